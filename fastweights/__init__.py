@@ -1,0 +1,40 @@
+"""Networks with fast weights: a memory matrix that is written while a sequence is read."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastweights.nn import FastWeightsRNN, FastWeightsRNNCell
+    from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
+    from fastweights.rules import Delta, Hebbian
+
+__version__ = "0.1.0"
+__all__ = [
+    "Delta",
+    "FastWeightsRNN",
+    "FastWeightsRNNCell",
+    "FastWeightsState",
+    "Hebbian",
+    "UnsupportedBackend",
+    "fast_weights_rnn",
+]
+
+_HOME = {
+    "Delta": "rules",
+    "FastWeightsRNN": "nn",
+    "FastWeightsRNNCell": "nn",
+    "FastWeightsState": "ops",
+    "Hebbian": "rules",
+    "UnsupportedBackend": "ops",
+    "fast_weights_rnn": "ops",
+}
+
+
+def __getattr__(name: str) -> Any:  # the command line answers --help without the second that torch takes to import
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastweights' has no attribute {name!r}")
+    return getattr(import_module(f"fastweights.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,101 @@
+"""The recurrence of Ba et al. 2016, one signature over several backends; each equals `reference.py`."""
+
+import logging
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from fastweights.ops.fast_weights_rnn import attention, reference
+from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend, check
+from fastweights.ops.state import FastWeightsState
+from fastweights.rules import Hebbian, Rule
+
+BACKENDS: dict[str, ModuleType] = {
+    "reference": reference,
+    "attention": attention,
+}
+
+# The explicit matrix costs time x hidden^2, attention time^2 x hidden: attention is taken up to this many steps a
+# hidden unit. Measured: `python benchmarks/crossover.py`.
+STEPS_PER_UNIT = 4.0
+
+_log = logging.getLogger("fastweights")
+
+
+def fast_weights_rnn(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None = None,
+    bias: Tensor | None = None,
+    state: FastWeightsState | None = None,
+    *,
+    rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
+    inner_steps: int = 1,
+    nonlinearity: str = "relu",
+    lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, FastWeightsState]:
+    r"""Run a fast-weights RNN over whole sequences.
+
+        boundary = W h(t) + C x(t+1)
+        h_0(t+1) = f(boundary)
+        h_s+1(t+1) = f(LN[boundary + A(t) h_s(t+1)])      s = 0 .. inner_steps-1;  h(t+1) = h_S(t+1)
+        A(t+1) = decay A(t) + rate h(t+1) h(t+1)^T        or what `rule` writes with key = value = h(t+1)
+
+    It differs from an Elman RNN by the inner loop alone. `inner_steps=0` writes the fast weights and does not read
+    them, h = f(LN[boundary]): a layer-normed RNN.
+
+    Args:
+        inputs: [batch, time, hidden], C x(t), bias included.
+        recurrent: [hidden, hidden], the slow weights W.
+        gain, bias: [hidden] each, of the layer norm (over the units of a sample, epsilon 1e-5); both None: no layer
+            norm.
+        state: h(0) [batch, hidden] and A(0) [batch, hidden, hidden], which contains h(0); None: zeros.
+        rule: any update rule; its constants are floats, or 0-d tensors that get a gradient.
+        inner_steps: iterations of the inner loop, S in the paper.
+        nonlinearity: f, "relu" or "tanh".
+        lengths: [batch], the valid steps of each sequence; outputs past its end are zero and its state stops there.
+        backend: "auto" takes the fastest that can run this call; `state.backend` of the result names it.
+
+    Returns:
+        The outputs h(1) .. h(time), [batch, time, hidden], and the state after the last step. Differentiable in every
+        tensor argument, the initial state and the constants of the rule included.
+
+    Raises:
+        ValueError, TypeError: an argument is of the wrong shape, dtype, device or range.
+        UnsupportedBackend: the named backend cannot run this call; the message says why.
+
+    Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258 (equations 1-5).
+    """
+    call = check(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths)
+    name = choose(call, backend)
+    outputs, final = BACKENDS[name].run(call)
+    final.backend = name
+    return outputs, final
+
+
+def choose(call: Call, backend: str = "auto") -> str:
+    """The name of the backend that runs `call`; raises `UnsupportedBackend` where a named one cannot."""
+    if backend == "auto":
+        name = _fastest(call)
+        if not torch.compiler.is_compiling():
+            _log.debug("fast_weights_rnn: inputs %s run by the %s backend", list(call.inputs.shape), name)
+        return name
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: got {backend!r}, wanted 'auto' or one of {', '.join(map(repr, BACKENDS))}")
+    reason = BACKENDS[backend].why_not(call)
+    if reason is not None:
+        raise UnsupportedBackend(f"backend {backend!r} cannot run this call: {reason}. backend='auto' can")
+    return backend
+
+
+def why_not(call: Call) -> dict[str, str | None]:
+    """For every backend, why it cannot run `call`, or None where it can."""
+    return {name: module.why_not(call) for name, module in BACKENDS.items()}
+
+
+def _fastest(call: Call) -> str:
+    if attention.why_not(call) is None and call.inputs.shape[1] <= STEPS_PER_UNIT * call.inputs.shape[2]:
+        return "attention"
+    return "reference"

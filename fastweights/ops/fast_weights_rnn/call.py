@@ -1,0 +1,107 @@
+"""One call of the op, checked: what every backend is handed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastweights.ops.state import FastWeightsState
+
+EPSILON = 1e-5  # of the layer norm
+NONLINEARITIES = ("relu", "tanh")
+
+
+class UnsupportedBackend(ValueError):
+    """A backend that was named cannot run this call; the message says why and what can."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of `fast_weights_rnn` after the checks. `state.is_empty`: A(0) = 0, and need not be read."""
+
+    inputs: Tensor  # [batch, time, hidden]
+    recurrent: Tensor  # [hidden, hidden]
+    gain: Tensor | None  # [hidden]
+    bias: Tensor | None  # [hidden]
+    state: FastWeightsState  # hidden [batch, hidden], weights [batch, hidden, hidden]
+    rule: Any
+    inner_steps: int
+    nonlinearity: str
+    lengths: Tensor | None  # [batch], int64, on the device of the inputs
+
+    @property
+    def valid(self) -> Tensor | None:
+        """[batch, time], true where a step lies inside its sequence."""
+        if self.lengths is None:
+            return None
+        return torch.arange(self.inputs.shape[1], device=self.inputs.device) < self.lengths[:, None]
+
+
+def check(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    state: FastWeightsState | None,
+    rule: Any,
+    inner_steps: int,
+    nonlinearity: str,
+    lengths: Tensor | None,
+) -> Call:
+    if not isinstance(inputs, Tensor) or inputs.dim() != 3:
+        got = f"shape {list(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"inputs: got {got}, wanted a tensor [batch, time, hidden]")
+    if not inputs.dtype.is_floating_point:
+        raise ValueError(f"inputs: got {inputs.dtype}, wanted a floating-point tensor")
+    batch, time, hidden = inputs.shape
+    if hidden == 0:
+        raise ValueError("inputs: got 0 hidden units, wanted at least 1")
+    if (gain is None) != (bias is None):
+        given, missing = ("gain", "bias") if bias is None else ("bias", "gain")
+        raise ValueError(f"got a {given} and no {missing}, wanted both (layer norm) or neither (no layer norm)")
+    _check_tensor("recurrent", recurrent, inputs, hidden, hidden)
+    if gain is not None and bias is not None:
+        _check_tensor("gain", gain, inputs, hidden)
+        _check_tensor("bias", bias, inputs, hidden)
+    if state is None:
+        state = FastWeightsState(inputs.new_zeros(batch, hidden))
+    elif not isinstance(state, FastWeightsState):
+        raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState or None")
+    _check_tensor("state.hidden", state.hidden, inputs, batch, hidden)
+    if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
+        raise ValueError(f"inner_steps: got {inner_steps!r}, wanted an integer >= 0")
+    if nonlinearity not in NONLINEARITIES:
+        raise ValueError(f"nonlinearity: got {nonlinearity!r}, wanted 'relu' or 'tanh'")
+    if not (callable(getattr(rule, "write", None)) and callable(getattr(rule, "read", None))):
+        raise TypeError(f"rule: got {rule!r}, wanted an update rule, such as Hebbian(decay=0.95, rate=0.5)")
+    if lengths is not None:
+        lengths = _check_lengths(lengths, inputs)
+    return Call(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths)
+
+
+def _check_tensor(name: str, tensor: Tensor, inputs: Tensor, *shape: int) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: got {type(tensor).__name__}, wanted a tensor {list(shape)}")
+    if tensor.shape != shape:
+        raise ValueError(
+            f"{name}: got shape {list(tensor.shape)}, wanted {list(shape)} to go with inputs {list(inputs.shape)}"
+        )
+    if tensor.dtype != inputs.dtype or tensor.device != inputs.device:
+        raise ValueError(
+            f"{name}: got {tensor.dtype} on {tensor.device}, wanted {inputs.dtype} on {inputs.device} as the inputs"
+        )
+
+
+def _check_lengths(lengths: Tensor, inputs: Tensor) -> Tensor:
+    batch, time = inputs.shape[:2]
+    lengths = torch.as_tensor(lengths)
+    if lengths.shape != (batch,) or lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
+        raise ValueError(
+            f"lengths: got {lengths.dtype} of shape {list(lengths.shape)}, wanted {batch} integers, one a sequence"
+        )
+    if not torch.compiler.is_compiling() and lengths.device.type == "cpu" and batch:
+        low, high = int(lengths.min()), int(lengths.max())
+        if low < 0 or high > time:
+            raise ValueError(f"lengths: got values from {low} to {high}, wanted 0 to {time}, the steps of the inputs")
+    return lengths.to(device=inputs.device, dtype=torch.int64)

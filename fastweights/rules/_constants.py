@@ -1,0 +1,27 @@
+"""The one check that every constant of an update rule goes through."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def check_constant(owner: str, name: str, value: float | Tensor, low: float, high: float = math.inf) -> None:
+    """Raise unless `value` is a real number, or a 0-d floating-point tensor, in [low, high].
+
+    A tensor on an accelerator, or seen by `torch.compile`, is not read: that would make the device wait.
+    """
+    wanted = f"a number in [{low:g}, {high:g}]" if math.isfinite(high) else f"a finite number >= {low:g}"
+    if isinstance(value, Tensor):
+        if value.dim() != 0 or not value.dtype.is_floating_point:
+            raise ValueError(
+                f"{owner}({name}=...): got a tensor of shape {tuple(value.shape)} and {value.dtype}, "
+                f"wanted {wanted} or a 0-d floating-point tensor"
+            )
+        if torch.compiler.is_compiling() or value.device.type != "cpu":
+            return
+        value = float(value.detach())
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner}({name}={value!r}): got {type(value).__name__}, wanted {wanted} or a 0-d tensor")
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"{owner}({name}={value:g}): wanted {wanted}")

@@ -1,0 +1,50 @@
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from fastweights.rules._constants import check_constant
+
+
+@dataclass(frozen=True)
+class Delta:
+    r"""The delta (Widrow-Hoff) rule: write only the difference to what the key already reads.
+
+        S    = decay A(t-1)
+        A(t) = S + strength (v - S k) k^T        k = key / |key|        read: A q
+
+    Unlike `Hebbian` it overwrites: with strength 1 a key that is written twice reads its last value. The key is
+    brought to unit length because the rule diverges where strength |key|^2 > 2; `normalize_key=False` gives the
+    literal rule. `rate` in [0, 2] is the strength where the slow network emits none; `decay` in [0, 1].
+
+    Paper: Schlag, Irie, Schmidhuber 2021, https://arxiv.org/abs/2102.11174.
+    """
+
+    decay: float | Tensor = 1.0
+    rate: float | Tensor = 0.5
+    normalize_key: bool = True
+
+    def __post_init__(self) -> None:
+        check_constant("Delta", "decay", self.decay, 0.0, 1.0)
+        check_constant("Delta", "rate", self.rate, 0.0, 2.0)
+
+    def write(
+        self,
+        weights: Float[Tensor, "... value key"],
+        key: Float[Tensor, "... key"],
+        value: Float[Tensor, "... value"],
+        *,
+        strength: Float[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "... value key"]:
+        if self.normalize_key:
+            key = functional.normalize(key, dim=-1, eps=1e-6)
+        weights = self.decay * weights
+        error = value - self.read(weights, key)
+        error = self.rate * error if strength is None else strength.unsqueeze(-1) * error
+        return weights + error.unsqueeze(-1) * key.unsqueeze(-2)
+
+    def read(
+        self, weights: Float[Tensor, "... value key"], query: Float[Tensor, "... key"]
+    ) -> Float[Tensor, "... value"]:
+        return (weights @ query.unsqueeze(-1)).squeeze(-1)

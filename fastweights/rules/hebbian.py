@@ -1,0 +1,37 @@
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fastweights.rules._constants import check_constant
+
+
+@dataclass(frozen=True)
+class Hebbian:
+    r"""The decaying outer-product rule.
+
+        A(t) = decay A(t-1) + rate v k^T        read: A q
+
+    It adds what it is given and never looks at what is stored; its nearest relative, `Delta`, writes only the
+    difference to what is stored. `rate=0` is a memory that stays empty: the depth-matched control.
+    `decay` in [0, 1] and `rate` >= 0 are floats, or 0-d tensors where they are learned.
+
+    Paper: Ba et al. 2016, https://arxiv.org/abs/1610.06258 (equation 1; there lambda and eta).
+    """
+
+    decay: float | Tensor = 0.95
+    rate: float | Tensor = 0.5
+
+    def __post_init__(self) -> None:
+        check_constant("Hebbian", "decay", self.decay, 0.0, 1.0)
+        check_constant("Hebbian", "rate", self.rate, 0.0)
+
+    def write(
+        self, weights: Float[Tensor, "... value key"], key: Float[Tensor, "... key"], value: Float[Tensor, "... value"]
+    ) -> Float[Tensor, "... value key"]:
+        return self.decay * weights + self.rate * value.unsqueeze(-1) * key.unsqueeze(-2)
+
+    def read(
+        self, weights: Float[Tensor, "... value key"], query: Float[Tensor, "... key"]
+    ) -> Float[Tensor, "... value"]:
+        return (weights @ query.unsqueeze(-1)).squeeze(-1)
