@@ -1,6 +1,7 @@
 """Every backend equals the reference: outputs, final state and the gradient of every input, in float64 to 1e-10."""
 
 from dataclasses import dataclass, fields
+from statistics import median
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ class Problem:
     nonlinearity: str
 
     @staticmethod
-    def draw(batch, time, hidden, inner_steps, nonlinearity, layer_norm, initial, ragged, dtype=torch.float64, seed=0, rate=0.4):
+    def draw(batch, time, hidden, inner_steps, nonlinearity, layer_norm, initial, ragged, dtype=torch.float64, seed=0):
         g = torch.Generator().manual_seed(seed)
 
         def leaf(*shape, scale=1.0, shift=0.0):
@@ -48,7 +49,7 @@ class Problem:
             hidden=leaf(batch, hidden, scale=scale) if initial else None,
             weights=leaf(batch, hidden, hidden, scale=0.3 * scale / hidden**0.5) if initial else None,
             decay=torch.tensor(0.9, dtype=dtype, requires_grad=True),
-            rate=torch.tensor(rate, dtype=dtype, requires_grad=True),
+            rate=torch.tensor(0.4, dtype=dtype, requires_grad=True),
             lengths=torch.randint(0, time + 1, (batch,), generator=g) if ragged else None,
             inner_steps=inner_steps,
             nonlinearity=nonlinearity,
@@ -229,23 +230,22 @@ def test_padding_influences_nothing(backend, filler, layer_norm):
 @pytest.mark.parametrize("time,hidden", [(1, 7), (9, 50), (17, 20), (63, 7), (40, 33)])
 @pytest.mark.parametrize("inner_steps", [0, 1, 3])
 def test_float32_error_is_at_most_twice_that_of_the_reference(backend, time, hidden, inner_steps):
-    """Root mean square error against the same numbers in float64, over all numbers of a result in twelve draws.
+    """Relative root mean square error against the same numbers in float64: the median of 25 draws.
 
-    The draws are pooled before the root is taken: the relative error of one draw of a scalar gradient is ruled by how
-    near to zero that gradient happens to lie. At rate 0.4 the longest case is chaotic: a gradient that is wrong by
-    1e-3 in float32 whoever computes it; 0.1 is calm.
+    A median, because single draws are heavy-tailed: a scalar gradient that happens to lie near zero, a layer norm over
+    seven units that happen to be alike, multiply the rounding of whoever computes them by a thousand.
     """
 
     def errors(which):
-        squares, sizes = {}, {}
-        for seed in range(12):
-            single = Problem.draw(8, time, hidden, inner_steps, "tanh", True, True, False, torch.float32, seed, rate=0.1)
+        draws = {}
+        for seed in range(25):
+            single = Problem.draw(4, time, hidden, inner_steps, "tanh", True, True, False, torch.float32, seed)
             double = single.in_float64()
             truth = double.results(*double.run("reference"))
             for name, tensor in single.results(*single.run(which)).items():
-                squares[name] = squares.get(name, 0.0) + ((tensor.double() - truth[name]) ** 2).sum().item()
-                sizes[name] = sizes.get(name, 0.0) + (truth[name] ** 2).sum().item()
-        return {name: (squares[name] / max(sizes[name], 1e-30)) ** 0.5 for name in squares}
+                error = (tensor.double() - truth[name]).norm() / truth[name].norm().clamp(min=1e-30)
+                draws.setdefault(name, []).append(error.item())
+        return {name: median(values) for name, values in draws.items()}
 
     fast, reference = errors(backend), errors("reference")
     for name in reference:

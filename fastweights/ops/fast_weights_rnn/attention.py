@@ -40,7 +40,7 @@ def _step(call: Call, boundary: Tensor, past: Tensor, first: Tensor | None, powe
     t = past.shape[1]
     if call.inner_steps == 0:
         return nonlinearity(call, layer_norm(call, boundary))
-    scale = call.rule.rate * powers[:t].flip(0)  # rate decay^(t-tau), tau = 1..t
+    scale = written_scale(call.rule.rate, powers[:t].flip(0)).to(past)  # rate decay^(t-tau), tau = 1..t
     hidden = nonlinearity(call, boundary)
     for _ in range(call.inner_steps):
         read = boundary
@@ -48,16 +48,20 @@ def _step(call: Call, boundary: Tensor, past: Tensor, first: Tensor | None, powe
             scores = (past @ hidden[..., None]).squeeze(-1) * scale
             read = read + (scores[:, None] @ past).squeeze(1)
         if first is not None:
-            read = read + powers[t] * (first @ hidden[..., None]).squeeze(-1)
+            read = read + powers[t].to(past) * (first @ hidden[..., None]).squeeze(-1)
         hidden = nonlinearity(call, layer_norm(call, read))
     return hidden
 
 
 def decay_powers(decay: float | Tensor, inputs: Tensor) -> Tensor:
-    """decay^0 .. decay^time, [time + 1]; differentiable in a tensor decay, also at 0. Powers are taken in float64."""
+    """decay^0 .. decay^time, [time + 1], in float64: their sums are the gradients of the constants."""
     wide = inputs.dtype if inputs.device.type == "mps" else torch.float64
     exponents = torch.arange(inputs.shape[1] + 1, device=inputs.device, dtype=wide)
-    return (torch.as_tensor(decay, dtype=wide, device=inputs.device) ** exponents).to(inputs.dtype)
+    return torch.as_tensor(decay, dtype=wide, device=inputs.device) ** exponents
+
+
+def written_scale(rate: float | Tensor, powers: Tensor) -> Tensor:
+    return torch.as_tensor(rate).to(powers) * powers
 
 
 def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> FastWeightsState:
@@ -76,11 +80,11 @@ def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> F
     def weights() -> Tensor:
         powers = decay_powers(call.rule.decay, outputs)
         if call.lengths is None:
-            scale, first = powers[:time].flip(0)[:, None], powers[time]
+            scale, first = powers[:time].flip(0)[:, None], powers[time].to(outputs)
         else:
             left = call.lengths[:, None] - torch.arange(1, time + 1, device=outputs.device)
-            scale, first = powers[left.clamp(min=0)][..., None], powers[call.lengths][:, None, None]
-        written = call.rule.rate * (outputs * scale).transpose(1, 2) @ outputs
+            scale, first = powers[left.clamp(min=0)][..., None], powers[call.lengths][:, None, None].to(outputs)
+        written = (outputs * written_scale(call.rule.rate, scale).to(outputs)).transpose(1, 2) @ outputs
         return written if state.is_empty else written + first * state.weights
 
     return FastWeightsState(hidden, weights, backend=backend)
