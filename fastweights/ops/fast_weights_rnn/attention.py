@@ -40,7 +40,7 @@ def _step(call: Call, boundary: Tensor, past: Tensor, first: Tensor | None, powe
     t = past.shape[1]
     if call.inner_steps == 0:
         return nonlinearity(call, layer_norm(call, boundary))
-    scale = written_scale(call.rule.rate, powers[:t].flip(0)).to(past)  # rate decay^(t-tau), tau = 1..t
+    scale = (call.rule.rate * powers[:t].flip(0)).to(past)  # rate decay^(t-tau), tau = 1..t
     hidden = nonlinearity(call, boundary)
     for _ in range(call.inner_steps):
         read = boundary
@@ -58,10 +58,6 @@ def decay_powers(decay: float | Tensor, inputs: Tensor) -> Tensor:
     wide = inputs.dtype if inputs.device.type == "mps" else torch.float64
     exponents = torch.arange(inputs.shape[1] + 1, device=inputs.device, dtype=wide)
     return torch.as_tensor(decay, dtype=wide, device=inputs.device) ** exponents
-
-
-def written_scale(rate: float | Tensor, powers: Tensor) -> Tensor:
-    return torch.as_tensor(rate).to(powers) * powers
 
 
 def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> FastWeightsState:
@@ -84,7 +80,7 @@ def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> F
         else:
             left = call.lengths[:, None] - torch.arange(1, time + 1, device=outputs.device)
             scale, first = powers[left.clamp(min=0)][..., None], powers[call.lengths][:, None, None].to(outputs)
-        written = (outputs * written_scale(call.rule.rate, scale).to(outputs)).transpose(1, 2) @ outputs
+        written = call.rule.rate * ((outputs * scale.to(outputs)).transpose(1, 2) @ outputs)
         return written if state.is_empty else written + first * state.weights
 
     return FastWeightsState(hidden, weights, backend=backend)
