@@ -10,14 +10,23 @@ from fastweights.rules import Delta, Hebbian
 
 
 def arguments(**changes):
-    own = {"inputs": torch.zeros(2, 3, 4), "recurrent": torch.zeros(4, 4), "gain": torch.ones(4), "bias": torch.zeros(4)}
+    own = {
+        "inputs": torch.zeros(2, 3, 4),
+        "recurrent": torch.zeros(4, 4),
+        "gain": torch.ones(4),
+        "bias": torch.zeros(4),
+    }
     return own | changes
 
 
 @pytest.mark.parametrize(
     "changes, error, message",
     [
-        ({"inputs": torch.zeros(2, 3)}, ValueError, r"inputs: got shape \[2, 3\], wanted a tensor \[batch, time, hidden\]"),
+        (
+            {"inputs": torch.zeros(2, 3)},
+            ValueError,
+            r"inputs: got shape \[2, 3\], wanted a tensor \[batch, time, hidden\]",
+        ),
         ({"inputs": [1.0]}, ValueError, "inputs: got list"),
         ({"inputs": torch.zeros(2, 3, 4, dtype=torch.int64)}, ValueError, "got torch.int64, wanted a floating"),
         ({"inputs": torch.zeros(2, 3, 0)}, ValueError, "got 0 hidden units"),
@@ -28,7 +37,11 @@ def arguments(**changes):
         ({"bias": None}, ValueError, "got a gain and no bias"),
         ({"gain": torch.ones(3)}, ValueError, r"gain: got shape \[3\], wanted \[4\]"),
         ({"state": torch.zeros(2, 4)}, TypeError, "state: got Tensor, wanted a FastWeightsState"),
-        ({"state": FastWeightsState(torch.zeros(3, 4))}, ValueError, r"state.hidden: got shape \[3, 4\], wanted \[2, 4\]"),
+        (
+            {"state": FastWeightsState(torch.zeros(3, 4))},
+            ValueError,
+            r"state.hidden: got shape \[3, 4\], wanted \[2, 4\]",
+        ),
         ({"inner_steps": -1}, ValueError, "inner_steps: got -1, wanted an integer >= 0"),
         ({"inner_steps": 1.5}, ValueError, "inner_steps: got 1.5"),
         ({"nonlinearity": "gelu"}, ValueError, "nonlinearity: got 'gelu', wanted 'relu' or 'tanh'"),

@@ -65,7 +65,9 @@ def test_it_stands_where_h_n_stood():
 def test_choose_and_reset_samples():
     state = FastWeightsState(torch.randn(1, 3, 4), torch.randn(1, 3, 4, 4))
     chosen = state.index_select(1, torch.tensor([2, 2, 0]))
-    assert torch.equal(chosen.hidden[0, 1], state.hidden[0, 2]) and torch.equal(chosen.weights[0, 1], state.weights[0, 2])
+    assert torch.equal(chosen.hidden[0, 1], state.hidden[0, 2]) and torch.equal(
+        chosen.weights[0, 1], state.weights[0, 2]
+    )
     fresh = state.reset(torch.tensor([True, False, False]))
     assert (fresh.hidden[0, 0] == 0).all() and (fresh.weights[0, 0] == 0).all()
     assert torch.equal(fresh.weights[0, 1], state.weights[0, 1])

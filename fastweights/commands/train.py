@@ -78,6 +78,8 @@ def make_jobs(options: Train) -> list[Job]:
 
 def check(jobs: list[Job]) -> None:
     """All that can be known to be wrong before the first process starts."""
+    import torch
+
     from fastweights import data
     from fastweights.nn.models import build
     from fastweights.training import check_same, describe
@@ -87,7 +89,7 @@ def check(jobs: list[Job]) -> None:
     fields = {name: value for name, value in first.task.items() if name != "name"}
     sequences = None
     for job in jobs:
-        build(job.model, job.config, 2, 2)
+        build(job.model, job.config, 2, 2)(torch.zeros(1, 2, dtype=torch.int64))  # its backend can run, too
         if (job.folder / runs.CONFIG).exists() or first.data:
             kind = TASKS[first.task["name"]]
             sequences = sequences or (data.load(first.data) if first.data else data.draw(kind(**fields), *sizes))
