@@ -84,7 +84,8 @@ class Config:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(stored) - known):
             raise ValueError(f"got the unknown setting {unknown[0]!r}{near(unknown[0], known)}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in stored.items()}
+        return cls(**values)
 
 
 def flag(name: str) -> str:

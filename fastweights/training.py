@@ -56,15 +56,13 @@ def train(
     `KeyboardInterrupt` after Ctrl-C, once the checkpoint is written.
     """
     description = describe(model, config, data)
-    started = (folder / CONFIG).exists()
-    if started:
-        stored = check_same(folder, description, resume)
+    stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
     folder.mkdir(parents=True, exist_ok=True)
     with runs.only_one(folder), stop_signals() as stop:
         run = Run(model, config, data, folder)
-        if started and (folder / CHECKPOINT).exists():
+        if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored["config"])
-        elif started or not any((folder / name).exists() for name in (METRICS, CHECKPOINT)):
+        elif stored is not None or not any((folder / name).exists() for name in (METRICS, CHECKPOINT)):
             for name in (METRICS, TIMINGS):
                 (folder / name).unlink(missing_ok=True)
             runs.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
@@ -99,7 +97,7 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
     for part in ("model", "task", "data", "config"):
         old, new = stored.get(part), wanted[part]
         if part == "config":
-            old, new = ({k: v for k, v in side.items() if k not in free} for side in (old, new))
+            old, new = ({k: v for k, v in side[part].items() if k not in free} for side in (stored, wanted))
         if old != new:
             if isinstance(old, dict) and isinstance(new, dict):
                 name = next(k for k in [*new, *old] if old.get(k) != new.get(k))

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastweights.config import Config
+
+if TYPE_CHECKING:
+    from fastweights.data import Data
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,29 @@ class Job:
         return Job(**content, data=None if data is None else Path(data))
 
 
+def job_data(job: Job) -> "Data":
+    """The sequences of a job: read, or drawn from its task."""
+    from fastweights import data
+    from fastweights.tasks import TASKS
+
+    if job.data is not None:
+        return data.load(job.data)
+    task = TASKS[job.task["name"]](**{name: value for name, value in job.task.items() if name != "name"})
+    return data.draw(task, job.config.train_size, job.config.valid_size, job.config.seed)
+
+
 def work(job: Job, report: Callable[[dict[str, Any]], None] = lambda event: None) -> dict[str, Any]:
     """Train the job in this process on one thread; returns the last row of its metrics."""
     import torch
 
-    from fastweights import data
-    from fastweights.tasks import TASKS
     from fastweights.training import Run, train
 
     torch.set_num_threads(1)
-    fields = {name: value for name, value in job.task.items() if name != "name"}
-    sizes = (job.config.train_size, job.config.valid_size, job.config.seed)
-    sequences = data.load(job.data) if job.data else data.draw(TASKS[job.task["name"]](**fields), *sizes)
 
     def watch(run: Run) -> None:
         report({"update": run.progress.update, "updates": run.updates, "seconds": run.seconds, "row": run.last_row})
 
-    return train(job.model, job.config, sequences, job.folder, resume=job.resume, watch=watch)
+    return train(job.model, job.config, job_data(job), job.folder, resume=job.resume, watch=watch)
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from fastweights.cli import parse
 from fastweights.config import Config
 from fastweights.runner import Status, run_all
 from fastweights.tasks import TASKS, AssociativeRetrieval
-from fastweights.worker import Job
+from fastweights.worker import Job, job_data
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,22 @@ def check(jobs: list[Job]) -> None:
     """All that can be known to be wrong before the first process starts."""
     import torch
 
-    from fastweights import data
     from fastweights.nn.models import build
     from fastweights.training import check_same, describe
 
-    first = jobs[0]
-    sizes = (first.config.train_size, first.config.valid_size, first.config.seed)
-    fields = {name: value for name, value in first.task.items() if name != "name"}
-    sequences = None
     for job in jobs:
         build(job.model, job.config, 2, 2)(torch.zeros(1, 2, dtype=torch.int64))  # its backend can run, too
-        if (job.folder / runs.CONFIG).exists() or first.data:
-            kind = TASKS[first.task["name"]]
-            sequences = sequences or (data.load(first.data) if first.data else data.draw(kind(**fields), *sizes))
-        if sequences is not None and len(sequences.train.targets) < job.config.batch_size:
-            raise ValueError(
-                f"{first.data}: got {len(sequences.train.targets)} training sequences, "
-                f"wanted at least one batch of {job.config.batch_size}; choose a smaller --batch-size"
-            )
-        if (job.folder / runs.CONFIG).exists():
-            check_same(job.folder, describe(job.model, job.config, sequences), job.resume)
+    holding = [job for job in jobs if (job.folder / runs.CONFIG).exists()]
+    if not holding and jobs[0].data is None:
+        return
+    sequences = job_data(jobs[0])
+    if len(sequences.train.targets) < jobs[0].config.batch_size:
+        raise ValueError(
+            f"{jobs[0].data}: got {len(sequences.train.targets)} training sequences, "
+            f"wanted at least one batch of {jobs[0].config.batch_size}; choose a smaller --batch-size"
+        )
+    for job in holding:
+        check_same(job.folder, describe(job.model, job.config, sequences), job.resume)
 
 
 def run_live(jobs: list[Job], workers: int) -> list[Status]:

@@ -139,9 +139,9 @@ class FastWeightsRNN(nn.Module):
             raise ValueError("attention: got several layers or directions, wanted a network with one")
         inputs = self._project(0, input)[0]
         outputs, _ = run(self, "_l0", inputs, None, None)
-        gain, bias = (self.gain_l0, self.bias_l0) if self.layer_norm else (None, None)
+        recurrent, gain, bias = slow_weights(self, "_l0")
         rule = current_rule(self, "_l0")
-        call = check(inputs, self.weight_hh_l0, gain, bias, None, rule, self.inner_steps, self.nonlinearity, None)
+        call = check(inputs, recurrent, gain, bias, None, rule, self.inner_steps, self.nonlinearity, None)
         return attended(call, outputs)
 
     def _project(self, layer: int, inputs: Tensor) -> list[Tensor]:
@@ -276,9 +276,7 @@ def run(
 ) -> tuple[Tensor, FastWeightsState]:
     return fast_weights_rnn(
         inputs,
-        getattr(module, "weight_hh" + suffix),
-        getattr(module, "gain" + suffix) if module.layer_norm else None,
-        getattr(module, "bias" + suffix) if module.layer_norm else None,
+        *slow_weights(module, suffix),
         state,
         rule=current_rule(module, suffix),
         inner_steps=module.inner_steps,
@@ -286,6 +284,14 @@ def run(
         lengths=lengths,
         backend=module.backend,
     )
+
+
+def slow_weights(module: Any, suffix: str) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """W, and gain and bias of the layer norm where there is one."""
+    recurrent = getattr(module, "weight_hh" + suffix)
+    if not module.layer_norm:
+        return recurrent, None, None
+    return recurrent, getattr(module, "gain" + suffix), getattr(module, "bias" + suffix)
 
 
 def current_rule(module: Any, suffix: str) -> Any:
