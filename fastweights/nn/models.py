@@ -7,8 +7,12 @@ from importlib import import_module
 from torch import nn
 
 from fastweights.config import Config, near
+from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.irnn import IRNN
+from fastweights.nn.ln_gru import LNGRU
+from fastweights.nn.ln_lstm import LNLSTM
 from fastweights.rules import Hebbian
 
 
@@ -33,8 +37,12 @@ BUILDERS: dict[str, Callable[[int, Config], nn.Module]] = {
     "RNN-LN-FW": fast_weights,
     "RNN-LN": lambda size, config: slow_only(size, config, layer_norm=True),
     "CONTROL": lambda size, config: slow_only(size, config, layer_norm=False),
+    "GRU-LN": lambda size, config: LNGRU(size, config.hidden_size),
+    "LSTM-LN": lambda size, config: LNLSTM(size, config.hidden_size),
     "GRU": lambda size, config: nn.GRU(size, config.hidden_size, batch_first=True),
     "LSTM": lambda size, config: nn.LSTM(size, config.hidden_size, batch_first=True),
+    "IRNN": lambda size, config: IRNN(size, config.hidden_size),
+    "A-LSTM": lambda size, config: AssociativeLSTM(size, config.hidden_size),
     "RNN-LN-FW0": lambda size, config: fast_weights(size, replace(config, rate=0.0, learned=())),
 }
 
