@@ -1,0 +1,82 @@
+"""The whole sequence in one compiled kernel, forward and backward (`cpu_kernels.py`), on CPU, in the attention form.
+
+Compiled by Numba at the first call of a dtype and kept on disk. Long sequences are cut into chunks that hand on their
+state, so that time grows as min(time x hidden^2, time^2 x hidden) and memory as time x hidden.
+"""
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastweights.ops.fast_weights_rnn import cpu_runtime
+from fastweights.ops.fast_weights_rnn.attention import final_state
+from fastweights.ops.fast_weights_rnn.call import Call
+from fastweights.ops.state import FastWeightsState
+from fastweights.rules import Hebbian
+
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+_DTYPES = (torch.float32, torch.float64)
+
+
+def why_not(call: Call) -> str | None:
+    if type(call.rule) is not Hebbian:
+        return f"it has the rule Hebbian only, not {type(call.rule).__name__}"
+    if call.inputs.device.type != "cpu":
+        return f"it runs on a CPU, and the inputs are on {call.inputs.device}"
+    if call.inputs.dtype not in _DTYPES:
+        return f"it has float32 and float64 only, not {call.inputs.dtype}"
+    if not _HAS_NUMBA:
+        return "it needs Numba, which is not installed (pip install numba)"
+    if not torch.compiler.is_compiling():
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
+        if torch.autograd.forward_ad._current_level >= 0:
+            return "it has no forward-mode derivative"
+    return None
+
+
+def run(call: Call) -> tuple[Tensor, FastWeightsState]:
+    batch, time, _ = call.inputs.shape
+    outputs = _outputs(call) if batch and time else torch.zeros_like(call.inputs)
+    return outputs, final_state(call, outputs)
+
+
+def _outputs(call: Call) -> Tensor:
+    rule, state = call.rule, call.state
+    tensors = (
+        call.inputs, call.recurrent, call.gain, call.bias, state.hidden, None if state.is_empty else state.weights,
+    )
+    settings = (call.lengths, call.inner_steps, call.nonlinearity == "relu")
+    if torch.compiler.is_compiling():
+        constants = [torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate)]
+        return _forward_op(*tensors, *constants, *settings)[0]
+    return _Recurrence.apply(*tensors, rule.decay, rule.rate, *settings)
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, decay, rate, lengths, inner_steps, relu = arguments
+        keep = any(ctx.needs_input_grad)
+        outputs, saved = cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, keep)
+        if keep:
+            ctx.save_for_backward(*tensors[1:], lengths, outputs, saved)
+            ctx.constants, ctx.settings = (decay, rate), (inner_steps, relu)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor) -> Any:
+        needs = ctx.needs_input_grad[:8]
+        gradients = cpu_runtime.backward(
+            d_outputs, *ctx.saved_tensors, *(float(c) for c in ctx.constants), *ctx.settings, needs
+        )
+        *tensors, d_decay, d_rate = gradients
+        d_constants = [
+            d.to(c) if needed else None
+            for d, c, needed in zip((d_decay, d_rate), ctx.constants, needs[6:], strict=True)
+        ]
+        return *(g if needed else None for g, needed in zip(tensors, needs, strict=False)), *d_constants, None, None, None

@@ -1,0 +1,145 @@
+"""Around the kernels of `cpu_kernels.py`: buffers, threads, and the first call, which compiles."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+_GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
+_PAYS = 8_000_000  # multiplications below which a second thread costs more than it brings
+_KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls
+
+_log = logging.getLogger("fastweights")
+_local = threading.local()
+
+
+def forward(
+    inputs: Tensor, recurrent: Tensor, gain: Tensor | None, bias: Tensor | None, hidden: Tensor | None,
+    weights: Tensor | None, decay: float, rate: float, lengths: Tensor | None, inner_steps: int, relu: bool, keep: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """The outputs and, if `keep`, what the backward pass needs."""
+    kernels = _kernels()
+    batch, time, units = inputs.shape
+    lanes = _LANES[inputs.dtype]
+    tiles = -(-batch // lanes)
+    outputs = inputs.new_empty(batch, time, units)
+    saved = inputs.new_empty(saved_size(batch, time, units, lanes, inner_steps, gain is not None)) if keep else None
+    rows = _rows(inputs)
+    tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
+    addresses = (_address(rows), *(_address(t) for t in tensors), outputs.data_ptr(), _address(saved))
+    sizes = (batch, time, units, inner_steps, int(relu), int(keep))
+    strides, kind = rows.stride()[:2], _kind(inputs.dtype)
+    n = units * lanes
+    work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + units
+
+    def share(first: int, last: int) -> None:
+        own = _scratch("forward", work, inputs.dtype)
+        kernels.forward(kind, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+
+    _spread(share, tiles, batch * time * units * (units + time) * (1 + inner_steps))
+    return outputs, saved
+
+
+def saved_size(batch: int, time: int, units: int, lanes: int, inner_steps: int, norm: bool) -> int:
+    norms = max(inner_steps, 1) if norm else 0
+    return -(-batch // lanes) * time * lanes * (units * (1 + inner_steps + norms) + norms)
+
+
+def backward(
+    d_outputs: Tensor, recurrent: Tensor, gain: Tensor | None, bias: Tensor | None, hidden: Tensor | None,
+    weights: Tensor | None, lengths: Tensor | None, outputs: Tensor, saved: Tensor, decay: float, rate: float,
+    inner_steps: int, relu: bool, needs: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed."""
+    kernels = _kernels()
+    batch, time, units = outputs.shape
+    lanes, dtype = _LANES[outputs.dtype], outputs.dtype
+    tiles = -(-batch // lanes)
+    group_tiles = -(-tiles // _GROUPS)
+    groups = -(-tiles // group_tiles)
+    rows = _rows(d_outputs)
+    d_inputs = torch.empty_like(outputs)
+    d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
+    d_norm = None if gain is None else gain.new_empty(2, units)
+    d_hidden = outputs.new_empty(batch, units) if needs[4] else None
+    d_scale = outputs.new_empty(2, time, dtype=torch.float64)
+    reads = outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
+
+    n, blocks = units * lanes, -(-units // lanes)
+    sums = [groups * blocks * n * needs[1], groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
+    partial = _scratch("sums", sum(sums), dtype)
+    parts = [p.data_ptr() if p.numel() else 0 for p in partial.split(sums)]
+    tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
+    addresses = (
+        *(_address(t) for t in tensors), outputs.data_ptr(), saved.data_ptr(), _address(rows), d_inputs.data_ptr(),
+        _address(d_hidden), *parts, *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
+    )
+    sizes = (batch, time, units, inner_steps, int(relu), group_tiles)
+    strides, kind = rows.stride()[:2], _kind(dtype)
+    work = (3 + time) * n + 2 * (time + 1) + units
+
+    def share(first: int, last: int) -> None:
+        own = _scratch("backward", work, dtype)
+        kernels.backward(kind, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+
+    _spread(share, groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    kernels.collect(
+        kind, (units, time, groups, int(gain is not None), int(needs[1])),
+        (*parts, _address(d_recurrent), _address(d_norm), d_scale.data_ptr()),
+    )
+    d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
+    d_weights, d_decay, d_rate = None, None, None
+    if needs[5] or needs[6] or needs[7]:
+        steps = torch.arange(time, dtype=torch.float64)
+        powers = decay**steps
+        slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
+        d_rate = (powers * d_scale[0]).sum()
+        d_decay = rate * (slopes * d_scale[0]).sum()
+        if weights is not None and inner_steps:
+            d_decay = d_decay + (slopes * d_scale[1]).sum()
+        if needs[5]:
+            d_weights = torch.zeros_like(weights)
+            if reads is not None:
+                factors = powers.to(dtype).repeat_interleave(inner_steps)[:, None]
+                d_weights = (reads[1] * factors).transpose(1, 2) @ reads[0]
+    return [d_inputs, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """With units that lie next to each other, as the kernels read them."""
+    return tensor if tensor.stride(2) == 1 or tensor.shape[2] == 1 else tensor.contiguous()
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _kind(dtype: torch.dtype) -> tuple[Any, ...]:
+    import numpy
+
+    return (numpy.float32(0) if dtype == torch.float32 else 0.0,) * _LANES[dtype]
+
+
+def _kernels() -> Any:
+    from fastweights.ops.fast_weights_rnn import cpu_kernels
+
+    return cpu_kernels
+
+
+def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
+    """Uninitialised memory of this thread, kept between calls: fresh pages cost more than the arithmetic in them."""
+    held = getattr(_local, name, None)
+    if held is None or held.dtype != dtype or held.numel() < count:
+        held = torch.empty(count, dtype=dtype)
+        setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
+    return held[:count]
+
+
+def _spread(share: Callable[[int, int], None], parts: int, operations: int) -> None:
+    share(0, parts)
