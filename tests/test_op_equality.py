@@ -40,7 +40,7 @@ class Problem:
         def leaf(*shape, scale=1.0, shift=0.0):
             return (torch.randn(*shape, generator=g, dtype=torch.float64) * scale + shift).to(dtype).requires_grad_()
 
-        scale = 1.0 if layer_norm or nonlinearity == "tanh" else 0.3 / hidden**0.5  # else A h explodes with ReLU
+        scale = 1.0 if layer_norm or nonlinearity == "tanh" else 0.15 / hidden**0.5  # else A h explodes with ReLU
         return Problem(
             inputs=leaf(batch, time, hidden, scale=scale),
             recurrent=leaf(hidden, hidden, scale=0.4 / hidden**0.5),

@@ -210,6 +210,10 @@ def hyperbolic_tangent(typing: Any, value: Any) -> Any:
         one = builder.bitcast(number(1.0), integer)
         scale = builder.bitcast(builder.add(bits, one), _vector(value))
         e = add(mul(scale, less_one), builder.fsub(scale, number(1.0)))
-        return _call(builder, "llvm.copysign", value, [builder.fdiv(e, add(e, number(2.0))), args[0]])
+        # near 1 what is left to 1 is computed: its own rounding is the only one that counts there
+        far = builder.fcmp_ordered(">", size, number(0.55))
+        ratio = builder.fdiv(builder.select(far, number(2.0), e), add(e, number(2.0)))
+        result = builder.select(far, builder.fsub(number(1.0), ratio), ratio)
+        return _call(builder, "llvm.copysign", value, [result, args[0]])
 
     return value(value), generate
