@@ -23,6 +23,7 @@ _DTYPES = (torch.float32, torch.float64)
 
 # Sequences longer than CHUNK steps a hidden unit + LEAST are cut. Measured: `python benchmarks/cpu_kernel.py --chunks`.
 CHUNK, LEAST = 1, 32
+FEW = 8  # steps whose fast weights are written one by one; a matrix product is faster for more
 
 
 def why_not(call: Call) -> str | None:
@@ -49,8 +50,24 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
         return outputs, final_state(call, outputs)
     if call.inner_steps and time > CHUNK * hidden + LEAST:
         return _in_chunks(call, max(CHUNK * hidden, LEAST))
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        outputs = _outputs(call)
+        return outputs, final_state(call, outputs)
+    return _stream(call)
+
+
+def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
+    """Without a graph: a step at batch 1 takes microseconds, so nothing else may take many."""
     outputs = _outputs(call)
-    return outputs, final_state(call, outputs)
+    state, last = call.state, final_state(call, outputs)
+    weights, decay, rate = state._weights, call.rule.decay, call.rule.rate
+
+    def remember() -> Tensor:
+        return cpu_runtime.remember(weights, call.lengths, outputs, float(decay), float(rate))
+
+    if outputs.shape[1] <= FEW and (weights is None or isinstance(weights, Tensor)):
+        return outputs, FastWeightsState(last.hidden, remember)
+    return outputs, last
 
 
 def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState]:

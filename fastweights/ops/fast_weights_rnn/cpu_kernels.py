@@ -1,6 +1,6 @@
 """The recurrence over whole sequences in Numba, forward and backward: a tile of samples at a time, one a SIMD lane.
 
-Tensors come as addresses, 0 where there is none; `kind`, a tuple of zeros, carries dtype and lanes.
+Tensors come as addresses, 0 where there is none; `kind`, an empty array, carries dtype and lanes.
 
     saved, a tile:  h [time]   u [time, inner_steps]   x [time, norms]   rstd [time, norms] (one number a lane each)
 
@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy
 
-from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, lanes_of, load, spread, store
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     OPTIONS,
     activate,
@@ -50,12 +50,12 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu.py` sizes it."""
     batch, time, units, inner, relu, keep = sizes
     inputs, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
-    lanes, zero = len(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
+    lanes, zero = lanes_of(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
     n, norms = units * lanes, max(inner, 1) if gain else 0
     x_in, W = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(recurrent, kind), (_ANY,))
     gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
-    until = numba.carray(at(lengths, (0,)), (batch if lengths else 0,))
+    until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
     y, own = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
     boundary, x, rstd, x0, r0 = own[:n], own[n : 2 * n], own[2 * n : 2 * n + lanes], zero, zero
     o = 2 * n + lanes
@@ -114,11 +114,11 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     batch, time, units, inner, relu, group_tiles = sizes
     recurrent, gain, hidden, weights, lengths, outputs, saved = tensors[:7]
     d_outputs, d_inputs, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[7:]
-    lanes, zero = len(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
+    lanes, zero = lanes_of(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
     n, norms = units * lanes, max(inner, 1) if gain else 0
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
-    until = numba.carray(at(lengths, (0,)), (batch if lengths else 0,))
+    until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
     y, past = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(saved, kind), (_ANY,))
     d_y, d_x = numba.carray(at(d_outputs, kind), (_ANY,)), numba.carray(at(d_inputs, kind), (_ANY,))
     d_h, d_W = numba.carray(at(d_hidden, kind), (_ANY,)), numba.carray(at(d_recurrent, kind), (_ANY,))
@@ -215,15 +215,44 @@ def backward(kind, groups, sizes, strides, constants, tensors):
 
 
 @_cached
+def remember(kind, sizes, constants, tensors):
+    """The fast weights after the last step: decay^T A(0) + rate sum_tau decay^(T - tau) h(tau) h(tau)^T."""
+    batch, time, units = sizes
+    weights, lengths, outputs, new_weights = tensors
+    size = units * units
+    A, until = numba.carray(at(weights, kind), (_ANY,)), numba.carray(at(lengths, numpy.int64), (_ANY,))
+    y, new = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(new_weights, kind), (_ANY,))
+    for b in range(batch):
+        steps = until[b] if lengths else time
+        factor = kind.dtype.type(constants[0] ** steps)
+        for i in range(units):
+            row = new[b * size + i * units : b * size + (i + 1) * units]
+            if weights:
+                old = A[b * size + i * units : b * size + (i + 1) * units]
+                for k in range(units):
+                    row[k] = factor * old[k]
+            else:
+                for k in range(units):
+                    row[k] = 0
+            scale = constants[1]
+            for t in range(steps - 1, -1, -1):
+                h = y[(b * time + t) * units : (b * time + t + 1) * units]
+                value = kind.dtype.type(scale * h[i])
+                for k in range(units):
+                    row[k] += value * h[k]
+                scale *= constants[0]
+
+
+@_cached
 def collect(kind, sizes, tensors):
     """Sum over groups, then lanes, in an order that does not depend on who computed them."""
     units, time, groups, norms, want = sizes
     d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out = tensors
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     n, blocks = units * lanes, (units + lanes - 1) // lanes
     d_W, W = numba.carray(at(d_recurrent, kind), (_ANY,)), numba.carray(at(W_out, kind), (_ANY,))
     d_n, norm = numba.carray(at(d_norm, kind), (_ANY,)), numba.carray(at(norm_out, kind), (_ANY,))
-    d_s, scale = numba.carray(at(d_scale, kind), (_ANY,)), numba.carray(at(scale_out, (0.0,)), (_ANY,))
+    d_s, scale = numba.carray(at(d_scale, kind), (_ANY,)), numba.carray(at(scale_out, numpy.float64), (_ANY,))
     for block in range(blocks if want else 0):
         column = max(0, min(block * lanes, units - lanes))
         width = min(lanes, units)

@@ -1,7 +1,8 @@
 """A Numba type for explicit SIMD: one number of each of `count` samples, held in vector registers.
 
-Written with it, a kernel reads as the scalar recurrence of one sample and computes 16 (float32) or 8 (float64) at once,
-without a horizontal sum anywhere; LLVM's own vectoriser does not keep the accumulators of a matrix product in registers.
+Written with it, a kernel reads as the scalar recurrence of one sample and computes 16 (float32) or 8 (float64) at
+once, without a horizontal sum anywhere; LLVM's own vectoriser does not keep the accumulators of a matrix product in
+registers. `kind` is an empty array that carries the dtype, and with it the number of lanes.
 Infinities and NaN keep their meaning: no flag here allows LLVM to assume that there are none.
 """
 
@@ -38,8 +39,8 @@ def _scalar(dtype: types.Float) -> ir.Type:
     return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
 
 
-def _lanes(kind: types.UniTuple) -> Lanes:
-    return Lanes(kind.dtype, kind.count)
+def _lanes(kind: types.Array) -> Lanes:
+    return Lanes(kind.dtype, 512 // kind.dtype.bitwidth)  # 64 bytes: a register of AVX-512, two of AVX2, four of NEON
 
 
 def _constant(of: Lanes, value: float) -> ir.Constant:
@@ -76,12 +77,23 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def at(typing: Any, address: Any, kind: Any) -> Any:
-    """The pointer to numbers of `kind` (a tuple of zeros, one a lane) that an integer address is."""
+    """The pointer that an integer address is, to numbers of the dtype of the array, or of the NumPy type, `kind`."""
+    dtype = kind.dtype if isinstance(kind, types.Array) else kind.instance_type
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
 
-    return types.CPointer(kind.dtype)(types.int64, kind), generate
+    return types.CPointer(dtype)(types.int64, kind), generate
+
+
+@intrinsic
+def lanes_of(typing: Any, kind: Any) -> Any:
+    """How many samples a vector holds: a constant of the machine code."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(ir.IntType(64), _lanes(kind).count)
+
+    return types.int64(kind), generate
 
 
 @intrinsic

@@ -17,7 +17,7 @@ _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls
 
 _log = logging.getLogger("fastweights")
 _local = threading.local()
-_kinds: dict[torch.dtype, tuple[Any, ...]] = {}
+_kinds: dict[torch.dtype, Any] = {}
 _ready: dict[tuple[str, torch.dtype], Any] = {}
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None
 _pool_lock = threading.Lock()
@@ -144,6 +144,17 @@ def backward(
     return [d_inputs, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
 
 
+def remember(
+    weights: Tensor | None, lengths: Tensor | None, outputs: Tensor, decay: float, rate: float
+) -> Tensor:
+    """The fast weights after the last of a few steps, without a graph."""
+    batch, time, units = outputs.shape
+    new = outputs.new_empty(batch, units, units)
+    tensors = (weights if weights is None else weights.contiguous(), lengths, outputs, new)
+    _launch("remember", outputs.dtype, (batch, time, units), (decay, rate), tuple(map(_address, tensors)))
+    return new
+
+
 def _rows(tensor: Tensor) -> Tensor:
     """With units that lie next to each other, as the kernels read them."""
     return tensor if tensor.stride(2) == 1 or tensor.shape[2] == 1 else tensor.contiguous()
@@ -153,19 +164,19 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _kind(dtype: torch.dtype) -> tuple[Any, ...]:
+def _kind(dtype: torch.dtype) -> Any:
     import numpy
 
     return (numpy.float32(0) if dtype == torch.float32 else 0.0,) * _LANES[dtype]
 
 
-def _kind(dtype: torch.dtype) -> tuple[Any, ...]:
+def _kind(dtype: torch.dtype) -> Any:
     """What tells the kernels dtype and lanes."""
     kind = _kinds.get(dtype)
     if kind is None:
         import numpy
 
-        kind = _kinds[dtype] = (numpy.float32(0) if dtype == torch.float32 else numpy.float64(0),) * _LANES[dtype]
+        kind = _kinds[dtype] = numpy.empty(0, str(dtype).removeprefix("torch."))
     return kind
 
 

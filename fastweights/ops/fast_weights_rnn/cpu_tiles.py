@@ -1,6 +1,6 @@
 """What the kernels of `cpu_kernels.py` are made of: each helper treats one step of one tile.
 
-A vector of a tile is [hidden][lane], so that every sum over units is a sum of registers. `kind`, a tuple of zeros,
+A vector of a tile is [hidden][lane], so that every sum over units is a sum of registers. `kind`, an empty array,
 carries dtype and lanes; an array is followed by the index where the vector begins. Sizes are in numbers, not bytes.
 """
 
@@ -12,6 +12,7 @@ from fastweights.ops.fast_weights_rnn.call import EPSILON
 from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     fill,
     hyperbolic_tangent,
+    lanes_of,
     load,
     rectify,
     root,
@@ -31,7 +32,7 @@ _summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
 @_helper
 def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):  # noqa: PLR0913
     """out[i] = base[i] + sum_k matrix[i, k] x[k], six rows at a time in registers; the last six may overlap."""
-    lanes, i = len(kind), 0
+    lanes, i = lanes_of(kind), 0
     while i < rows and rows >= 6:
         first = min(i, rows - 6)
         m = m0 + first * row
@@ -69,7 +70,7 @@ def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, b
 @_helper
 def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
     """One step of a tile, transposed to lanes; zero where t is not before the end, whatever lies there."""
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     for lane in range(lanes):
         if t < ends[lane]:
             row = source[s0 + lane * sample : s0 + lane * sample + hidden]
@@ -83,7 +84,7 @@ def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
 @_helper
 def scatter(kind, source, s0, hidden, samples, out, out0, sample):
     """Back from lanes to rows, for the lanes that are samples."""
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     for lane in range(samples):
         row = out[out0 + lane * sample : out0 + lane * sample + hidden]
         for k in range(hidden):
@@ -93,12 +94,12 @@ def scatter(kind, source, s0, hidden, samples, out, out0, sample):
 @_helper
 def clear(kind, x, x0, vectors):
     for k in range(vectors):
-        store(x, x0 + k * len(kind), fill(0.0, kind))
+        store(x, x0 + k * lanes_of(kind), fill(0.0, kind))
 
 
 @_helper
 def activate(kind, relu, x, x0, hidden, out, out0):
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     if relu:
         for k in range(hidden):
             store(out, out0 + k * lanes, rectify(load(x, x0 + k * lanes, kind)))
@@ -110,7 +111,7 @@ def activate(kind, relu, x, x0, hidden, out, out0):
 @_helper
 def normalise(kind, x, x0, hidden, gain, bias, rstd, r0, out, out0):
     """x becomes (x - mean) * rstd in place; out = gain x + bias."""
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     total, count = fill(0.0, kind), fill(1.0 / hidden, kind)
     for k in range(hidden):
         total = total + load(x, x0 + k * lanes, kind)
@@ -129,7 +130,7 @@ def normalise(kind, x, x0, hidden, gain, bias, rstd, r0, out, out0):
 @_helper
 def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, scores):
     """out = base + sum_tau scale[steps - 1 - tau] past[tau] <past[tau], u>"""
-    lanes, n = len(kind), hidden * len(kind)
+    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
     t = 0
     while t < steps:
         four = t + 4 <= steps
@@ -255,7 +256,7 @@ def fill_powers(decay, rate, time, powers, scale):
 @_helper
 def normalise_backward(kind, relu, d, d0, y, y0, x, x0, hidden, gain, rstd, r0, d_norm, n0, out, out0):
     """From d y, through y = f(gain x + bias), to the gradient of what was normalised."""
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     count, one = fill(1.0 / hidden, kind), fill(1.0, kind)
     m1, m2 = fill(0.0, kind), fill(0.0, kind)
     for i in range(hidden):
@@ -276,7 +277,7 @@ def normalise_backward(kind, relu, d, d0, y, y0, x, x0, hidden, gain, rstd, r0, 
 @_helper
 def slope(kind, relu, d, d0, y, y0, hidden, out, out0):
     """out = d f'(.), from y = f(.)"""
-    lanes, one = len(kind), fill(1.0, kind)
+    lanes, one = lanes_of(kind), fill(1.0, kind)
     for k in range(0, hidden * lanes, lanes):
         v, h = load(d, d0 + k, kind), load(y, y0 + k, kind)
         store(out, out0 + k, where_positive(h, v) if relu else v * (one - h * h))
@@ -285,7 +286,7 @@ def slope(kind, relu, d, d0, y, y0, hidden, out, out0):
 @_helper
 def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_past, dp0, d_u, du0, d_scale, s0):
     """From r = d (A u): d past and d scale are added to, d u is added to."""
-    lanes, n = len(kind), hidden * len(kind)
+    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
     t = 0
     while t < steps:
         h0, g0 = past0 + t * n, dp0 + t * n
@@ -325,7 +326,7 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
 @_helper
 def outer(kind, d, d0, d_step, rows, x, x0, x_step, units, out, out0):
     """out += d^T x, [units, units] as column blocks of one vector; the last block may overlap the one before."""
-    lanes = len(kind)
+    lanes = lanes_of(kind)
     if units < lanes:
         for i in range(units):
             for r in range(rows):
