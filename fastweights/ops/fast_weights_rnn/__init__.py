@@ -97,6 +97,8 @@ def why_not(call: Call) -> dict[str, str | None]:
 
 
 def _fastest(call: Call) -> str:
+    if cpu.why_not(call) is None:
+        return "cpu"
     if attention.why_not(call) is None and call.inputs.shape[1] <= STEPS_PER_UNIT * call.inputs.shape[2]:
         return "attention"
     return "reference"

@@ -23,7 +23,8 @@ _DTYPES = (torch.float32, torch.float64)
 
 # Sequences longer than CHUNK steps a hidden unit + LEAST are cut. Measured: `python benchmarks/cpu_kernel.py --chunks`.
 CHUNK, LEAST = 1, 32
-FEW = 8  # steps whose fast weights are written one by one; a matrix product is faster for more
+
+FEW = 4  # samples that are streamed one by one; a tile of them is faster for more
 
 
 def why_not(call: Call) -> str | None:
@@ -40,6 +41,8 @@ def why_not(call: Call) -> str | None:
             return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
         if torch.autograd.forward_ad._current_level >= 0:
             return "it has no forward-mode derivative"
+        if type(call.inputs) not in (Tensor, torch.nn.Parameter):
+            return f"it reads the memory of plain tensors, and the inputs are a {type(call.inputs).__name__}"
     return None
 
 
@@ -50,24 +53,32 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
         return outputs, final_state(call, outputs)
     if call.inner_steps and time > CHUNK * hidden + LEAST:
         return _in_chunks(call, max(CHUNK * hidden, LEAST))
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
-        outputs = _outputs(call)
-        return outputs, final_state(call, outputs)
-    return _stream(call)
+    if time == 1 and batch <= FEW and call.lengths is None and not _differentiated():
+        return _stream(call)
+    outputs = _outputs(call)
+    return outputs, final_state(call, outputs)
 
 
 def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
-    """Without a graph: a step at batch 1 takes microseconds, so nothing else may take many."""
-    outputs = _outputs(call)
-    state, last = call.state, final_state(call, outputs)
-    weights, decay, rate = state._weights, call.rule.decay, call.rule.rate
+    """One step without a graph: it takes microseconds, so nothing around it may take many."""
+    rule, state = call.rule, call.state
+    outputs, weights = cpu_runtime.step(
+        call.inputs,
+        call.recurrent,
+        call.gain,
+        call.bias,
+        state.hidden,
+        None if state.is_empty else state.weights,
+        float(rule.decay),
+        float(rule.rate),
+        call.inner_steps,
+        call.nonlinearity == "relu",
+    )
+    return outputs, FastWeightsState(outputs[:, 0], weights)
 
-    def remember() -> Tensor:
-        return cpu_runtime.remember(weights, call.lengths, outputs, float(decay), float(rate))
 
-    if outputs.shape[1] <= FEW and (weights is None or isinstance(weights, Tensor)):
-        return outputs, FastWeightsState(last.hidden, remember)
-    return outputs, last
+def _differentiated() -> bool:
+    return torch.compiler.is_compiling() or torch.is_grad_enabled()
 
 
 def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState]:

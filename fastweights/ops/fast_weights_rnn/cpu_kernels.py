@@ -31,7 +31,9 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     recall,
     recall_transposed,
     scatter,
+    settle,
     slope,
+    times_vector,
 )
 
 _ANY = 1 << 40  # the length of an array that is only known as an address
@@ -63,7 +65,8 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     o += time * lanes
     past = numba.carray(at(saved, kind), (_ANY,)) if keep else own[o : o + (time + 1) * n]
     o += (0 if keep else time + 1) * n
-    powers, scale, vector = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], own[o + 2 * time + 2 :]
+    powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
+    vector, result = own[o : o + units], own[o + units : o + 2 * units]
     fill_powers(constants[0], constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
     tile_size = time * (n * (1 + inner + norms) + norms * lanes)
@@ -94,7 +97,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                     for lane in range(samples):
                         if t < ends[lane]:
                             b = first + lane
-                            recall(A, b, powers[t], units, past, us + lane, lanes, vector, x, x0 + lane)
+                            recall(A, b, powers[t], units, past, us + lane, lanes, vector, result, x, x0 + lane)
                 to = ht if s + 1 >= inner else us + n if keep else us
                 if norms:
                     normalise(kind, x, x0, units, gains, biases, rstd, r0, past, to)
@@ -215,32 +218,37 @@ def backward(kind, groups, sizes, strides, constants, tensors):
 
 
 @_cached
-def remember(kind, sizes, constants, tensors):
-    """The fast weights after the last step: decay^T A(0) + rate sum_tau decay^(T - tau) h(tau) h(tau)^T."""
-    batch, time, units = sizes
-    weights, lengths, outputs, new_weights = tensors
-    size = units * units
-    A, until = numba.carray(at(weights, kind), (_ANY,)), numba.carray(at(lengths, numpy.int64), (_ANY,))
-    y, new = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(new_weights, kind), (_ANY,))
+def step(kind, sizes, constants, strides, tensors):
+    """One step of a few samples and the fast weights after it: rows of a matrix at a time, for no tile is full."""
+    batch, units, inner, relu = sizes
+    inputs, recurrent, gain, bias, hidden, weights, outputs, new_weights, work = tensors
+    W, A = numba.carray(at(recurrent, kind), (units, units)), numba.carray(at(weights, kind), (batch, units, units))
+    x, h = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(hidden, kind), (batch, units))
+    y, new = numba.carray(at(outputs, kind), (batch, units)), numba.carray(at(new_weights, kind), (batch, units, units))
+    gains, biases = numba.carray(at(gain, kind), (units,)), numba.carray(at(bias, kind), (units,))
+    own = numba.carray(at(work, kind), (2, units))
+    boundary, before = own[0], own[1]
+    decay, rate = kind.dtype.type(constants[0]), kind.dtype.type(constants[1])
     for b in range(batch):
-        steps = until[b] if lengths else time
-        factor = kind.dtype.type(constants[0] ** steps)
-        for i in range(units):
-            row = new[b * size + i * units : b * size + (i + 1) * units]
+        u = y[b]
+        for k in range(units):
+            boundary[k] = x[b * strides[0] + k]
+        times_vector(W, h[b], boundary)
+        settle(boundary, gains, biases, gain != 0 and inner == 0, relu, u)
+        for _ in range(inner):
+            before[:] = boundary
             if weights:
-                old = A[b * size + i * units : b * size + (i + 1) * units]
+                times_vector(A[b], u, before)
+            settle(before, gains, biases, gain != 0, relu, u)
+        for i in range(units):
+            value, row = rate * u[i], new[b, i]
+            if weights:
+                old = A[b, i]
                 for k in range(units):
-                    row[k] = factor * old[k]
+                    row[k] = decay * old[k] + value * u[k]
             else:
                 for k in range(units):
-                    row[k] = 0
-            scale = constants[1]
-            for t in range(steps - 1, -1, -1):
-                h = y[(b * time + t) * units : (b * time + t + 1) * units]
-                value = kind.dtype.type(scale * h[i])
-                for k in range(units):
-                    row[k] += value * h[k]
-                scale *= constants[0]
+                    row[k] = value * u[k]
 
 
 @_cached

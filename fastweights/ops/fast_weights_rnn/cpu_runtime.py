@@ -49,7 +49,7 @@ def forward(
     sizes = (batch, time, units, inner_steps, int(relu), int(keep))
     strides = rows.stride()[:2]
     n = units * lanes
-    work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + units
+    work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + 2 * units
 
     def share(first: int, last: int) -> None:
         own = _scratch("forward", work, inputs.dtype)
@@ -98,7 +98,7 @@ def backward(
 
     n, blocks = units * lanes, -(-units // lanes)
     sums = [groups * blocks * n * needs[1], groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
-    partial = _scratch("sums", sum(sums), dtype)
+    partial = _scratch("sums", sum(sums), dtype)[: sum(sums)]
     parts = [p.data_ptr() if p.numel() else 0 for p in partial.split(sums)]
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
     addresses = (
@@ -144,15 +144,43 @@ def backward(
     return [d_inputs, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
 
 
-def remember(
-    weights: Tensor | None, lengths: Tensor | None, outputs: Tensor, decay: float, rate: float
-) -> Tensor:
-    """The fast weights after the last of a few steps, without a graph."""
-    batch, time, units = outputs.shape
-    new = outputs.new_empty(batch, units, units)
-    tensors = (weights if weights is None else weights.contiguous(), lengths, outputs, new)
-    _launch("remember", outputs.dtype, (batch, time, units), (decay, rate), tuple(map(_address, tensors)))
-    return new
+def step(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor,
+    weights: Tensor | None,
+    decay: float,
+    rate: float,
+    inner_steps: int,
+    relu: bool,
+) -> tuple[Tensor, Tensor]:
+    """One streamed step of a few samples, [batch, 1, hidden], without a graph: the outputs and the fast weights."""
+    batch, _, units = inputs.shape
+    dtype, rows = inputs.dtype, _rows(inputs)
+    outputs, new_weights = inputs.new_empty(inputs.shape), inputs.new_empty(batch, units, units)
+    recurrent, hidden = recurrent.contiguous(), hidden.contiguous()
+    addresses = 0, 0
+    if gain is not None and bias is not None:
+        gain, bias = gain.contiguous(), bias.contiguous()
+        addresses = gain.data_ptr(), bias.data_ptr()
+    address = 0
+    if weights is not None:
+        weights = weights.contiguous()
+        address = weights.data_ptr()
+    tensors = (
+        rows.data_ptr(),
+        recurrent.data_ptr(),
+        *addresses,
+        hidden.data_ptr(),
+        address,
+        outputs.data_ptr(),
+        new_weights.data_ptr(),
+        _scratch("step", 2 * units, dtype).data_ptr(),
+    )
+    _launch("step", dtype, (batch, units, inner_steps, int(relu)), (decay, rate), rows.stride()[:2], tensors)
+    return outputs, new_weights
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -214,7 +242,7 @@ def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
     if held is None or held.dtype != dtype or held.numel() < count:
         held = torch.empty(count, dtype=dtype)
         setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
-    return held[:count]
+    return held
 
 
 def _share_out(share: Callable[[int, int], None], parts: int, operations: int) -> None:

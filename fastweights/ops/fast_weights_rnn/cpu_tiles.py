@@ -4,6 +4,7 @@ A vector of a tile is [hidden][lane], so that every sum over units is a sum of r
 carries dtype and lanes; an array is followed by the index where the vector begins. Sizes are in numbers, not bytes.
 """
 
+import math
 from typing import Any
 
 import numba
@@ -175,33 +176,38 @@ def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, 
 
 
 @_summing_helper
-def recall(weights, b, factor, hidden, x, x0, lanes, vector, out, out0):
-    """out += factor A x for sample b of the batch, one lane of x and out; four rows of A at a time."""
+def times_vector(matrix, x, out):
+    """out += matrix x, of one sample: four rows at a time."""
+    rows, i = len(out), 0
+    while i + 4 <= rows:
+        r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+        a0 = a1 = a2 = a3 = x[0] * 0
+        for k in range(len(x)):
+            a0 += r0[k] * x[k]
+            a1 += r1[k] * x[k]
+            a2 += r2[k] * x[k]
+            a3 += r3[k] * x[k]
+        out[i] += a0
+        out[i + 1] += a1
+        out[i + 2] += a2
+        out[i + 3] += a3
+        i += 4
+    while i < rows:
+        r0, a0 = matrix[i], x[0] * 0
+        for k in range(len(x)):
+            a0 += r0[k] * x[k]
+        out[i] += a0
+        i += 1
+
+
+@_helper
+def recall(weights, b, factor, hidden, x, x0, lanes, vector, result, out, out0):
+    """out += factor A x for sample b of the batch: one lane of x and of out."""
     for k in range(hidden):
-        vector[k] = x[x0 + k * lanes] * factor
-    matrix = weights[b]
-    v = vector[:hidden]
-    i = 0
-    while i < hidden:
-        if i + 4 <= hidden:
-            r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
-            a0 = a1 = a2 = a3 = v[0] * 0
-            for k in range(hidden):
-                a0 += r0[k] * v[k]
-                a1 += r1[k] * v[k]
-                a2 += r2[k] * v[k]
-                a3 += r3[k] * v[k]
-            out[out0 + i * lanes] += a0
-            out[out0 + (i + 1) * lanes] += a1
-            out[out0 + (i + 2) * lanes] += a2
-            out[out0 + (i + 3) * lanes] += a3
-            i += 4
-        else:
-            r0, a0 = matrix[i], v[0] * 0
-            for k in range(hidden):
-                a0 += r0[k] * v[k]
-            out[out0 + i * lanes] += a0
-            i += 1
+        vector[k], result[k] = x[x0 + k * lanes] * factor, 0
+    times_vector(weights[b], vector, result)
+    for k in range(hidden):
+        out[out0 + k * lanes] += result[k]
 
 
 @_summing_helper
@@ -339,3 +345,28 @@ def outer(kind, d, d0, d_step, rows, x, x0, x_step, units, out, out0):
         column, o = min(block * lanes, units - lanes), out0 + block * units * lanes
         product(kind, d, d0, 1, d_step, units, rows, x, x0 + column, x_step, out, o, out, o)
         block += 1
+
+
+@_summing_helper
+def settle(x, gain, bias, norm, relu, out):
+    """out = f(LN[x]) of one sample."""
+    units = len(x)
+    mean = square = x[0] * 0
+    if norm:
+        for k in range(units):
+            mean += x[k]
+        mean /= units
+        for k in range(units):
+            square += (x[k] - mean) * (x[k] - mean)
+        scale = 1 / math.sqrt(square / units + EPSILON)
+        for k in range(units):
+            out[k] = (x[k] - mean) * scale * gain[k] + bias[k]
+    else:
+        for k in range(units):
+            out[k] = x[k]
+    if relu:
+        for k in range(units):
+            out[k] = 0 if out[k] < 0 else out[k]  # NaN stays
+    else:
+        for k in range(units):
+            out[k] = math.tanh(out[k])
