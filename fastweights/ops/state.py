@@ -51,7 +51,11 @@ class FastWeightsState:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "FastWeightsState":
         """The state with `function` applied to hidden and to weights."""
-        weights = None if self.is_empty else function(self.weights)
+        weights = self._weights
+        if isinstance(weights, Tensor):
+            weights = function(weights)
+        elif weights is not None:
+            weights = lambda: function(self.weights)  # noqa: E731 - still not before it is read
         return FastWeightsState(function(self.hidden), weights, backend=self.backend)
 
     def detach(self) -> "FastWeightsState":
@@ -125,6 +129,4 @@ def _unflatten(leaves: Any, backend: str | None) -> FastWeightsState:
     return state
 
 
-pytree.register_pytree_node(
-    FastWeightsState, _flatten, _unflatten, serialized_type_name="fastweights.FastWeightsState"
-)
+pytree.register_pytree_node(FastWeightsState, _flatten, _unflatten, serialized_type_name="fastweights.FastWeightsState")

@@ -1,6 +1,6 @@
 """Update rules: what is written into the fast weights, and how it is read. Pure functions, one rule a file."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -13,9 +13,10 @@ __all__ = ["Delta", "Hebbian", "Rule"]
 class Rule(Protocol):
     """What the reference backend asks of a rule: a frozen dataclass of constants with these two methods.
 
-    `weights` is `[*batch, value, key]`; leading axes broadcast. `gates` are what a slow network emits a step.
+    `weights` is `[*batch, value, key]`; leading axes broadcast. A rule may take more by name: the gates (`strength`,
+    `forget`) that a slow network emits at a step.
     """
 
-    def write(self, weights: Tensor, key: Tensor, value: Tensor, **gates: Any) -> Tensor: ...
+    def write(self, weights: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
 
     def read(self, weights: Tensor, query: Tensor) -> Tensor: ...

@@ -1,16 +1,24 @@
 """The one check that every constant of an update rule goes through."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+Range = tuple[float, float]
 
-def check_constant(owner: str, name: str, value: float | Tensor, low: float, high: float = math.inf) -> None:
-    """Raise unless `value` is a real number, or a 0-d floating-point tensor, in [low, high].
+
+def check_constants(rule: Any) -> None:
+    """Raise unless each constant in `rule.RANGES` is a number, or a 0-d floating-point tensor, inside its range.
 
     A tensor on an accelerator, or seen by `torch.compile`, is not read: that would make the device wait.
     """
+    for name, (low, high) in rule.RANGES.items():
+        _check(type(rule).__name__, name, getattr(rule, name), low, high)
+
+
+def _check(owner: str, name: str, value: float | Tensor, low: float, high: float) -> None:
     wanted = f"a number in [{low:g}, {high:g}]" if math.isfinite(high) else f"a finite number >= {low:g}"
     if isinstance(value, Tensor):
         if value.dim() != 0 or not value.dtype.is_floating_point:

@@ -1,10 +1,11 @@
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from fastweights.rules._constants import check_constant
+from fastweights.rules._constants import Range, check_constants
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Delta:
     Paper: Schlag, Irie, Schmidhuber 2021, https://arxiv.org/abs/2102.11174.
     """
 
+    RANGES: ClassVar[dict[str, Range]] = {"decay": (0.0, 1.0), "rate": (0.0, 2.0)}
+
     decay: float | Tensor = 1.0
     rate: float | Tensor = 0.5
     normalize_key: bool = True
 
     def __post_init__(self) -> None:
-        check_constant("Delta", "decay", self.decay, 0.0, 1.0)
-        check_constant("Delta", "rate", self.rate, 0.0, 2.0)
+        check_constants(self)
 
     def write(
         self,

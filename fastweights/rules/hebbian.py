@@ -1,9 +1,11 @@
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from fastweights.rules._constants import check_constant
+from fastweights.rules._constants import Range, check_constants
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,13 @@ class Hebbian:
     Paper: Ba et al. 2016, https://arxiv.org/abs/1610.06258 (equation 1; there lambda and eta).
     """
 
+    RANGES: ClassVar[dict[str, Range]] = {"decay": (0.0, 1.0), "rate": (0.0, math.inf)}
+
     decay: float | Tensor = 0.95
     rate: float | Tensor = 0.5
 
     def __post_init__(self) -> None:
-        check_constant("Hebbian", "decay", self.decay, 0.0, 1.0)
-        check_constant("Hebbian", "rate", self.rate, 0.0)
+        check_constants(self)
 
     def write(
         self, weights: Float[Tensor, "... value key"], key: Float[Tensor, "... key"], value: Float[Tensor, "... value"]

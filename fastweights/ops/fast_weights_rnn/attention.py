@@ -63,7 +63,7 @@ def decay_powers(decay: float | Tensor, inputs: Tensor) -> Tensor:
 def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> FastWeightsState:
     """The state after the last step, from the outputs alone; its weights are computed when they are first read.
 
-        A(T) = decay^T A(0) + rate sum_{tau=1..T} decay^(T-tau) h(tau) h(tau)^T
+    A(T) = decay^T A(0) + rate sum_{tau=1..T} decay^(T-tau) h(tau) h(tau)^T
     """
     time, state = outputs.shape[1], call.state
     if call.lengths is None:

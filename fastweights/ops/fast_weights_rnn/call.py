@@ -54,7 +54,7 @@ def check(
         raise ValueError(f"inputs: got {got}, wanted a tensor [batch, time, hidden]")
     if not inputs.dtype.is_floating_point:
         raise ValueError(f"inputs: got {inputs.dtype}, wanted a floating-point tensor")
-    batch, time, hidden = inputs.shape
+    batch, _, hidden = inputs.shape
     if hidden == 0:
         raise ValueError("inputs: got 0 hidden units, wanted at least 1")
     if (gain is None) != (bias is None):

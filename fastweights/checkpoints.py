@@ -1,0 +1,52 @@
+"""Checkpoints as safetensors: tensors and a JSON header, nothing that is executed when it is loaded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from fastweights.runs import RunError, write_atomically
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    content = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(content, metadata={"fastweights": json.dumps(header)}))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.exists():
+        raise RunError(f"{path}: no such file, wanted a checkpoint that `fastweights train` has written")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["fastweights"])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError, TypeError) as error:
+        reason = str(error).splitlines()[0] if not isinstance(error, KeyError) else "it has no header of fastweights"
+        raise RunError(
+            f"{path}: got a truncated file, or none of `fastweights train` ({reason}), wanted a checkpoint; "
+            "train again into another --run"
+        ) from None
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Fill the module with the checkpoint's `model.*`; the names and shapes must be those of the module."""
+    stored = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    own = module.state_dict()
+    if stored.keys() != own.keys():
+        odd = sorted(stored.keys() ^ own.keys())[0]
+        raise RunError(f"{path}: got the checkpoint of another model ({odd!r} is on one side only)")
+    for name, tensor in stored.items():
+        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
+            raise RunError(
+                f"{path}: got {name} {list(tensor.shape)} {tensor.dtype}, "
+                f"wanted {list(own[name].shape)} {own[name].dtype}: the checkpoint of another model"
+            )
+    module.load_state_dict(stored)
+
+
+def random_state() -> Tensor:
+    return torch.random.get_rng_state()

@@ -1,0 +1,82 @@
+"""The command line. A command imports what it needs when it runs: `fastweights --help` waits for no torch."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TypeVar
+
+T = TypeVar("T")
+
+COMMANDS = {
+    "data": ("data", "draw sequences of a task into CSV files"),
+    "train": ("train", "train one model, or several side by side"),
+    "sample": ("sample", "ask a trained model, and see what it attended to"),
+    "plot": ("plot", "draw accuracy, loss and gradient norm of runs"),
+    "backends": ("backends", "what can run here, and why the others cannot"),
+}
+
+HELP = """usage: fastweights COMMAND [options]
+
+Networks with fast weights: a memory matrix that is written while a sequence
+is read (Ba et al. 2016).
+
+commands:
+{commands}
+
+`fastweights COMMAND --help` lists the options of a command. An example:
+  fastweights train RNN-LN-FW --run runs/first --epochs 10
+  fastweights sample RNN-LN-FW g5o8k1??g --run runs/first"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 after bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        from fastweights import __version__
+
+        print(__version__)
+        return 0
+    try:
+        return command(arguments[0])(arguments[1:]) or 0
+    except KeyboardInterrupt as stopped:
+        print(f"fastweights: stopped{'; ' + str(stopped) if str(stopped) else ''}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        print(f"fastweights: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def command(name: str) -> Callable[[list[str]], int | None]:
+    if name not in COMMANDS:
+        from fastweights.config import near
+
+        raise ValueError(f"unknown command {name!r}{near(name, COMMANDS)} (commands: {', '.join(COMMANDS)})")
+    return import_module(f"fastweights.commands.{COMMANDS[name][0]}").main
+
+
+def parse(options: type[T], arguments: list[str], prog: str) -> T:
+    """The options of a command from its arguments; what tyro says of bad ones, in one line."""
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(options, args=arguments, prog=prog)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
+        text = " ".join(line for line in lines if line)
+        text = text.split("For full helptext")[0].split("Argument helptext")[0]
+        raise ValueError(f"{text.strip()} (`{prog} --help` lists the options)") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

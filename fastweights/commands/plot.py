@@ -1,0 +1,31 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from fastweights.cli import parse
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw accuracy, loss and gradient norm of runs against updates, as PNG and SVG."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
+    """Run folders, or folders of run folders."""
+    output: Path | None = None
+    """Where the figures go; none: `figures` in the first folder named."""
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(Plot, arguments, "fastweights plot")
+
+    from fastweights.plotting import plot_runs
+    from fastweights.runs import RunError, find_runs
+
+    roots = options.runs or (Path("runs"),)
+    for root in roots:
+        if not find_runs(root):
+            raise RunError(f"{root}: got no run there, wanted a run folder or a folder of them (`fastweights train`)")
+    folders = [folder for root in roots for folder in find_runs(root)]
+    for path in plot_runs(folders, options.output or roots[0] / "figures"):
+        print(path)

@@ -1,0 +1,180 @@
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from fastweights import runs
+from fastweights.cli import parse
+from fastweights.config import Config
+from fastweights.runner import Status, run_all
+from fastweights.tasks import TASKS, AssociativeRetrieval
+from fastweights.worker import Job, job_data
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one model into a run folder, or several side by side, each in a process of its own.
+
+    Models: RNN-LN-FW (fast weights), RNN-LN, CONTROL, GRU-LN, LSTM-LN, GRU, LSTM, IRNN, A-LSTM, RNN-LN-FW0, or your
+    own as package.module:Class.
+    """
+
+    models: tyro.conf.Positional[tuple[str, ...]]
+    """The models to train."""
+    config: tyro.conf.OmitArgPrefixes[Config] = Config()
+    task: tyro.conf.OmitArgPrefixes[AssociativeRetrieval] = AssociativeRetrieval()
+    run: Path | None = None
+    """The run folder (runs/MODEL); with several models, the folder of their run folders (runs)."""
+    data: Path | None = None
+    """A folder with train.csv and valid.csv, or one CSV file; none: sequences are drawn."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the runs that are there already."""
+    workers: int = max(1, os.cpu_count() or 1)
+    """Models trained at a time."""
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(Train, arguments, "fastweights train")
+    if not options.models:
+        raise ValueError("got no model, wanted at least one, as in `fastweights train RNN-LN-FW`")
+    if options.workers < 1:
+        raise ValueError(f"--workers {options.workers}: wanted an integer >= 1")
+    if len(set(options.models)) < len(options.models):
+        raise ValueError(f"got a model twice in {' '.join(options.models)}, wanted each once")
+    jobs = make_jobs(options)
+    check(jobs)
+    statuses = run_live(jobs, options.workers)
+    show_table(statuses)
+    for status in statuses:
+        if status.error:
+            raise RuntimeError(status.error)
+    folders = " ".join(str(status.job.folder) for status in statuses)
+    print(f"runs: {folders}")
+
+
+def make_jobs(options: Train) -> list[Job]:
+    root = options.run or Path("runs")
+    several = len(options.models) > 1
+    task = {"name": options.task.NAME, **asdict(options.task)}
+    return [
+        Job(
+            model=model,
+            config=options.config,
+            folder=options.run if options.run and not several else root / model.replace(":", "-"),
+            task=task,
+            data=options.data,
+            resume=options.resume,
+        )
+        for model in options.models
+    ]
+
+
+def check(jobs: list[Job]) -> None:
+    """All that can be known to be wrong before the first process starts."""
+    import torch
+
+    from fastweights.nn.models import build
+    from fastweights.training import check_same, describe
+
+    for job in jobs:
+        build(job.model, job.config, 2, 2)(torch.zeros(1, 2, dtype=torch.int64))  # its backend can run, too
+    holding = [job for job in jobs if (job.folder / runs.CONFIG).exists()]
+    if not holding and jobs[0].data is None:
+        return
+    sequences = job_data(jobs[0])
+    if len(sequences.train.targets) < jobs[0].config.batch_size:
+        raise ValueError(
+            f"{jobs[0].data}: got {len(sequences.train.targets)} training sequences, "
+            f"wanted at least one batch of {jobs[0].config.batch_size}; choose a smaller --batch-size"
+        )
+    for job in holding:
+        check_same(job.folder, describe(job.model, job.config, sequences), job.resume)
+
+
+def run_live(jobs: list[Job], workers: int) -> list[Status]:
+    console = Console(stderr=True)
+    try:
+        if not console.is_terminal:
+            return run_all(jobs, workers, Printer())
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            return run_all(jobs, workers, lambda statuses: live.update(progress_table(statuses)))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the runs are saved; the same command with --resume goes on with them") from None
+
+
+class Printer:
+    """Progress where there is no terminal: a line each time a model has come another tenth of its way."""
+
+    def __init__(self) -> None:
+        self.told: dict[Path, int] = {}
+
+    def __call__(self, statuses: list[Status]) -> None:
+        for status in statuses:
+            tenth = 10 * status.update // status.updates if status.updates else -1
+            if status.state == "done":
+                tenth = 10
+            if status.row is not None and tenth > self.told.get(status.job.folder, 0):
+                self.told[status.job.folder] = tenth
+                accuracy = status.row["valid_accuracy"]
+                left = "" if not status.seconds_left else f", {status.seconds_left:.0f} s left"
+                print(
+                    f"{status.job.model}: update {status.update:,} of {status.updates:,}, "
+                    f"accuracy {accuracy:.2%}{left if status.state == 'running' else ''}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+
+def progress_table(statuses: list[Status]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "update", "accuracy", "loss", "elapsed", "left"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for status in statuses:
+        row = status.row or {}
+        table.add_row(
+            status.job.model,
+            f"{status.update:,} / {status.updates:,}" if status.updates else status.state,
+            f"{row['valid_accuracy']:.2%}" if row else "",
+            f"{row['valid_loss']:.4f}" if row else "",
+            f"{status.seconds:.0f} s",
+            status.state if status.state != "running" else f"{status.seconds_left or 0:.0f} s",
+        )
+    return table
+
+
+def show_table(statuses: list[Status]) -> None:
+    """Accuracy with the guess floor beside it, loss, gradient norm, speed, time and backend: 80 columns."""
+    table = Table(box=None, pad_edge=False)
+    columns = ("model", "accuracy", "guess", "loss", "grad", "updates", "seq/s", "time", "backend")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("model", "backend") else "right", no_wrap=True)
+    for status in statuses:
+        if status.row is None or status.error:
+            table.add_row(status.job.model, status.state)
+            continue
+        row, folder = status.row, status.job.folder
+        timing = runs.read_rows(folder / runs.TIMINGS)[-1]
+        table.add_row(
+            status.job.model,
+            f"{row['valid_accuracy']:.2%}",
+            f"{guess_floor(folder):.1%}",
+            f"{row['valid_loss']:.4f}",
+            f"{row['gradient_norm']:.3f}",
+            f"{row['update']:,}",
+            f"{timing['sequences_per_second']:,.0f}",
+            f"{timing['seconds']:.0f} s",
+            timing["backend"],
+        )
+    Console(soft_wrap=True).print(table)
+
+
+def guess_floor(folder: Path) -> float:
+    task: dict[str, Any] = json.loads((folder / runs.CONFIG).read_text())["task"]
+    return TASKS[task["name"]](**{k: v for k, v in task.items() if k not in ("name", "version")}).guess_floor

@@ -1,0 +1,99 @@
+"""What a training run is: the options of the command line and the log entry in `config.json` at once. Without torch."""
+
+import difflib
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    hidden_size: int = 50
+    """Recurrent units."""
+    decay: float = 0.95
+    """Decay of the fast weights (lambda)."""
+    rate: float = 0.5
+    """Rate of the fast weights (eta)."""
+    inner_steps: int = 1
+    """Iterations of the inner loop (S)."""
+    learned: tuple[str, ...] = ()
+    """Constants of the rule to learn: decay rate."""
+    embedding_sizes: tuple[int, ...] = ()
+    """Sizes of the embedding layers; none: one-hot."""
+    head_sizes: tuple[int, ...] = ()
+    """Sizes of the ReLU layers before the softmax."""
+    input_scale: float | None = None
+    """What a one-hot symbol is multiplied by; none: sqrt(3 hidden), which gives C x unit variance."""
+    batch_size: int = 128
+    """Sequences an update."""
+    learning_rate: float = 3e-3
+    """Learning rate of Adam."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """How the learning rate falls over the epochs."""
+    clip: float = 5.0
+    """Largest global norm of the gradient."""
+    epochs: int = 20
+    """Times through the training sequences."""
+    target_accuracy: float | None = None
+    """Stop once validation reaches this accuracy."""
+    seed: int = 0
+    """Of the weights, the data and their order."""
+    train_size: int = 64_000
+    """Training sequences, where no data is given."""
+    valid_size: int = 32_000
+    """Validation sequences, likewise."""
+    backend: str = "auto"
+    """How the fast weights are computed."""
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("hidden_size", 1), ("inner_steps", 0), ("batch_size", 1), ("epochs", 1), ("seed", 0),
+            ("train_size", 1), ("valid_size", 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
+        for name, low, high in (
+            ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf), ("input_scale", 0.0, math.inf),
+            ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                wanted = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number >= {low:g}"
+                raise ValueError(f"{flag(name)} {value:g}: wanted {wanted}")
+        for name in ("embedding_sizes", "head_sizes"):
+            if any(size < 1 for size in getattr(self, name)):
+                raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
+        if self.train_size < self.batch_size:
+            raise ValueError(f"--train-size {self.train_size}: wanted at least one batch of {self.batch_size}")
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"--schedule {self.schedule}: wanted constant or cosine")
+
+    @property
+    def symbol_scale(self) -> float:
+        """Weights uniform in +-1/sqrt(hidden) have variance 1 / (3 hidden)."""
+        return math.sqrt(3 * self.hidden_size) if self.input_scale is None else self.input_scale
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Config":
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(stored) - known):
+            raise ValueError(f"got the unknown setting {unknown[0]!r}{near(unknown[0], known)}")
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in stored.items()}
+        return cls(**values)
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def near(got: str, known: Any) -> str:
+    """'; did you mean ...?' for a name that is nearly known."""
+    matches = difflib.get_close_matches(got.upper(), {name.upper(): name for name in known}, n=1, cutoff=0.5)
+    by_upper = {name.upper(): name for name in known}
+    return f"; did you mean {by_upper[matches[0]]}?" if matches else ""

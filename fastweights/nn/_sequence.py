@@ -1,0 +1,58 @@
+"""What every recurrent baseline does to its arguments: check them, add the axes that it was called without."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_sizes(owner: str, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{owner}: got {name}={size!r}, wanted an integer >= 1")
+
+
+def batched(owner: str, input: Tensor, input_size: int) -> Tensor:
+    """The input as [batch, time, input], whether or not it came with a batch axis."""
+    wanted = f"a tensor [batch, time, {input_size}] or [time, {input_size}]"
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{owner}: got an input of type {type(input).__name__}, wanted {wanted}")
+    if input.dim() not in (2, 3) or input.shape[-1] != input_size or input.shape[-2] == 0:
+        raise ValueError(f"{owner}: got an input of shape {list(input.shape)}, wanted {wanted}, time at least 1")
+    return input if input.dim() == 3 else input.unsqueeze(0)
+
+
+def initial(owner: str, name: str, state: Any, input: Tensor, *shape: int) -> Tensor:
+    """One tensor of the state as [batch, *shape]; None: zeros. It comes as [1, batch, *shape], the batch axis only
+    where the input has one."""
+    batch = list(input.shape[:-2])
+    if state is None:
+        return input.new_zeros(*(batch or [1]), *shape)
+    if not isinstance(state, Tensor):
+        raise TypeError(f"{owner}: got a {name} of type {type(state).__name__}, wanted a tensor {[1, *batch, *shape]}")
+    if list(state.shape) != [1, *batch, *shape]:
+        raise ValueError(
+            f"{owner}: got a {name} of shape {list(state.shape)}, wanted {[1, *batch, *shape]} "
+            f"to go with an input of shape {list(input.shape)}"
+        )
+    return state.squeeze(0) if batch else state
+
+
+def pair(owner: str, state: Any) -> tuple[Any, Any]:
+    """The two tensors of a state such as (hidden, cell); None: no state."""
+    if state is None:
+        return None, None
+    if not isinstance(state, tuple | list) or len(state) != 2:
+        raise TypeError(f"{owner}: got a state of type {type(state).__name__}, wanted a pair (hidden, cell) or None")
+    return state[0], state[1]
+
+
+def as_given(input: Tensor, outputs: list[Tensor]) -> Tensor:
+    """The outputs of all steps, [batch, time, hidden], without the batch axis where the input has none."""
+    output = torch.stack(outputs, dim=1)
+    return output if input.dim() == 3 else output.squeeze(0)
+
+
+def final(input: Tensor, state: Tensor) -> Tensor:
+    """A [batch, ...] state after the last step with its leading axis of 1, in the form in which `initial` takes it."""
+    return state.unsqueeze(0) if input.dim() == 3 else state

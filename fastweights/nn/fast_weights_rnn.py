@@ -1,0 +1,348 @@
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from fastweights.nn import constants
+from fastweights.ops import FastWeightsState, fast_weights_rnn
+from fastweights.ops.fast_weights_rnn.call import check
+from fastweights.ops.fast_weights_rnn.inspection import attended
+from fastweights.rules import Hebbian, Rule
+
+RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
+
+
+class FastWeightsRNN(nn.Module):
+    r"""A recurrent network with fast weights, called as `nn.GRU` is.
+
+        boundary = W h(t) + C x(t+1)
+        h_0(t+1) = f(boundary)
+        h_s+1(t+1) = f(LN[boundary + A(t) h_s(t+1)])      s = 0 .. inner_steps-1;  h(t+1) = h_S(t+1)
+        A(t+1) = decay A(t) + rate h(t+1) h(t+1)^T
+
+    It differs from `nn.RNN` by the inner loop, which lets each step attend to the hidden vectors that went before it.
+    `inner_steps=0` is a layer-normed RNN; with `layer_norm=False` too it is a plain one.
+
+    Args:
+        input_size, hidden_size, num_layers, batch_first, dropout, bidirectional: as in `nn.GRU`.
+        rule: the update rule of the memory; its constants start here and stay fixed unless they are learned.
+        learned: names of constants of the rule that become parameters, one a layer and direction, kept in their range.
+        inner_steps: iterations of the inner loop.
+        layer_norm: normalise over the units of each sample before f (gain and bias learned). Without it the boundary
+            has a learned bias instead.
+        nonlinearity: f, "relu" or "tanh".
+        backend: how the sequence is run; `state.backend` of a result names what ran.
+
+    Shapes:
+        input: [time, batch, input_size], or [batch, time, input_size] with `batch_first`, or [time, input_size]
+            unbatched, or a `PackedSequence`.
+        state: a `FastWeightsState` with hidden [num_layers * directions, batch, hidden_size] and weights
+            [..., hidden_size, hidden_size]; a plain tensor stands for such a hidden with an empty memory; None: zeros.
+        Returns `output` (directions * hidden_size features) and the final state.
+
+    Parameters of layer k (and `..._reverse`): weight_ih_lk [hidden, input], uniform in +-1/sqrt(hidden); weight_hh_lk
+    [hidden, hidden], 0.05 I; gain_lk, bias_lk [hidden], one and zero; and decay_lk, rate_lk where they are learned.
+
+    Raises ValueError or TypeError where an argument does not fit, naming what was got and what was wanted.
+    Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
+        learned: Sequence[str] = (),
+        inner_steps: int = 1,
+        layer_norm: bool = True,
+        nonlinearity: str = "relu",
+        backend: str = "auto",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        if isinstance(dropout, bool) or not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"FastWeightsRNN: got dropout={dropout}, wanted a number in [0, 1]")
+        if dropout > 0 and num_layers == 1:
+            warnings.warn("FastWeightsRNN: dropout acts between layers, and num_layers is 1", stacklevel=2)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first, self.dropout, self.bidirectional = batch_first, float(dropout), bidirectional
+        self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
+        self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
+        options = {"device": device, "dtype": dtype}
+        for layer in range(num_layers):
+            size = input_size if layer == 0 else hidden_size * self.num_directions
+            for suffix in self._suffixes(layer):
+                make_parameters(self, suffix, size, hidden_size, layer_norm, self.learned, options)
+        self.reset_parameters()
+
+    @property
+    def num_directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
+
+    def reset_parameters(self) -> None:
+        for layer in range(self.num_layers):
+            for suffix in self._suffixes(layer):
+                reset_parameters(self, suffix)
+
+    def flatten_parameters(self) -> None:
+        """Nothing to do: here so that code written for `nn.GRU` may call it."""
+
+    def forward(
+        self, input: Tensor | PackedSequence, state: FastWeightsState | Tensor | None = None
+    ) -> tuple[Any, FastWeightsState]:
+        if isinstance(input, PackedSequence):
+            padded, lengths = pad_packed_sequence(input, batch_first=True)
+            output, state = self._run(self._project(0, padded), state, lengths)
+            return repack(output, lengths, input), state
+        if not isinstance(input, Tensor) or input.dim() not in (2, 3):
+            got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
+            raise ValueError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
+        if input.dim() == 2:
+            output, state = self._run(self._project(0, input[None]), add_batch(state), None)
+            return output[0], state.map(lambda tensor: tensor[:, 0])
+        inputs = input if self.batch_first else input.transpose(0, 1)
+        output, state = self._run(self._project(0, inputs), state, None)
+        return (output if self.batch_first else output.transpose(0, 1)), state
+
+    def forward_symbols(
+        self, symbols: Tensor, features: Tensor, state: FastWeightsState | Tensor | None = None
+    ) -> tuple[Tensor, FastWeightsState]:
+        """`self(features[symbols], state)` with batch_first, as a lookup: each symbol is projected once.
+
+        symbols: [batch, time] integers; features: [number of symbols, input_size].
+        """
+        projected = [functional.embedding(symbols, table) for table in self._project(0, features)]
+        return self._run(projected, state, None)
+
+    @torch.no_grad()
+    def attention(self, input: Tensor) -> Tensor:
+        """What each step attended to, [batch, time, time], for `input` [batch, time, input_size] and one layer.
+
+        Row t holds rate decay^(t-1-tau) <h(tau), query(t)> for each earlier step tau: the read of the fast weights,
+        written as attention over the past (equation 4 of the paper). Raises ValueError with more than one layer.
+        """
+        if self.num_layers * self.num_directions != 1:
+            raise ValueError("attention: got several layers or directions, wanted a network with one")
+        inputs = self._project(0, input)[0]
+        outputs, _ = run(self, "_l0", inputs, None, None)
+        recurrent, gain, bias = slow_weights(self, "_l0")
+        rule = current_rule(self, "_l0")
+        call = check(inputs, recurrent, gain, bias, None, rule, self.inner_steps, self.nonlinearity, None)
+        return attended(call, outputs)
+
+    def _project(self, layer: int, inputs: Tensor) -> list[Tensor]:
+        """C x(t), bias included, for each direction."""
+        if inputs.shape[-1] != (weight := getattr(self, f"weight_ih_l{layer}")).shape[1]:
+            raise ValueError(f"input: got {inputs.shape[-1]} features a step, wanted input_size={weight.shape[1]}")
+        return [project(self, suffix, inputs) for suffix in self._suffixes(layer)]
+
+    def _run(
+        self, projected: list[Tensor], state: FastWeightsState | Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, FastWeightsState]:
+        initial = self._split(state, projected[0])
+        finals: list[FastWeightsState] = []
+        output = projected[0]
+        for layer in range(self.num_layers):
+            if layer > 0:
+                projected = self._project(layer, functional.dropout(output, self.dropout, self.training))
+            directions = []
+            for suffix, inputs in zip(self._suffixes(layer), projected, strict=True):
+                backwards = suffix.endswith("_reverse")
+                inputs = reverse(inputs, lengths) if backwards else inputs
+                first = None if initial is None else initial[len(finals)]
+                outputs, final = run(self, suffix, inputs, first, lengths)
+                directions.append(reverse(outputs, lengths) if backwards else outputs)
+                finals.append(final)
+            output = directions[0] if len(directions) == 1 else torch.cat(directions, dim=-1)
+        return output, stack(finals)
+
+    def _split(self, state: FastWeightsState | Tensor | None, inputs: Tensor) -> list[FastWeightsState] | None:
+        if state is None:
+            return None
+        if isinstance(state, Tensor):
+            state = FastWeightsState(state)
+        if not isinstance(state, FastWeightsState):
+            raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState, a tensor or None")
+        wanted = [self.num_layers * self.num_directions, inputs.shape[0], self.hidden_size]
+        if list(state.hidden.shape) != wanted:
+            raise ValueError(f"state: got hidden {list(state.hidden.shape)}, wanted {wanted}")
+        weights = [None] * wanted[0] if state.is_empty else state.weights.unbind(0)
+        return [FastWeightsState(h, w) for h, w in zip(state.hidden.unbind(0), weights, strict=True)]
+
+    def extra_repr(self) -> str:
+        return describe(self)
+
+
+class FastWeightsRNNCell(nn.Module):
+    r"""One step of `FastWeightsRNN`: `state = cell(input, state)`, as `nn.GRUCell`, with a state in place of h.
+
+    input: [batch, input_size] or [input_size]; state: a `FastWeightsState` with hidden [batch, hidden_size] (or
+    [hidden_size]), a plain tensor (an empty memory), or None. `state.hidden` is the output. The options and the
+    equation are those of `FastWeightsRNN`; parameters: weight_ih, weight_hh, gain, bias.
+
+    Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
+        learned: Sequence[str] = (),
+        inner_steps: int = 1,
+        layer_norm: bool = True,
+        nonlinearity: str = "relu",
+        backend: str = "auto",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
+        self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
+        make_parameters(self, "", input_size, hidden_size, layer_norm, self.learned, {"device": device, "dtype": dtype})
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        reset_parameters(self, "")
+
+    def forward(self, input: Tensor, state: FastWeightsState | Tensor | None = None) -> FastWeightsState:
+        if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"input: got shape {list(input.shape)}, wanted [batch, {self.input_size}] or [{self.input_size}]"
+            )
+        if isinstance(state, Tensor):
+            state = FastWeightsState(state)
+        if input.dim() == 1:
+            lifted = None if state is None else state.map(lambda tensor: tensor[None])
+            return self(input[None], lifted).map(lambda tensor: tensor[0])
+        return run(self, "", project(self, "", input)[:, None], state, None)[1]
+
+    def extra_repr(self) -> str:
+        return describe(self)
+
+
+def check_sizes(owner: str, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{owner}: got {name}={size!r}, wanted an integer >= 1")
+
+
+def make_parameters(
+    module: nn.Module, suffix: str, size: int, hidden: int, layer_norm: bool, learned: tuple[str, ...], options: Any
+) -> None:
+    shapes = {"weight_ih": (hidden, size), "weight_hh": (hidden, hidden), "gain": (hidden,), "bias": (hidden,)}
+    if not layer_norm:
+        del shapes["gain"]
+    shapes |= {f"{name}_raw": () for name in learned}
+    for name, shape in shapes.items():
+        module.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **options)))
+
+
+@torch.no_grad()
+def reset_parameters(module: Any, suffix: str) -> None:
+    bound = 1 / math.sqrt(module.hidden_size)
+    nn.init.uniform_(getattr(module, "weight_ih" + suffix), -bound, bound)
+    nn.init.eye_(getattr(module, "weight_hh" + suffix)).mul_(RECURRENT_SCALE)
+    nn.init.zeros_(getattr(module, "bias" + suffix))
+    if module.layer_norm:
+        nn.init.ones_(getattr(module, "gain" + suffix))
+    for name in module.learned:
+        nn.init.constant_(getattr(module, f"{name}_raw{suffix}"), constants.to_raw(module.rule, name))
+
+
+def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
+    bias = None if module.layer_norm else getattr(module, "bias" + suffix)
+    return functional.linear(inputs, getattr(module, "weight_ih" + suffix), bias)
+
+
+def run(
+    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None
+) -> tuple[Tensor, FastWeightsState]:
+    return fast_weights_rnn(
+        inputs,
+        *slow_weights(module, suffix),
+        state,
+        rule=current_rule(module, suffix),
+        inner_steps=module.inner_steps,
+        nonlinearity=module.nonlinearity,
+        lengths=lengths,
+        backend=module.backend,
+    )
+
+
+def slow_weights(module: Any, suffix: str) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """W, and gain and bias of the layer norm where there is one."""
+    recurrent = getattr(module, "weight_hh" + suffix)
+    if not module.layer_norm:
+        return recurrent, None, None
+    return recurrent, getattr(module, "gain" + suffix), getattr(module, "bias" + suffix)
+
+
+def current_rule(module: Any, suffix: str) -> Any:
+    """The rule with the constants that are learned where they stand now."""
+    if not module.learned:
+        return module.rule
+    return constants.with_learned(module.rule, {n: getattr(module, f"{n}_raw{suffix}") for n in module.learned})
+
+
+def describe(module: Any) -> str:
+    parts = [f"{module.input_size}, {module.hidden_size}"]
+    defaults = {
+        "num_layers": 1,
+        "batch_first": False,
+        "dropout": 0.0,
+        "bidirectional": False,
+        "learned": (),
+        "inner_steps": 1,
+        "layer_norm": True,
+        "nonlinearity": "relu",
+        "backend": "auto",
+    }
+    parts += [f"{n}={getattr(module, n)!r}" for n, d in defaults.items() if getattr(module, n, d) != d]
+    return ", ".join([*parts, f"rule={module.rule}"])
+
+
+def add_batch(state: FastWeightsState | Tensor | None) -> FastWeightsState | Tensor | None:
+    if isinstance(state, FastWeightsState):
+        return state.map(lambda tensor: tensor.unsqueeze(1))
+    return None if state is None else state.unsqueeze(1)
+
+
+def stack(states: list[FastWeightsState]) -> FastWeightsState:
+    """One state that leads with layers and directions; its weights stay uncomputed until they are read."""
+    hidden = torch.stack([state.hidden for state in states])
+    return FastWeightsState(hidden, lambda: torch.stack([s.weights for s in states]), backend=states[0].backend)
+
+
+def reverse(sequences: Tensor, lengths: Tensor | None) -> Tensor:
+    """[batch, time, features] backwards in time, each within its own length; what lies past the end stays."""
+    if lengths is None:
+        return sequences.flip(1)
+    steps = torch.arange(sequences.shape[1], device=sequences.device).expand(sequences.shape[:2])
+    ends = lengths.to(sequences.device)[:, None]
+    index = torch.where(steps < ends, ends - 1 - steps, steps)
+    return sequences.gather(1, index[..., None].expand_as(sequences))
+
+
+def repack(output: Tensor, lengths: Tensor, like: PackedSequence) -> PackedSequence:
+    """`output`, [batch, time, features], packed in the very order of `like`."""
+    if like.sorted_indices is not None:
+        output, lengths = output[like.sorted_indices], lengths[like.sorted_indices.cpu()]
+    data = pack_padded_sequence(output, lengths, batch_first=True).data
+    return PackedSequence(data, like.batch_sizes, like.sorted_indices, like.unsorted_indices)

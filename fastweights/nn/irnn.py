@@ -1,0 +1,48 @@
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fastweights.nn._sequence import batched, check_sizes, initial
+
+
+class IRNN(nn.Module):
+    r"""A plain ReLU network whose recurrent weights start at a multiple of the identity.
+
+        h(t) = relu(W h(t-1) + C x(t) + b)        at first W = recurrent_scale I, b = 0, C uniform in +-1/sqrt(hidden)
+
+    It is called as `nn.RNN(batch_first=True)`: `output, state = rnn(input, state)`, state [1, batch, hidden]. It
+    differs from `nn.RNN(nonlinearity="relu")`, which computes it (in `rnn`, whose two bias vectors add up to b), by
+    the initial values alone. `recurrent_scale` is 0.5 in the table of Ba et al. 2016 and 1 in the paper that named it.
+
+    Paper: Le, Jaitly, Hinton 2015, https://arxiv.org/abs/1504.00941; initial values of Ba, Hinton, Mnih, Leibo,
+    Ionescu 2016, https://arxiv.org/abs/1610.06258 (appendix A.1).
+    """
+
+    batch_first = True
+
+    def __init__(self, input_size: int, hidden_size: int, *, recurrent_scale: float = 0.5) -> None:
+        super().__init__()
+        check_sizes("IRNN", input_size=input_size, hidden_size=hidden_size)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.recurrent_scale = recurrent_scale
+        self.rnn = nn.RNN(input_size, hidden_size, nonlinearity="relu", batch_first=True)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        into, recurrent, *biases = self.rnn.all_weights[0]
+        nn.init.uniform_(into, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
+        with torch.no_grad():
+            nn.init.eye_(recurrent).mul_(self.recurrent_scale)
+        for bias in biases:
+            nn.init.zeros_(bias)
+
+    def forward(
+        self, input: Float[Tensor, "... time input"], state: Float[Tensor, "1 ... hidden"] | None = None
+    ) -> tuple[Float[Tensor, "... time hidden"], Float[Tensor, "1 ... hidden"]]:
+        batched("IRNN", input, self.input_size)
+        initial("IRNN", "state", state, input, self.hidden_size)
+        return self.rnn(input, state)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}, recurrent_scale={self.recurrent_scale:g}"

@@ -1,0 +1,84 @@
+"""The recurrent networks by the names that papers and the command line give them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+
+from torch import nn
+
+from fastweights.config import Config, near
+from fastweights.nn.associative_lstm import AssociativeLSTM
+from fastweights.nn.classifier import SequenceClassifier
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.irnn import IRNN
+from fastweights.nn.ln_gru import LNGRU
+from fastweights.nn.ln_lstm import LNLSTM
+from fastweights.rules import Hebbian
+
+
+def fast_weights(input_size: int, config: Config, layer_norm: bool = True) -> nn.Module:
+    return FastWeightsRNN(
+        input_size,
+        config.hidden_size,
+        batch_first=True,
+        rule=Hebbian(decay=config.decay, rate=config.rate),
+        learned=config.learned,
+        inner_steps=config.inner_steps,
+        layer_norm=layer_norm,
+        backend=config.backend,
+    )
+
+
+def slow_only(input_size: int, config: Config, layer_norm: bool) -> nn.Module:
+    return fast_weights(input_size, replace(config, inner_steps=0, learned=()), layer_norm)
+
+
+BUILDERS: dict[str, Callable[[int, Config], nn.Module]] = {
+    "RNN-LN-FW": fast_weights,
+    "RNN-LN": lambda size, config: slow_only(size, config, layer_norm=True),
+    "CONTROL": lambda size, config: slow_only(size, config, layer_norm=False),
+    "GRU-LN": lambda size, config: LNGRU(size, config.hidden_size),
+    "LSTM-LN": lambda size, config: LNLSTM(size, config.hidden_size),
+    "GRU": lambda size, config: nn.GRU(size, config.hidden_size, batch_first=True),
+    "LSTM": lambda size, config: nn.LSTM(size, config.hidden_size, batch_first=True),
+    "IRNN": lambda size, config: IRNN(size, config.hidden_size),
+    "A-LSTM": lambda size, config: AssociativeLSTM(size, config.hidden_size),
+    "RNN-LN-FW0": lambda size, config: fast_weights(size, replace(config, rate=0.0, learned=())),
+}
+
+
+def build(name: str, config: Config, num_symbols: int, num_classes: int) -> SequenceClassifier:
+    """The classifier around the network called `name`, or around the user's `package.module:Class`.
+
+    A class is called as Class(input_size, hidden_size, batch_first=True), the signature of `nn.GRU`.
+    """
+    size = config.embedding_sizes[-1] if config.embedding_sizes else num_symbols
+    recurrent = BUILDERS[name](size, config) if name in BUILDERS else _import(check_model(name), size, config)
+    return SequenceClassifier(
+        recurrent,
+        num_symbols,
+        num_classes,
+        config.hidden_size,
+        embedding_sizes=config.embedding_sizes,
+        head_sizes=config.head_sizes,
+        input_scale=1.0 if config.embedding_sizes else config.symbol_scale,
+    )
+
+
+def check_model(name: str) -> str:
+    """The name, if it is one of BUILDERS or a user's package.module:Class."""
+    if name not in BUILDERS and ":" not in name:
+        raise ValueError(f"unknown model {name!r}{near(name, BUILDERS)} (models: {', '.join(BUILDERS)})")
+    return name
+
+
+def _import(name: str, input_size: int, config: Config) -> nn.Module:
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(import_module(module), attribute)(input_size, config.hidden_size, batch_first=True)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"model {name!r}: got {type(error).__name__}: {error}; wanted package.module:Class, "
+                         "called as Class(input_size, hidden_size, batch_first=True)") from error  # fmt: skip
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"model {name!r}: got {type(made).__name__}, wanted an nn.Module")
+    return made

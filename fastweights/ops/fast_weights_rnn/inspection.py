@@ -1,0 +1,33 @@
+"""What a step attended to: by equation 4 a read of the fast weights is attention over the past, exactly."""
+
+import torch
+from torch import Tensor
+
+from fastweights.ops.fast_weights_rnn.attention import decay_powers, why_not
+from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend
+from fastweights.ops.fast_weights_rnn.reference import layer_norm, nonlinearity
+
+
+def attended(call: Call, outputs: Tensor) -> Tensor:
+    """The weight that each step's last read gave to each hidden vector before it, [batch, time, time].
+
+        weight[t+1, tau] = rate decay^(t-tau) <h(tau), h_S-1(t+1)>,  tau = 1..t
+
+    `outputs` are those of the very call. All steps at once: given the outputs, the inner loops are independent.
+    Needs an empty initial memory. Zero where nothing is read (inner_steps 0).
+    """
+    reason = why_not(call)
+    if reason is None and not call.state.is_empty:
+        reason = "its initial memory is not empty"
+    if reason is not None:
+        raise UnsupportedBackend(f"cannot show what was attended to: {reason}")
+    time = outputs.shape[1]
+    before = torch.cat([call.state.hidden[:, None], outputs[:, :-1]], dim=1)
+    boundary = call.inputs + before @ call.recurrent.T
+    lag = torch.arange(time, device=outputs.device)[:, None] - torch.arange(time, device=outputs.device) - 1
+    scale = torch.where(lag >= 0, decay_powers(call.rule.decay, outputs)[lag.clamp(min=0)], 0.0) * call.rule.rate
+    hidden, scores = nonlinearity(call, boundary), outputs.new_zeros(outputs.shape[0], time, time)
+    for _ in range(call.inner_steps):
+        scores = (hidden @ outputs.transpose(1, 2)) * scale.to(outputs)
+        hidden = nonlinearity(call, layer_norm(call, boundary + scores @ outputs))
+    return scores

@@ -1,0 +1,84 @@
+"""A run folder: config.json, metrics.jsonl, timings.jsonl, checkpoint.safetensors. Nothing in it can execute code."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+CONFIG, METRICS, TIMINGS, CHECKPOINT = "config.json", "metrics.jsonl", "timings.jsonl", "checkpoint.safetensors"
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; the message says why and the way out."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The whole new file or the whole old one, whatever is killed when."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path.parent}: got no {path.name}, wanted the folder of a run") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RunError(f"{path}: got a file that cannot be read ({error}), wanted JSON") from None
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a .jsonl; a last line that a kill cut short is left out."""
+    rows: list[dict[str, Any]] = []
+    lines = path.read_text().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(lines):
+                raise RunError(f"{path}: got a broken line {number}, wanted a JSON object a line") from None
+    return rows
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def keep_rows(path: Path, update: int) -> None:
+    """Drop what was logged after `update`: it is about to be done again."""
+    rows = [row for row in read_rows(path) if row["update"] <= update]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def find_runs(root: Path) -> list[Path]:
+    """`root` itself, or the runs one level below it, by name."""
+    if (root / CONFIG).exists():
+        return [root]
+    return sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[IO[str]]:
+    """Hold the folder against a second process; the system lets go when this one ends, however it ends."""
+    file = open(folder / ".lock", "w")  # noqa: SIM115 - held until the end of the run
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise RunError(f"{folder}: another process is training here; wait for it, or choose another --run") from None
+    try:
+        yield file
+    finally:
+        file.close()

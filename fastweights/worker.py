@@ -1,0 +1,86 @@
+"""One training run in a process of its own: `python -m fastweights.worker JOB`; the job and its progress are JSON."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastweights.config import Config
+
+if TYPE_CHECKING:
+    from fastweights.data import Data
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told. `data` None: the sequences are drawn from the task."""
+
+    model: str
+    config: Config
+    folder: Path
+    task: dict[str, Any]  # name and fields
+    data: Path | None = None
+    resume: bool = True
+
+    def as_json(self) -> str:
+        content = {**vars(self), "config": self.config.as_json(), "folder": str(self.folder)}
+        return json.dumps(content | {"data": None if self.data is None else str(self.data)})
+
+    @staticmethod
+    def from_json(text: str) -> "Job":
+        content = json.loads(text)
+        data = content.pop("data")
+        content |= {"config": Config.from_json(content["config"]), "folder": Path(content["folder"])}
+        return Job(**content, data=None if data is None else Path(data))
+
+
+def job_data(job: Job) -> "Data":
+    """The sequences of a job: read, or drawn from its task."""
+    from fastweights import data
+    from fastweights.tasks import TASKS
+
+    if job.data is not None:
+        return data.load(job.data)
+    task = TASKS[job.task["name"]](**{name: value for name, value in job.task.items() if name != "name"})
+    return data.draw(task, job.config.train_size, job.config.valid_size, job.config.seed)
+
+
+def work(job: Job, report: Callable[[dict[str, Any]], None] = lambda event: None) -> dict[str, Any]:
+    """Train the job in this process on one thread; returns the last row of its metrics."""
+    import torch
+
+    from fastweights.training import Run, train
+
+    torch.set_num_threads(1)
+
+    def watch(run: Run) -> None:
+        report({"update": run.progress.update, "updates": run.updates, "seconds": run.seconds, "row": run.last_row})
+
+    return train(job.model, job.config, job_data(job), job.folder, resume=job.resume, watch=watch)
+
+
+def main() -> int:
+    job = Job.from_json(sys.argv[1])
+    parent = os.getppid()
+
+    def report(event: dict[str, Any]) -> None:
+        if os.getppid() != parent:  # nobody is left to report to: save and leave
+            os.kill(os.getpid(), 15)
+            return
+        print(json.dumps(event), flush=True)
+
+    try:
+        work(job, report)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, RuntimeError, OSError) as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fastweights import cli
+
+TINY = "--hidden-size 8 --epochs 2 --train-size 256 --valid-size 64 --batch-size 64 --num-pairs 2".split()
+
+
+def run(capsys, *arguments):
+    """Exit code, standard output, standard error."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr()
+    return code or 0, said.out, said.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert cli.main(["train", "RNN-LN-FW", "CONTROL", *TINY, "--run", str(folder)]) == 0
+    return folder
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from fastweights.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "commands:" in done.stdout
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help_without_torch(command):
+    code = (
+        "import sys; from fastweights.cli import main\n"
+        f"try: main(['{command}', '--help'])\nexcept SystemExit as stop: assert not stop.code\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "usage: fastweights " + command in done.stdout, done.stderr
+
+
+def test_the_table_shows_accuracy_beside_its_guess_floor(trained, capsys):
+    code, out, _ = run(capsys, "train", "RNN-LN-FW", "CONTROL", *TINY, "--run", trained, "--resume")
+    assert code == 0
+    lines = out.splitlines()
+    assert re.match(r"model\s+accuracy\s+guess\s+loss\s+grad\s+updates\s+seq/s\s+time\s+backend", lines[0])
+    assert re.match(r"RNN-LN-FW +\d+\.\d\d% +55\.0%", lines[1])
+    assert all(len(line) <= 80 for line in lines[:3])
+
+
+def test_data_to_train_to_sample_to_plot(tmp_path, capsys):
+    code, out, _ = run(
+        capsys, "data", "associative-retrieval", "--num-pairs", 2, "--train", 200, "--valid", 50,
+        "--output", tmp_path / "data",
+    )  # fmt: skip
+    assert code == 0 and "train.csv (200 lines)" in out
+    first = (tmp_path / "data" / "train.csv").read_text().splitlines()[0]
+    assert re.fullmatch(r"([a-z]\d){2}\?\?[a-z],\d", first)
+    options = "--hidden-size 8 --epochs 1 --batch-size 64".split()
+    code, _, _ = run(capsys, "train", "RNN-LN-FW", *options, "--data", tmp_path / "data", "--run", tmp_path / "run")
+    assert code == 0
+    described = json.loads((tmp_path / "run" / "config.json").read_text())
+    stored = json.loads((tmp_path / "data" / "data.json").read_text())
+    assert described["data"]["train_hash"] == stored["train_hash"]
+    assert described["task"]["num_pairs"] == 2
+    code, out, _ = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", "--run", tmp_path / "run")
+    assert code == 0 and re.match(r"a1b2\?\?b -> \d   probability 0\.\d{4}   (right|wrong: 2)", out)
+    assert len(re.findall(r"^  [ab12?] +-?\d+\.\d{3} ?#*$", out, re.M)) == 6
+    code, out, _ = run(capsys, "plot", tmp_path / "run")
+    assert code == 0
+    names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert names == {f"{n}.{e}" for n in ("accuracy", "loss", "gradient_norm") for e in ("png", "svg")}
+
+
+def test_one_file_of_ones_own(tmp_path, capsys):
+    run(capsys, "data", "associative-retrieval", "--train", 300, "--valid", 10, "--output", tmp_path)
+    code, _, err = run(
+        capsys, "train", "CONTROL", "--data", tmp_path / "train.csv", "--run", tmp_path / "r", "--epochs", 1
+    )
+    assert code == 0, err
+    described = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert (described["data"]["train_size"], described["data"]["valid_size"]) == (240, 60)
+
+
+def test_sample_of_a_network_without_fast_weights(trained, capsys):
+    code, out, _ = run(capsys, "sample", "CONTROL", "a1b2??b", "--run", trained)
+    assert code == 0 and "reads no fast weights" in out
+
+
+def test_backends(capsys):
+    code, out, _ = run(capsys, "backends")
+    assert code == 0 and re.search(r"reference +runs", out) and "what auto takes" in out
+
+
+def bad_input(*arguments, says):
+    return pytest.param(arguments, says, id=" ".join(map(str, arguments))[:60])
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        bad_input("trian", says="unknown command 'trian'; did you mean train\\?"),
+        bad_input("train", says="got no model"),
+        bad_input("train", "RNN-LN-WF", says="unknown model 'RNN-LN-WF'; did you mean RNN-LN-FW\\?"),
+        bad_input("train", "rnn-ln-fw", says="did you mean RNN-LN-FW\\?"),
+        bad_input("train", "CONTROL", "CONTROL", says="got a model twice"),
+        bad_input("train", "CONTROL", "--hidden-size", 0, says="--hidden-size 0: wanted an integer >= 1"),
+        bad_input("train", "CONTROL", "--hidden-size", "x", says="--hidden-size: invalid literal for int.*'x'"),
+        bad_input("train", "CONTROL", "--hidden-sise", 9, says="--hidden-sise.*--hidden-size"),
+        bad_input("train", "RNN-LN-FW", "--decay", 1.5, says="--decay 1.5: wanted a number from 0 to 1"),
+        bad_input("train", "RNN-LN-FW", "--rate", -1, says="--rate -1: wanted a number >= 0"),
+        bad_input("train", "RNN-LN-FW", "--learned", "alpha", says="got 'alpha', wanted constants of Hebbian"),
+        bad_input("train", "RNN-LN-FW", "--backend", "cuda", says="backend: got 'cuda', wanted"),
+        bad_input("train", "CONTROL", "--num-pairs", 0, says="num_pairs: got 0, wanted an integer from 1 to 26"),
+        bad_input("train", "CONTROL", "--learning-rate", "nan", says="--learning-rate nan: wanted a number >= 0"),
+        bad_input("train", "CONTROL", "--schedule", "step", says="step"),
+        bad_input("train", "CONTROL", "--train-size", 5, says="--train-size 5: wanted at least one batch of 128"),
+        bad_input("train", "CONTROL", "--data", "nowhere", says="nowhere: no such file"),
+        bad_input("train", "CONTROL", "--workers", 0, says="--workers 0"),
+        bad_input("data", "retrieval", says="unknown task 'retrieval'"),
+        bad_input("data", "associative-retreival", says="did you mean associative-retrieval\\?"),
+        bad_input("data", "associative-retrieval", "--num-pairs", 99, says="num_pairs: got 99"),
+        bad_input("data", "associative-retrieval", "--train", 0, says="--train: got 0, wanted an integer >= 1"),
+        bad_input("sample", "RNN-LN-FW", says="got no sequence"),
+        bad_input("sample", "RNN-LN-FW", "g5o8k1??g", says="got no run of RNN-LN-FW in runs"),
+        bad_input("sample", "RNN-LN-FX", "g5o8k1??g", says="unknown model 'RNN-LN-FX'; did you mean RNN-LN-FW"),
+        bad_input("plot", says="runs: got no run there"),
+        bad_input("plot", "nowhere", says="nowhere: got no run there"),
+        bad_input("backends", "cpu", says="cpu"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("fastweights: error: ") and err.count("\n") == 1, err
+    assert re.search(says, err), err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("a1b2??z", "got 'z' as the query of 'a1b2\\?\\?z', wanted one of its keys: a, b"),
+        ("a1b2??", "got 'a1b2\\?\\?' of 6 symbols, wanted 7"),
+        ("a1b2c3??a", "of 9 symbols, wanted 7"),
+        ("a1a2??a", "got the key 'a' twice"),
+        ("A1b2??b", "got 'A' as symbol 1"),
+    ],
+)
+def test_bad_sequences(text, says, trained, capsys):
+    before = contents(trained)
+    code, out, err = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", text, "--run", trained)
+    assert code == 2 and out == "" and err.count("\n") == 1
+    assert re.search(says, err), err
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("a1b2??a,2", "line 3: got the answer '2' to 'a1b2\\?\\?a', wanted '1'"),
+        ("a1b2??a", "line 3: .*wanted a sequence, a comma and its answer"),
+        ("a1b2??c,1", "line 3: got 'c' as the query"),
+        ("a1a2??a,1", "line 3: got the key 'a' twice"),
+        ("a1b2c3??a,1", "line 3: .*of 9 symbols, wanted 7"),
+        ("", "line 3"),
+        ("a1b2??a,x", "line 3: got the answer 'x'"),
+        ("a1b2??a,", "line 3: got the answer ''"),
+        ("a1b2??a,1,1", "line 3"),
+        ("\ufeffa1b2??a,1", "line 3"),
+        ("a1b2??é,1", "line 3: got 'é'"),
+    ],
+)
+def test_a_broken_line_of_a_csv_is_named(line, says, tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["a1b2??a,1", "c3d4??d,4", line, "e5f6??e,5"]) + "\n")
+    code, _, err = run(capsys, "train", "CONTROL", "--data", path, "--run", tmp_path / "run")
+    assert code == 2 and err.count("\n") == 1
+    assert re.search(says, err), err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "content, says", [(b"", "empty file"), (b"\xff\xfe\x00", "cannot be read as text"), (b"hello\n", "line 1")]
+)
+def test_what_is_no_csv(content, says, tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_bytes(content)
+    code, _, err = run(capsys, "train", "CONTROL", "--data", path, "--run", tmp_path / "run")
+    assert code == 2 and re.search(says, err) and not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(trained, capsys):
+    before = contents(trained)
+    for arguments, says in [
+        (["train", "RNN-LN-FW", *TINY, "--run", trained / "RNN-LN-FW"], "already holds a run of RNN-LN-FW; --resume"),
+        (["train", "RNN-LN", *TINY, "--run", trained / "RNN-LN-FW", "--resume"], "holds another run"),
+        (["train", "RNN-LN-FW", "CONTROL", *TINY, "--run", trained], "already holds a run"),
+        (["sample", "CONTROL", "a1b2??b", "--run", trained / "RNN-LN-FW"], "got no run of CONTROL|holds a run of RNN"),
+    ]:
+        code, _, err = run(capsys, *arguments)
+        assert code == 2 and err.count("\n") == 1 and re.search(says, err), err
+    assert contents(trained) == before
+
+
+def test_data_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "valid.csv").write_text("mine")
+    code, _, err = run(capsys, "data", "associative-retrieval", "--output", tmp_path)
+    assert code == 2 and "already there" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["valid.csv"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "missing"])
+def test_a_bad_checkpoint(damage, trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("config.json", "checkpoint.safetensors"):
+        (folder / name).write_bytes((trained / "RNN-LN-FW" / name).read_bytes())
+    path = folder / "checkpoint.safetensors"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:500])
+    elif damage == "foreign":
+        path.write_bytes(b"\x80\x04cos\nsystem\n")
+    else:
+        path.unlink()
+    code, _, err = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", "--run", folder)
+    assert code == 2 and err.count("\n") == 1 and "wanted a checkpoint" in err
+
+
+@pytest.mark.parametrize("models", [["CONTROL"], ["CONTROL", "RNN-LN"]])
+def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path):
+    options = [*TINY, "--epochs", "400", "--run", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "fastweights.cli", "train", *models, *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "runs").rglob("checkpoint.safetensors"))) < len(models) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume goes on with" in err and "Traceback" not in err
+    command[command.index("400")] = "2"
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, env=os.environ)
+    assert again.returncode == 0, again.stderr

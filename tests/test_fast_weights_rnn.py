@@ -1,0 +1,328 @@
+"""FastWeightsRNN and its cell stand where nn.GRU and nn.GRUCell stood."""
+
+import copy
+import io
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
+
+from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
+from fastweights.rules import Delta, Hebbian
+
+INPUT, HIDDEN, BATCH, TIME = 3, 5, 4, 6
+
+
+def both(**options):
+    return nn.GRU(INPUT, HIDDEN, **options), FastWeightsRNN(INPUT, HIDDEN, **options)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("shape", [(TIME, INPUT), (TIME, BATCH, INPUT)])
+def test_shapes_are_those_of_gru(num_layers, bidirectional, batch_first, shape):
+    gru, ours = both(num_layers=num_layers, bidirectional=bidirectional, batch_first=batch_first)
+    inputs = torch.randn(shape)
+    want, last = gru(inputs)
+    got, state = ours(inputs)
+    assert got.shape == want.shape and state.hidden.shape == last.shape
+    assert state.weights.shape == (*last.shape, HIDDEN)
+    again, _ = ours(inputs, state)
+    assert again.shape == want.shape and not torch.equal(again, got)
+    from_hidden, _ = ours(inputs, torch.zeros_like(last))
+    assert torch.equal(from_hidden, got)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("enforce_sorted", [False, True])
+def test_packed_sequences_equal_each_sequence_alone(num_layers, bidirectional, enforce_sorted):
+    rnn = FastWeightsRNN(INPUT, HIDDEN, num_layers, bidirectional=bidirectional, dtype=torch.float64)
+    lengths = [6, 6, 3, 1] if enforce_sorted else [3, 6, 1, 6]
+    sequences = [torch.randn(length, INPUT, dtype=torch.float64) for length in lengths]
+    packed = pack_sequence(sequences, enforce_sorted=enforce_sorted)
+    initial = FastWeightsState(torch.randn(num_layers * (1 + bidirectional), BATCH, HIDDEN, dtype=torch.float64))
+    output, state = rnn(packed, initial)
+    assert torch.equal(output.batch_sizes, packed.batch_sizes)
+    padded, got_lengths = pad_packed_sequence(output)
+    assert got_lengths.tolist() == lengths
+    for place, sequence in enumerate(sequences):
+        alone, last = rnn(sequence, FastWeightsState(initial.hidden[:, place]))
+        assert torch.allclose(padded[: len(sequence), place], alone, atol=1e-12)
+        assert torch.allclose(state.hidden[:, place], last.hidden, atol=1e-12)
+        assert torch.allclose(state.weights[:, place], last.weights, atol=1e-12)
+
+
+def test_packed_data_lies_as_in_gru():
+    gru, ours = both()
+    packed = pack_padded_sequence(torch.randn(TIME, BATCH, INPUT), torch.tensor([2, 6, 2, 2]), enforce_sorted=False)
+    want, got = gru(packed)[0], ours(packed)[0]
+    assert torch.equal(want.batch_sizes, got.batch_sizes) and want.data.shape == got.data.shape
+    assert torch.equal(want.sorted_indices, got.sorted_indices)
+    assert torch.equal(want.unsorted_indices, got.unsorted_indices)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layers_are_stacked_single_layers(bidirectional):
+    options = {"bidirectional": bidirectional, "dtype": torch.float64}
+    deep = FastWeightsRNN(INPUT, HIDDEN, 2, **options)
+    directions = 1 + bidirectional
+    first = FastWeightsRNN(INPUT, HIDDEN, 1, **options)
+    second = FastWeightsRNN(HIDDEN * directions, HIDDEN, 1, **options)
+    for name, parameter in deep.named_parameters():
+        single = first if "_l0" in name else second
+        single.get_parameter(name.replace("_l1", "_l0")).data.copy_(parameter.data)
+    inputs = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64)
+    middle, a = first(inputs)
+    want, b = second(middle)
+    got, state = deep(inputs)
+    assert torch.allclose(got, want) and torch.allclose(state.weights, torch.cat([a.weights, b.weights]))
+
+
+def test_streaming_equals_whole_sequence():
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, dtype=torch.float64)
+    inputs = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64)
+    whole, last = rnn(inputs)
+    state, outputs = None, []
+    for t in range(TIME):
+        output, state = rnn(inputs[t : t + 1], state)
+        outputs.append(output)
+    assert torch.allclose(torch.cat(outputs), whole, atol=1e-12)
+    assert torch.allclose(state.weights, last.weights, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("learned", [(), ("decay", "rate")])
+def test_cell_equals_module(layer_norm, learned):
+    options = {"layer_norm": layer_norm, "learned": learned, "dtype": torch.float64, "inner_steps": 2}
+    rnn, cell = FastWeightsRNN(INPUT, HIDDEN, **options), FastWeightsRNNCell(INPUT, HIDDEN, **options)
+    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in rnn.state_dict().items()})
+    inputs = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64)
+    whole, last = rnn(inputs)
+    state = None
+    for t in range(TIME):
+        state = cell(inputs[t], state)
+        assert torch.allclose(state.hidden, whole[t], atol=1e-12)
+    assert torch.allclose(state.weights, last.weights[0], atol=1e-12)
+    alone = None
+    for t in range(TIME):
+        alone = cell(inputs[t, 0], alone)
+    assert alone.hidden.shape == (HIDDEN,) and torch.allclose(alone.hidden, whole[-1, 0], atol=1e-12)
+
+
+def test_dropout_acts_between_layers_in_training_only():
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, dropout=0.5)
+    inputs = torch.randn(TIME, BATCH, INPUT)
+    assert not torch.equal(rnn(inputs)[0], rnn(inputs)[0])
+    rnn.eval()
+    assert torch.equal(rnn(inputs)[0], rnn(inputs)[0])
+    with pytest.warns(UserWarning, match="dropout acts between layers"):
+        FastWeightsRNN(INPUT, HIDDEN, dropout=0.5)
+
+
+def test_initialisation_is_that_of_the_paper():
+    rnn = FastWeightsRNN(40, 64, 2, bidirectional=True)
+    for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse"):
+        assert torch.equal(rnn.get_parameter("weight_hh" + suffix), 0.05 * torch.eye(64))
+        weight = rnn.get_parameter("weight_ih" + suffix)
+        assert weight.abs().max() <= 1 / 8 and weight.std().item() == pytest.approx(1 / 8 / math.sqrt(3), rel=0.05)
+        assert (rnn.get_parameter("gain" + suffix) == 1).all() and (rnn.get_parameter("bias" + suffix) == 0).all()
+    before = {name: value.clone() for name, value in rnn.state_dict().items()}
+    rnn.reset_parameters()
+    assert not torch.equal(before["weight_ih_l0"], rnn.weight_ih_l0)
+    assert torch.equal(before["weight_hh_l0"], rnn.weight_hh_l0)
+
+
+def test_copies_files_and_dtypes():
+    rnn = FastWeightsRNN(INPUT, HIDDEN, learned=("decay",))
+    inputs = torch.randn(TIME, BATCH, INPUT)
+    want = rnn(inputs)[0]
+    assert torch.equal(copy.deepcopy(rnn)(inputs)[0], want)
+    file = io.BytesIO()
+    torch.save(rnn.state_dict(), file)
+    file.seek(0)
+    other = FastWeightsRNN(INPUT, HIDDEN, learned=("decay",))
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(other(inputs)[0], want)
+    assert torch.allclose(rnn.double()(inputs.double())[0].float(), want, atol=1e-5)
+    assert rnn.to("cpu", torch.float32)(inputs)[0].dtype == torch.float32
+    rnn.flatten_parameters()
+
+
+def test_whole_module_survives_torch_save():
+    rnn = FastWeightsRNN(INPUT, HIDDEN)
+    inputs = torch.randn(TIME, BATCH, INPUT)
+    file = io.BytesIO()
+    torch.save(rnn, file)
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=False)(inputs)[0], rnn(inputs)[0])
+
+
+def test_extra_repr_names_what_differs_from_the_default():
+    text = repr(FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, inner_steps=3, learned=("rate",)))
+    assert "3, 5, num_layers=2, batch_first=True, learned=('rate',), inner_steps=3" in text
+    assert "rule=Hebbian(decay=0.95, rate=0.5)" in text
+    assert "bidirectional" not in text
+
+
+@pytest.mark.parametrize("rule", [Hebbian(decay=1.0, rate=0.0), Hebbian(0.9, 0.5), Delta(decay=0.3, rate=1.5)])
+def test_learned_constants_stay_in_their_range(rule):
+    rnn = FastWeightsRNN(INPUT, HIDDEN, rule=rule, learned=("decay", "rate"))
+    optimizer = torch.optim.SGD(rnn.parameters(), lr=100.0)
+    for sign in (1, -1):
+        for _ in range(5):
+            output, state = rnn(torch.randn(TIME, BATCH, INPUT))
+            optimizer.zero_grad()
+            (sign * (output.sum() + state.weights.sum())).backward()
+            assert rnn.decay_raw_l0.grad is not None and rnn.rate_raw_l0.grad is not None
+            nn.utils.clip_grad_norm_(rnn.parameters(), 1.0)
+            optimizer.step()
+    for name in ("decay", "rate"):
+        fresh = FastWeightsRNN(INPUT, HIDDEN, rule=rule, learned=(name,))
+        start = getattr(fresh_rule(fresh), name).item()
+        assert start == pytest.approx(getattr(rule, name), abs=3e-4)
+
+
+def fresh_rule(rnn):
+    from fastweights.nn.fast_weights_rnn import current_rule
+
+    return current_rule(rnn, "_l0")
+
+
+def test_delta_rule_trains_through_the_reference():
+    rnn = FastWeightsRNN(INPUT, HIDDEN, rule=Delta(), learned=("rate",))
+    output, state = rnn(torch.randn(TIME, BATCH, INPUT))
+    assert state.backend == "reference"
+    output.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() and p.grad.abs().sum() > 0 for p in rnn.parameters())
+
+
+def test_symbols_are_a_lookup_of_the_same_numbers():
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, dtype=torch.float64)
+    features, symbols = torch.randn(9, INPUT, dtype=torch.float64), torch.randint(9, (BATCH, TIME))
+    want, last = rnn(features[symbols])
+    got, state = rnn.forward_symbols(symbols, features)
+    assert torch.allclose(got, want) and torch.allclose(state.weights, last.weights)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
+    """Row t times the past outputs is what A(t-1) read: the next output follows from it."""
+    rnn = FastWeightsRNN(
+        INPUT, HIDDEN, batch_first=True, layer_norm=layer_norm, inner_steps=inner_steps, dtype=torch.float64
+    )
+    inputs = torch.randn(BATCH, TIME, INPUT, dtype=torch.float64)
+    outputs, _ = rnn(inputs)
+    weights = rnn.attention(inputs)
+    assert torch.equal(weights, weights.tril(-1))
+    before = torch.cat([torch.zeros(BATCH, 1, HIDDEN, dtype=torch.float64), outputs[:, :-1]], dim=1)
+    bias = None if layer_norm else rnn.bias_l0
+    boundary = nn.functional.linear(inputs, rnn.weight_ih_l0, bias) + before @ rnn.weight_hh_l0.T
+    settled = boundary + weights @ outputs
+    if layer_norm:
+        settled = nn.functional.layer_norm(settled, (HIDDEN,), rnn.gain_l0, rnn.bias_l0)
+    assert torch.allclose(settled.relu(), outputs, atol=1e-10)
+    with pytest.raises(ValueError, match="wanted a network with one"):
+        FastWeightsRNN(INPUT, HIDDEN, 2).attention(inputs)
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"hidden_size": 0}, ValueError, "got hidden_size=0, wanted an integer >= 1"),
+        ({"input_size": -1}, ValueError, "got input_size=-1"),
+        ({"num_layers": 1.5}, ValueError, "got num_layers=1.5"),
+        ({"dropout": 1.5}, ValueError, "got dropout=1.5, wanted a number in"),
+        ({"learned": ("strength",)}, ValueError, r"got 'strength', wanted constants of Hebbian \(decay, rate\)"),
+        ({"learned": "decay"}, TypeError, r"got the string 'decay', wanted a tuple"),
+    ],
+)
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
+        FastWeightsRNN(**{"input_size": INPUT, "hidden_size": HIDDEN} | options)
+
+
+def test_bad_inputs():
+    rnn, cell = FastWeightsRNN(INPUT, HIDDEN), FastWeightsRNNCell(INPUT, HIDDEN)
+    with pytest.raises(ValueError, match="got 4 features a step, wanted input_size=3"):
+        rnn(torch.zeros(TIME, BATCH, 4))
+    with pytest.raises(ValueError, match="got shape .*wanted 2 axes"):
+        rnn(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"state: got hidden \[1, 3, 5\], wanted \[1, 4, 5\]"):
+        rnn(torch.zeros(TIME, BATCH, INPUT), torch.zeros(1, 3, HIDDEN))
+    with pytest.raises(TypeError, match="state: got tuple"):
+        rnn(torch.zeros(TIME, BATCH, INPUT), (torch.zeros(1, BATCH, HIDDEN),))
+    with pytest.raises(ValueError, match=r"got shape \[4, 4\], wanted \[batch, 3\] or \[3\]"):
+        cell(torch.zeros(4, 4))
+
+
+class Tagger(nn.Module):
+    """A real model in small: embeds, packs, reads both ways, classifies the last states and tags each step."""
+
+    def __init__(self, recurrent):
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.rnn = recurrent(8, 12, num_layers=2, batch_first=True, dropout=0.1, bidirectional=True)
+        self.classify, self.tag = nn.Linear(24, 3), nn.Linear(24, 5)
+
+    def forward(self, tokens, lengths):
+        packed = pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True, enforce_sorted=False)
+        output, h_n = self.rnn(packed)
+        output, _ = pad_packed_sequence(output, batch_first=True)
+        return self.classify(torch.cat([h_n[-2], h_n[-1]], dim=1)), self.tag(output)
+
+
+@pytest.mark.parametrize("recurrent", [nn.GRU, FastWeightsRNN])
+def test_a_model_made_for_gru_trains_without_another_change(recurrent):
+    """Its classes: whether token 1 came at all; its tags: the token itself, modulo 5."""
+    torch.manual_seed(0)
+    model = Tagger(recurrent)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    tokens, lengths = torch.randint(20, (64, 9)), torch.randint(3, 10, (64,))
+    lengths[0] = 9
+    inside = torch.arange(9) < lengths[:, None]
+    label = ((tokens == 1) & inside).any(1).long()
+    losses = []
+    for _ in range(120):
+        classes, tags = model(tokens, lengths)
+        loss = nn.functional.cross_entropy(classes, label) + nn.functional.cross_entropy(
+            tags[inside], tokens[inside] % 5
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_no_warning_at_use():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        output, _ = FastWeightsRNN(INPUT, HIDDEN, 2, dropout=0.1)(torch.randn(TIME, BATCH, INPUT))
+        output.sum().backward()
+
+
+def test_the_nonlinearity_sees_unit_variance():
+    """With layer norm always; without it, for one-hot symbols at the classifier's input scale."""
+    from fastweights.config import Config
+    from fastweights.nn.models import build
+
+    seen = []
+    original = torch.relu
+    model = build("CONTROL", Config(hidden_size=200), 37, 10)
+    boundary = model.recurrent._project(0, model.features)[0]
+    assert boundary.var().item() == pytest.approx(1.0, rel=0.05)
+    rnn = FastWeightsRNN(INPUT, 50, backend="reference")
+    try:
+        torch.relu = lambda x: seen.append(x.detach()) or original(x)
+        rnn(torch.randn(TIME, BATCH, INPUT))
+    finally:
+        torch.relu = original
+    settled = torch.stack(seen[1::2])  # every second one is h_1, after the layer norm; the others are h_0
+    assert settled.mean(-1).abs().max() < 1e-5
+    assert settled.var(-1, unbiased=False).mean().item() == pytest.approx(1.0, abs=0.01)

@@ -1,0 +1,93 @@
+import copy
+import io
+
+import pytest
+import torch
+
+from fastweights.ops import FastWeightsState, fast_weights_rnn
+
+
+def final_state(backend="attention", grad=True):
+    torch.manual_seed(0)
+    inputs = torch.randn(2, 5, 4, requires_grad=grad)
+    ones = torch.ones(4)
+    return inputs, fast_weights_rnn(inputs, 0.1 * torch.eye(4), ones, 0 * ones, backend=backend)[1]
+
+
+def test_weights_are_computed_when_first_read_and_not_before():
+    _, state = final_state()
+    assert "not computed yet" in repr(state)
+    first = state.weights
+    assert state.weights is first and "computed" in repr(state)
+
+
+def test_reading_the_weights_without_grad_does_not_cut_the_graph():
+    inputs, state = final_state()
+    with torch.no_grad():
+        _ = state.weights.norm()
+    state.weights.sum().backward()
+    assert inputs.grad is not None and inputs.grad.abs().sum() > 0
+
+
+def test_a_state_made_without_grad_stays_without():
+    with torch.no_grad():
+        _, state = final_state()
+    assert not state.weights.requires_grad
+
+
+def test_detach_cuts_both():
+    _, state = final_state()
+    cut = state.detach()
+    assert not cut.hidden.requires_grad and not cut.weights.requires_grad
+    assert torch.equal(cut.weights, state.weights)
+
+
+def test_none_means_an_empty_memory():
+    state = FastWeightsState(torch.ones(2, 3))
+    assert state.is_empty
+    assert torch.equal(state.weights, torch.zeros(2, 3, 3))
+
+
+def test_it_stands_where_h_n_stood():
+    hidden = torch.randn(2, 3, 4)
+    state = FastWeightsState(hidden)
+    assert torch.equal(state[-1], hidden[-1])
+    assert torch.equal(torch.cat([state[-2], state[-1]], dim=1), torch.cat([hidden[-2], hidden[-1]], dim=1))
+    assert torch.equal(torch.cat([state, state], dim=0), torch.cat([hidden, hidden]))
+    assert torch.equal(state.transpose(0, 1), hidden.transpose(0, 1))
+    assert state.shape == hidden.shape and len(state) == 2
+    assert torch.nn.Linear(4, 2)(state).shape == (2, 3, 2)
+    assert [h.shape for h in state] == [(3, 4), (3, 4)]
+    with pytest.raises(AttributeError):
+        _ = state.no_such_thing
+
+
+def test_choose_and_reset_samples():
+    state = FastWeightsState(torch.randn(1, 3, 4), torch.randn(1, 3, 4, 4))
+    chosen = state.index_select(1, torch.tensor([2, 2, 0]))
+    assert torch.equal(chosen.hidden[0, 1], state.hidden[0, 2]) and torch.equal(
+        chosen.weights[0, 1], state.weights[0, 2]
+    )
+    fresh = state.reset(torch.tensor([True, False, False]))
+    assert (fresh.hidden[0, 0] == 0).all() and (fresh.weights[0, 0] == 0).all()
+    assert torch.equal(fresh.weights[0, 1], state.weights[0, 1])
+    with pytest.raises(ValueError, match=r"got torch.bool of shape \[2\], wanted torch.bool of shape \[3\]"):
+        state.reset(torch.tensor([True, False]))
+
+
+def test_copies_and_files():
+    _, state = final_state(grad=False)
+    assert torch.equal(copy.deepcopy(state).weights, state.weights)
+    file = io.BytesIO()
+    torch.save({"hidden": state.hidden, "weights": state.weights}, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=True)
+    assert torch.equal(FastWeightsState(**loaded).weights, state.weights)
+    assert state.to(torch.float64).weights.dtype == torch.float64
+    assert torch.equal(state.clone().hidden, state.hidden)
+
+
+def test_trees_of_tensors():
+    _, state = final_state(grad=False)
+    doubled = torch.utils._pytree.tree_map(lambda tensor: 2 * tensor, {"state": state})["state"]
+    assert torch.equal(doubled.hidden, 2 * state.hidden) and torch.equal(doubled.weights, 2 * state.weights)
