@@ -5,13 +5,14 @@ state, so that time grows as min(time x hidden^2, time^2 x hidden) and memory as
 """
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fastweights.ops.fast_weights_rnn import cpu_runtime
+from fastweights.ops.fast_weights_rnn import cpu_op, cpu_runtime
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.state import FastWeightsState
@@ -19,6 +20,9 @@ from fastweights.rules import Hebbian
 
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _DTYPES = (torch.float32, torch.float64)
+
+# Sequences longer than CHUNK steps a hidden unit + LEAST are cut. Measured: `python benchmarks/cpu_kernel.py --chunks`.
+CHUNK, LEAST = 1, 32
 
 
 def why_not(call: Call) -> str | None:
@@ -39,21 +43,40 @@ def why_not(call: Call) -> str | None:
 
 
 def run(call: Call) -> tuple[Tensor, FastWeightsState]:
-    batch, time, _ = call.inputs.shape
-    outputs = _outputs(call) if batch and time else torch.zeros_like(call.inputs)
+    batch, time, hidden = call.inputs.shape
+    if batch == 0 or time == 0:
+        outputs = torch.zeros_like(call.inputs)
+        return outputs, final_state(call, outputs)
+    if call.inner_steps and time > CHUNK * hidden + LEAST:
+        return _in_chunks(call, max(CHUNK * hidden, LEAST))
+    outputs = _outputs(call)
     return outputs, final_state(call, outputs)
 
 
+def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState]:
+    """Attention within a chunk, the explicit matrix from chunk to chunk."""
+    outputs, state = [], call.state
+    for index, inputs in enumerate(call.inputs.split(steps, dim=1)):
+        lengths = call.lengths
+        if lengths is not None:
+            lengths = (lengths - index * steps).clamp(0, inputs.shape[1])
+        part = replace(call, inputs=inputs, state=state, lengths=lengths)
+        outputs.append(_outputs(part))
+        state = final_state(part, outputs[-1])
+    return torch.cat(outputs, dim=1), state
+
+
 def _outputs(call: Call) -> Tensor:
-    rule, state = call.rule, call.state
-    tensors = (
-        call.inputs, call.recurrent, call.gain, call.bias, state.hidden, None if state.is_empty else state.weights,
-    )
-    settings = (call.lengths, call.inner_steps, call.nonlinearity == "relu")
+    rule, state, relu = call.rule, call.state, call.nonlinearity == "relu"
+    weights = None if state.is_empty or call.inner_steps == 0 else state.weights
+    tensors = (call.inputs, call.recurrent, call.gain, call.bias, state.hidden, weights)
     if torch.compiler.is_compiling():
-        constants = [torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate)]
-        return _forward_op(*tensors, *constants, *settings)[0]
-    return _Recurrence.apply(*tensors, rule.decay, rule.rate, *settings)
+        decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
+        return cpu_op.recurrence(*tensors, decay, rate, call.lengths, call.inner_steps, relu)[0]
+    if torch.is_grad_enabled():
+        return _Recurrence.apply(*tensors, rule.decay, rule.rate, call.lengths, call.inner_steps, relu)
+    constants = float(rule.decay), float(rule.rate)
+    return cpu_runtime.forward(*tensors, *constants, call.lengths, call.inner_steps, relu, False)[0]
 
 
 class _Recurrence(torch.autograd.Function):
@@ -79,4 +102,10 @@ class _Recurrence(torch.autograd.Function):
             d.to(c) if needed else None
             for d, c, needed in zip((d_decay, d_rate), ctx.constants, needs[6:], strict=True)
         ]
-        return *(g if needed else None for g, needed in zip(tensors, needs, strict=False)), *d_constants, None, None, None
+        return (
+            *(g if needed else None for g, needed in zip(tensors, needs, strict=False)),
+            *d_constants,
+            None,
+            None,
+            None,
+        )

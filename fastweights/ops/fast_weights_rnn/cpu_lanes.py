@@ -59,7 +59,12 @@ def _operator(function: Any, build: str) -> None:
         return getattr(builder, build)(*args, flags=_FLAGS)
 
 
-for _function, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")):
+for _function, _build in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
     _operator(_function, _build)
 
 

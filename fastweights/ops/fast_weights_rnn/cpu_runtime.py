@@ -17,47 +17,72 @@ _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls
 
 _log = logging.getLogger("fastweights")
 _local = threading.local()
+_kinds: dict[torch.dtype, tuple[Any, ...]] = {}
+_ready: dict[tuple[str, torch.dtype], Any] = {}
+_pool: tuple[int, int, ThreadPoolExecutor] | None = None
+_pool_lock = threading.Lock()
 
 
 def forward(
-    inputs: Tensor, recurrent: Tensor, gain: Tensor | None, bias: Tensor | None, hidden: Tensor | None,
-    weights: Tensor | None, decay: float, rate: float, lengths: Tensor | None, inner_steps: int, relu: bool, keep: bool,
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor | None,
+    weights: Tensor | None,
+    decay: float,
+    rate: float,
+    lengths: Tensor | None,
+    inner_steps: int,
+    relu: bool,
+    keep: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """The outputs and, if `keep`, what the backward pass needs."""
-    kernels = _kernels()
     batch, time, units = inputs.shape
     lanes = _LANES[inputs.dtype]
     tiles = -(-batch // lanes)
     outputs = inputs.new_empty(batch, time, units)
-    saved = inputs.new_empty(saved_size(batch, time, units, lanes, inner_steps, gain is not None)) if keep else None
+    saved = inputs.new_empty(saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)) if keep else None
     rows = _rows(inputs)
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
     addresses = (_address(rows), *(_address(t) for t in tensors), outputs.data_ptr(), _address(saved))
     sizes = (batch, time, units, inner_steps, int(relu), int(keep))
-    strides, kind = rows.stride()[:2], _kind(inputs.dtype)
+    strides = rows.stride()[:2]
     n = units * lanes
     work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + units
 
     def share(first: int, last: int) -> None:
         own = _scratch("forward", work, inputs.dtype)
-        kernels.forward(kind, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+        _launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
 
-    _spread(share, tiles, batch * time * units * (units + time) * (1 + inner_steps))
+    _share_out(share, tiles, batch * time * units * (units + time) * (1 + inner_steps))
     return outputs, saved
 
 
-def saved_size(batch: int, time: int, units: int, lanes: int, inner_steps: int, norm: bool) -> int:
-    norms = max(inner_steps, 1) if norm else 0
-    return -(-batch // lanes) * time * lanes * (units * (1 + inner_steps + norms) + norms)
+def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool) -> int:
+    """How many numbers the forward pass leaves for the backward pass; `cpu_kernels.py` has their order."""
+    batch, time, units = shape
+    lanes, norms = _LANES[dtype], max(inner_steps, 1) if norm else 0
+    return (batch + lanes - 1) // lanes * lanes * time * (units * (1 + inner_steps + norms) + norms)
 
 
 def backward(
-    d_outputs: Tensor, recurrent: Tensor, gain: Tensor | None, bias: Tensor | None, hidden: Tensor | None,
-    weights: Tensor | None, lengths: Tensor | None, outputs: Tensor, saved: Tensor, decay: float, rate: float,
-    inner_steps: int, relu: bool, needs: Sequence[bool],
+    d_outputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor | None,
+    weights: Tensor | None,
+    lengths: Tensor | None,
+    outputs: Tensor,
+    saved: Tensor,
+    decay: float,
+    rate: float,
+    inner_steps: int,
+    relu: bool,
+    needs: Sequence[bool],
 ) -> list[Tensor | None]:
     """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed."""
-    kernels = _kernels()
     batch, time, units = outputs.shape
     lanes, dtype = _LANES[outputs.dtype], outputs.dtype
     tiles = -(-batch // lanes)
@@ -77,20 +102,28 @@ def backward(
     parts = [p.data_ptr() if p.numel() else 0 for p in partial.split(sums)]
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
     addresses = (
-        *(_address(t) for t in tensors), outputs.data_ptr(), saved.data_ptr(), _address(rows), d_inputs.data_ptr(),
-        _address(d_hidden), *parts, *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
+        *(_address(t) for t in tensors),
+        outputs.data_ptr(),
+        saved.data_ptr(),
+        _address(rows),
+        d_inputs.data_ptr(),
+        _address(d_hidden),
+        *parts,
+        *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
     sizes = (batch, time, units, inner_steps, int(relu), group_tiles)
-    strides, kind = rows.stride()[:2], _kind(dtype)
+    strides = rows.stride()[:2]
     work = (3 + time) * n + 2 * (time + 1) + units
 
     def share(first: int, last: int) -> None:
         own = _scratch("backward", work, dtype)
-        kernels.backward(kind, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+        _launch("backward", dtype, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
 
-    _spread(share, groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
-    kernels.collect(
-        kind, (units, time, groups, int(gain is not None), int(needs[1])),
+    _share_out(share, groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    _launch(
+        "collect",
+        dtype,
+        (units, time, groups, int(gain is not None), int(needs[1])),
         (*parts, _address(d_recurrent), _address(d_norm), d_scale.data_ptr()),
     )
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
@@ -126,10 +159,42 @@ def _kind(dtype: torch.dtype) -> tuple[Any, ...]:
     return (numpy.float32(0) if dtype == torch.float32 else 0.0,) * _LANES[dtype]
 
 
-def _kernels() -> Any:
+def _kind(dtype: torch.dtype) -> tuple[Any, ...]:
+    """What tells the kernels dtype and lanes."""
+    kind = _kinds.get(dtype)
+    if kind is None:
+        import numpy
+
+        kind = _kinds[dtype] = (numpy.float32(0) if dtype == torch.float32 else numpy.float64(0),) * _LANES[dtype]
+    return kind
+
+
+def _launch(name: str, dtype: torch.dtype, *arguments: Any) -> None:
+    kernel = _ready.get((name, dtype))
+    if kernel is None:
+        _first_launch(name, dtype, arguments)
+    else:
+        kernel(_kind(dtype), *arguments)
+
+
+def _first_launch(name: str, dtype: torch.dtype, arguments: Any) -> None:
+    """Loads the machine code from Numba's cache or compiles it, and says so where that takes long."""
     from fastweights.ops.fast_weights_rnn import cpu_kernels
 
-    return cpu_kernels
+    kernel = getattr(cpu_kernels, name)
+    what = f"fast_weights_rnn: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
+    _log.info("%s is loaded, or compiled where this is its first use", what)
+    notice = threading.Timer(1.0, _log.warning, (f"{what} is being compiled, once: this takes some seconds",))
+    notice.daemon = True
+    notice.start()
+    try:
+        kernel(_kind(dtype), *arguments)
+    except OSError as error:  # compiled, but the folder of the cache is full or has gone
+        _log.warning("%s could not be kept on disk: %s", what, error)
+        kernel(_kind(dtype), *arguments)
+    finally:
+        notice.cancel()
+    _ready[name, dtype] = kernel
 
 
 def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
@@ -141,5 +206,26 @@ def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
     return held[:count]
 
 
-def _spread(share: Callable[[int, int], None], parts: int, operations: int) -> None:
-    share(0, parts)
+def _share_out(share: Callable[[int, int], None], parts: int, operations: int) -> None:
+    """share(first, last) over `parts`, on as many threads as torch may use where the work pays for them."""
+    threads = min(torch.get_num_threads(), parts) if operations >= _PAYS else 1
+    if threads == 1:
+        return share(0, parts)
+    cuts = [parts * i // threads for i in range(threads + 1)]
+    others = [_workers(threads - 1).submit(share, a, b) for a, b in zip(cuts[1:-1], cuts[2:], strict=True)]
+    try:
+        share(0, cuts[1])
+    finally:
+        errors = [other.exception() for other in others]  # waits: the buffers are theirs until they are done
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Plain threads over kernels that hold no lock of Python: any number of callers may share them."""
+    global _pool
+    with _pool_lock:
+        if _pool is None or _pool[0] != os.getpid() or _pool[1] < count:  # threads do not survive a fork
+            _pool = (os.getpid(), count, ThreadPoolExecutor(count, thread_name_prefix="fastweights"))
+        return _pool[2]
