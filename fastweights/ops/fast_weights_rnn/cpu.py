@@ -25,6 +25,16 @@ _DTYPES = (torch.float32, torch.float64)
 CHUNK, LEAST = 1, 32
 
 
+def runs(dtype: torch.dtype) -> bool:
+    """Whether the kernels can be called directly now, on tensors of this dtype."""
+    return (
+        _HAS_NUMBA
+        and dtype in _DTYPES
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
 def why_not(call: Call) -> str | None:
     if type(call.rule) is not Hebbian:
         return f"it has the rule Hebbian only, not {type(call.rule).__name__}"
@@ -47,6 +57,13 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
     if batch == 0 or time == 0:
         outputs = torch.zeros_like(call.inputs)
         return outputs, final_state(call, outputs)
+    if time == 1 and call.inner_steps and call.lengths is None and not torch.is_grad_enabled():
+        final = stream(
+            call.inputs[:, 0], None, None, call.recurrent, call.gain, call.bias, call.state, call.rule,
+            call.inner_steps, call.nonlinearity,
+        )  # fmt: skip
+        if final is not None:
+            return final.hidden[:, None], final
     if call.inner_steps and time > CHUNK * hidden + LEAST:
         return _in_chunks(call, max(CHUNK * hidden, LEAST))
     outputs = _outputs(call)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastweights.ops.fast_weights_rnn.call import EPSILON
-from fastweights.ops.fast_weights_rnn.cpu_kernels import _ANY, _cached
+from fastweights.ops.fast_weights_rnn.cpu_kernels import _cached
 from fastweights.ops.fast_weights_rnn.cpu_lanes import at
 
 
@@ -29,11 +29,15 @@ def step(
     inner_steps: int,
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
-    """h(t+1) [batch, hidden] and A(t+1) from x(t+1), h(t) and A(t); all contiguous, None where there is none.
+    """h(t+1) [batch, hidden] and A(t+1) from x(t+1), h(t) and A(t); None where there is none.
 
     x: [batch, input_size] with its projection C [hidden, input_size]; [batch, hidden], projected already, without.
     """
     batch, features = x.shape
+    tensors = [
+        t if t is None or t.is_contiguous() else t.contiguous()
+        for t in (x, projection, projection_bias, recurrent, gain, bias, hidden, weights)
+    ]
     units = recurrent.shape[0]
     new_hidden, new_weights = x.new_empty(batch, units), x.new_empty(batch, units, units)
     scratch = x.new_empty(4 * units)
@@ -43,14 +47,7 @@ def step(
         (batch, features, units, inner_steps, relu),
         constants,
         (
-            x.data_ptr(),
-            0 if projection is None else projection.data_ptr(),
-            0 if projection_bias is None else projection_bias.data_ptr(),
-            recurrent.data_ptr(),
-            0 if gain is None else gain.data_ptr(),
-            0 if bias is None else bias.data_ptr(),
-            0 if hidden is None else hidden.data_ptr(),
-            0 if weights is None else weights.data_ptr(),
+            *[0 if t is None else t.data_ptr() for t in tensors],
             new_hidden.data_ptr(),
             new_weights.data_ptr(),
             scratch.data_ptr(),
