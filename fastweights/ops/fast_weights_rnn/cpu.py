@@ -57,13 +57,6 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
     if batch == 0 or time == 0:
         outputs = torch.zeros_like(call.inputs)
         return outputs, final_state(call, outputs)
-    if time == 1 and call.inner_steps and call.lengths is None and not torch.is_grad_enabled():
-        final = stream(
-            call.inputs[:, 0], None, None, call.recurrent, call.gain, call.bias, call.state, call.rule,
-            call.inner_steps, call.nonlinearity,
-        )  # fmt: skip
-        if final is not None:
-            return final.hidden[:, None], final
     if call.inner_steps and time > CHUNK * hidden + LEAST:
         return _in_chunks(call, max(CHUNK * hidden, LEAST))
     outputs = _outputs(call)
