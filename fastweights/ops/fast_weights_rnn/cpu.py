@@ -27,6 +27,16 @@ CHUNK, LEAST = 1, 32
 FEW = 4  # samples that are streamed one by one; a tile of them is faster for more
 
 
+def runs(dtype: torch.dtype) -> bool:
+    """Whether the kernels can be called directly now, on tensors of this dtype."""
+    return (
+        _HAS_NUMBA
+        and dtype in _DTYPES
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
 def why_not(call: Call) -> str | None:
     if type(call.rule) is not Hebbian:
         return f"it has the rule Hebbian only, not {type(call.rule).__name__}"

@@ -31,7 +31,7 @@ _summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
 
 
 @_helper
-def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):  # noqa: PLR0913
+def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):
     """out[i] = base[i] + sum_k matrix[i, k] x[k], six rows at a time in registers; the last six may overlap."""
     lanes, i = lanes_of(kind), 0
     while i < rows and rows >= 6:
