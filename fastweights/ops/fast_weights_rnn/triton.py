@@ -72,9 +72,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
         inputs, lengths = call.inputs[:, begin : begin + steps], call.lengths
         if lengths is not None and time > steps:
             lengths = (lengths - begin).clamp(0, inputs.shape[1])
-        part = Call(
-            inputs, recurrent, gain, bias, state, call.rule, call.inner_steps, call.nonlinearity, lengths
-        )  # fmt: skip
+        part = Call(inputs, recurrent, gain, bias, state, call.rule, call.inner_steps, call.nonlinearity, lengths)
         pieces.append(_chunk(part, decay, rate))
         state = attention.final_state(part, pieces[-1], backend="triton")
     outputs = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
@@ -121,7 +119,7 @@ def _forward(
     outputs, inner, normal, spread = buffers = _buffers(inputs, gain, first, lengths, inner_steps, train)
     if inputs.shape[0]:
         shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
-        powers, _ = _powers(decay, inputs)
+        powers = _powers(decay, inputs)
         with torch.cuda.device_of(inputs):
             kernels.forward[(inputs.shape[0],)](
                 inputs, recurrent.contiguous(), gain, bias, start.contiguous(), _contiguous(first), lengths, powers,
@@ -159,7 +157,7 @@ def _backward(
     buffers = _backward_buffers(gain, lengths, outputs, inner)
     if inputs.shape[0]:
         shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
-        powers, slopes = _powers(decay, inputs)
+        powers, slopes = _powers(decay, inputs), _powers(decay, inputs, slope=True)
         with torch.cuda.device_of(inputs):
             kernels.backward[(inputs.shape[0],)](
                 d_outputs, recurrent.contiguous(), gain, _contiguous(first), lengths, powers, slopes, rate, outputs,
@@ -191,11 +189,12 @@ def _gradients(ctx: Any, d_outputs: Tensor | None, *_: None) -> tuple[Tensor | N
     d_boundary, d_read, d_start, d_gain, d_bias, d_constants = _backward(
         d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, *saved, ctx.inner_steps, ctx.relu
     )
-    before = torch.cat([start[:, None], outputs[:, :-1]], dim=1)[:, : outputs.shape[1]]
-    d_recurrent = d_boundary.flatten(0, 1).T @ before.flatten(0, 1)
-    d_first = None
+    d_recurrent = d_first = None
+    if ctx.needs_input_grad[1]:
+        before = torch.cat([start[:, None], outputs[:, :-1]], dim=1)[:, : outputs.shape[1]]
+        d_recurrent = d_boundary.flatten(0, 1).T @ before.flatten(0, 1)
     if first is not None and ctx.needs_input_grad[5]:
-        powers = _powers(decay, inputs)[0][:-1].repeat_interleave(ctx.inner_steps)
+        powers = _powers(decay, inputs)[:-1].repeat_interleave(ctx.inner_steps)
         d_first = (d_read * powers[:, None]).transpose(1, 2) @ inner
     constants = d_constants.to(torch.float64).sum(0)
     norm = (None, None) if gain is None else (d_gain.sum(0), d_bias.sum(0))
@@ -242,22 +241,20 @@ def _shape(
     """The constants a kernel is compiled for, and the warps of a program."""
     hidden = inputs.shape[2]
     width = max(16, 1 << (hidden - 1).bit_length())
-    size = width * width * _wide(inputs.dtype).itemsize
+    row = width * _wide(inputs.dtype).itemsize
     shape = dict(
         HIDDEN=hidden, INNER=inner_steps, NORMS=max(inner_steps, 1), LAYER_NORM=gain is not None, RELU=relu,
-        FIRST=first is not None and inner_steps > 0, RAGGED=lengths is not None, RESIDENT=size <= RESIDENT_BYTES,
-        WIDTH=width, ROWS=min(64, 4096 // width), SLICE=min(32, width),
+        FIRST=first is not None and inner_steps > 0, RAGGED=lengths is not None, RESIDENT=width * row <= RESIDENT_BYTES,
+        WIDTH=width, ROWS=min(64, 2048 // width), SLICE=min(32, width),
     )  # fmt: skip
-    return shape, 2 if width <= 32 else 4 if width <= 64 else 8
+    return shape, 2 if row <= 128 else 4 if row <= 256 else 8
 
 
-def _powers(decay: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """decay^k and its derivative, k = 0 .. time, worked out in float64."""
+def _powers(decay: Tensor, inputs: Tensor, slope: bool = False) -> Tensor:
+    """decay^k, or its derivative k decay^(k-1), k = 0 .. time, worked out in float64."""
     exponents = torch.arange(inputs.shape[1] + 1, device=inputs.device, dtype=torch.float64)
-    powers, wide = decay**exponents, _wide(inputs.dtype)
-    slopes = torch.zeros_like(powers)
-    slopes[1:] = exponents[1:] * powers[:-1]
-    return powers.to(wide), slopes.to(wide)
+    powers = exponents * decay ** (exponents - 1).clamp(min=0) if slope else decay**exponents
+    return powers.to(_wide(inputs.dtype))
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:

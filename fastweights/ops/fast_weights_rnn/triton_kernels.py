@@ -117,8 +117,8 @@ def forward(
         g = tl.load(gain + unit, mask=own, other=0.0)
         b = tl.load(bias + unit, mask=own, other=0.0)
     if RESIDENT:
-        place = unit[:, None] * HIDDEN + unit[None, :]
-        slow = tl.load(recurrent + place, mask=own[:, None] & own[None, :], other=0.0)
+        square = unit[:, None] * HIDDEN + unit[None, :]
+        slow = tl.load(recurrent + square, mask=own[:, None] & own[None, :], other=0.0)
     h = tl.load(before + unit, mask=own, other=0.0)
 
     for t in range(0, end):
@@ -192,8 +192,8 @@ def backward(
         sum_gain = tl.zeros([WIDTH], kind)
         sum_bias = tl.zeros([WIDTH], kind)
     if RESIDENT:
-        place = unit[:, None] * HIDDEN + unit[None, :]
-        slow = tl.load(recurrent + place, mask=own[:, None] & own[None, :], other=0.0)
+        square = unit[:, None] * HIDDEN + unit[None, :]
+        slow = tl.load(recurrent + square, mask=own[:, None] & own[None, :], other=0.0)
     sum_rate = tl.zeros([ROWS], kind)
     sum_decay = tl.zeros([ROWS], kind)
     sum_first = tl.zeros([WIDTH], kind)
