@@ -72,7 +72,8 @@ def main():
         assert "ld.global.nc" not in compiled.asm["ptx"], "a load that does not see what the program has stored"
         registers, spilled = resources(compiled.asm["cubin"])
         assert warps * 32 * registers <= 65536
-        print(f"{name:8} hidden {settings[0]:3} {str(settings[2])[6:]:8} {warps} warps {registers} registers {spilled} B")
+        what = f"{name:8} hidden {settings[0]:3} {str(settings[2])[6:]:8}"
+        print(f"{what} {warps} warps, {registers} registers, {spilled} bytes spilled")
     return 0
 
 

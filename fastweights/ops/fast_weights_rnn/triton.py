@@ -1,4 +1,4 @@
-"""The whole sequence in one GPU kernel, and the whole backward pass in another, written in Triton (`triton_kernels.py`).
+"""The whole sequence in one GPU kernel and the whole backward pass in another, in Triton (`triton_kernels.py`).
 
     A(t) u = decay^t A(0) u + rate sum_{tau=1..t} decay^(t-tau) h(tau) <h(tau), u>
     G(t) h = rate sum_{s>t} decay^(s-1-t) [dr_s <u_s, h> + u_s <dr_s, h>]      what reads r_s = A(s-1) u_s want of h(t)
@@ -41,7 +41,6 @@ def why_not(call: Call) -> str | None:
     return _why_not_here(call.inputs.device)
 
 
-@torch.compiler.assume_constant_result
 def _why_not_here(device: torch.device) -> str | None:
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if device.type != "cuda" and not (device.type == "cpu" and interpreted):
@@ -168,7 +167,9 @@ def _backward(
 
 
 @_backward.register_fake
-def _(d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, outputs, inner, normal, spread, inner_steps, relu):
+def _(
+    d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, outputs, inner, normal, spread, inner_steps, relu
+):
     return _backward_buffers(gain, lengths, outputs, inner)
 
 
@@ -180,12 +181,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _gradients(ctx: Any, d_outputs: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-    inputs, recurrent, gain, bias, start, first, decay, rate, lengths, outputs, inner, normal, spread = (
-        ctx.saved_tensors
-    )
+    inputs, recurrent, gain, _, start, first, decay, rate, lengths, *saved = ctx.saved_tensors
+    outputs, inner = saved[:2]
     if d_outputs is None:
         return (None,) * 12
-    saved = (outputs, inner, normal, spread)
     d_boundary, d_read, d_start, d_gain, d_bias, d_constants = _backward(
         d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, *saved, ctx.inner_steps, ctx.relu
     )
