@@ -31,7 +31,7 @@ OPTIONS = dict(
     initial=[True, False],
     ragged=[True, False],
 )
-SAMPLED = Random(0).sample(list(product(*OPTIONS.values())), 20)
+SAMPLED = Random(0).sample(list(product(*OPTIONS.values())), 16)
 CORNERS = [(2, 17, 20, 1, "relu", True, False, False), (3, 5, 7, 3, "tanh", True, True, True)]
 
 
@@ -101,9 +101,13 @@ def test_nothing_to_do(batch, time):
 
 
 def test_any_layout_of_inputs_and_gradients():
-    problem = draw(2, 5, 7, 1, "relu", True, False, False)
-    problem.inputs = problem.inputs.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
-    assert not problem.inputs.is_contiguous()
+    problem = draw(2, 5, 7, 1, "relu", True, True, True)
+    for name, leaf in problem.leaves.items() | {("lengths", problem.lengths)}:
+        if leaf.dim():
+            strided = torch.stack([leaf.detach().mT if leaf.dim() > 1 else leaf.detach()] * 2, dim=-1)[..., 0]
+            strided = strided.mT if leaf.dim() > 1 else strided
+            assert not strided.is_contiguous()
+            setattr(problem, name, strided.requires_grad_(leaf.requires_grad))
     equals_reference(problem)
     grads = [torch.autograd.grad(problem.run(b)[0].sum(), problem.inputs)[0] for b in ("triton", "reference")]
     assert_equal({"d inputs": grads[0]}, {"d inputs": grads[1]})
@@ -134,7 +138,7 @@ def test_half_precision_rounds_only_what_comes_in_and_goes_out(dtype):
         assert_equal({name: got[name].double()}, {name: want[name]}, 10 * torch.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("time,hidden,inner_steps", [(4, 20, 1), (2, 7, 3), (5, 20, 0)])
+@pytest.mark.parametrize("time,hidden,inner_steps", [(4, 20, 1), (2, 7, 3)])
 def test_float32_error_is_at_most_twice_that_of_the_reference(time, hidden, inner_steps):
     def errors(which):
         draws = {}
@@ -218,6 +222,8 @@ def test_why_not(monkeypatch):
     with monkeypatch.context() as context:
         context.setitem(sys.modules, "triton", None)
         assert why_not() == "triton is not installed"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert triton._why_not_here(torch.device("cuda")) == "triton wants compute capability (8, 0), the device has (7, 5)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "it runs on CUDA devices, the inputs are on cpu" in why_not(device="cpu")
     x = torch.zeros(1, 2, 7)

@@ -47,7 +47,9 @@ def _why_not_here(device: torch.device) -> str | None:
         return f"it runs on CUDA devices, the inputs are on {device.type} (tests set TRITON_INTERPRET=1)"
     if find_spec("triton") is None:
         return "triton is not installed"
-    if device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < OLDEST:
+    if torch.compiler.is_compiling() or device.type != "cuda" or torch.version.hip is not None:
+        return None
+    if torch.cuda.get_device_capability(device) < OLDEST:
         return f"triton wants compute capability {OLDEST}, the device has {torch.cuda.get_device_capability(device)}"
     return None
 
@@ -121,8 +123,8 @@ def _forward(
         powers = _powers(decay, inputs)
         with torch.cuda.device_of(inputs):
             kernels.forward[(inputs.shape[0],)](
-                inputs, recurrent.contiguous(), gain, bias, start.contiguous(), _contiguous(first), lengths, powers,
-                rate, outputs, inner, normal, spread, inputs.shape[1], *inputs.stride(),
+                inputs, *_packed(recurrent, gain, bias, start, first, lengths), powers, rate, outputs,
+                inner, normal, spread, inputs.shape[1], *inputs.stride(),
                 **shape, TRAIN=train, EPSILON=EPSILON, num_warps=warps, num_stages=1,
             )  # fmt: skip
     return buffers
@@ -159,8 +161,8 @@ def _backward(
         powers, slopes = _powers(decay, inputs), _powers(decay, inputs, slope=True)
         with torch.cuda.device_of(inputs):
             kernels.backward[(inputs.shape[0],)](
-                d_outputs, recurrent.contiguous(), gain, _contiguous(first), lengths, powers, slopes, rate, outputs,
-                inner, normal, spread, *buffers, inputs.shape[1], *d_outputs.stride(),
+                d_outputs, *_packed(recurrent, gain, first, lengths), powers, slopes, rate,
+                *_packed(outputs, inner, normal, spread), *buffers, inputs.shape[1], *d_outputs.stride(),
                 **shape, num_warps=warps, num_stages=1,
             )  # fmt: skip
     return buffers
@@ -256,5 +258,6 @@ def _powers(decay: Tensor, inputs: Tensor, slope: bool = False) -> Tensor:
     return powers.to(_wide(inputs.dtype))
 
 
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _packed(*tensors: Tensor | None) -> list[Tensor | None]:
+    """As the kernels address them: only the inputs and their like are handed over with their strides."""
+    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
