@@ -31,8 +31,8 @@ OPTIONS = dict(
     initial=[True, False],
     ragged=[True, False],
 )
-SAMPLED = Random(0).sample(list(product(*OPTIONS.values())), 16)
-CORNERS = [(2, 17, 20, 1, "relu", True, False, False), (3, 5, 7, 3, "tanh", True, True, True)]
+SAMPLED = Random(0).sample(list(product(*OPTIONS.values())), 12)
+CORNERS = [(1, 17, 20, 1, "relu", True, False, False), (3, 5, 7, 3, "tanh", True, True, True)]
 
 
 def draw(*args, **kwargs):
@@ -65,8 +65,9 @@ def test_equals_reference_in_chunks(initial, ragged, monkeypatch):
     equals_reference(draw(2, 7, 7, 1, "relu", True, initial, ragged))
 
 
-def test_equals_reference_over_more_rows_than_a_tile():
-    equals_reference(draw(1, 70, 7, 1, "tanh", True, False, False))
+def test_equals_reference_over_more_rows_than_a_tile(monkeypatch):
+    monkeypatch.setattr(triton, "MOST_ROWS", 4)
+    equals_reference(draw(2, 11, 7, 2, "tanh", True, False, True))
 
 
 @pytest.mark.parametrize("decay,rate", [(0.0, 0.5), (1.0, 0.5), (0.9, 0.0)])
@@ -114,7 +115,7 @@ def test_any_layout_of_inputs_and_gradients():
 
 
 def test_gradcheck():
-    problem = draw(1, 3, 3, 1, "tanh", True, True, False, seed=3)
+    problem = draw(1, 2, 3, 1, "tanh", True, True, False, seed=3)
     names = list(problem.leaves)
 
     def function(*leaves):
@@ -138,11 +139,11 @@ def test_half_precision_rounds_only_what_comes_in_and_goes_out(dtype):
         assert_equal({name: got[name].double()}, {name: want[name]}, 10 * torch.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("time,hidden,inner_steps", [(4, 20, 1), (2, 7, 3)])
+@pytest.mark.parametrize("time,hidden,inner_steps", [(3, 20, 1), (2, 7, 2)])
 def test_float32_error_is_at_most_twice_that_of_the_reference(time, hidden, inner_steps):
     def errors(which):
         draws = {}
-        for seed in range(25):
+        for seed in range(15):
             single = draw(1, time, hidden, inner_steps, "tanh", True, True, False, torch.float32, seed)
             double = single.in_float64()
             truth = double.results(*double.run("reference"))
@@ -172,7 +173,7 @@ def test_padding_influences_nothing():
 
 @pytest.mark.parametrize("ragged", [True, False])
 def test_fresh_memory_is_written_before_it_is_read_and_two_runs_agree(ragged, monkeypatch):
-    problem = draw(3, 5, 7, 2, "relu", True, True, ragged)
+    problem = draw(2, 4, 7, 2, "relu", True, True, ragged)
     want = problem.results(*problem.run("triton"))
     plain = torch.Tensor.new_empty
 

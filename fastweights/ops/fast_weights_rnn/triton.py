@@ -28,6 +28,7 @@ from fastweights.ops.state import FastWeightsState
 MOST_HIDDEN = 256
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 RESIDENT_BYTES = 64 * 1024  # W is kept in registers up to this size: a quarter of a multiprocessor's
+MOST_ROWS = 64  # of the history, at a time
 OLDEST = (8, 0)  # compute capability
 
 
@@ -246,7 +247,7 @@ def _shape(
     shape = dict(
         HIDDEN=hidden, INNER=inner_steps, NORMS=max(inner_steps, 1), LAYER_NORM=gain is not None, RELU=relu,
         FIRST=first is not None and inner_steps > 0, RAGGED=lengths is not None, RESIDENT=width * row <= RESIDENT_BYTES,
-        WIDTH=width, ROWS=min(64, 2048 // width), SLICE=min(32, width),
+        WIDTH=width, ROWS=min(MOST_ROWS, 2048 // width), SLICE=min(32, width),
     )  # fmt: skip
     return shape, 2 if row <= 128 else 4 if row <= 256 else 8
 
