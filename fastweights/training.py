@@ -26,7 +26,6 @@ from fastweights.optimizer import FlatAdam
 from fastweights.runs import CHECKPOINT, CONFIG, METRICS, TIMINGS, RunError
 from fastweights.tasks import TASKS
 
-
 COUNT_EVERY = 256  # updates
 
 
