@@ -51,7 +51,7 @@ class FlatAdam:
             self.gradient.mul_(self.clip / norm)
         if math.isfinite(norm):
             self.steps += 1
-            torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls
+            torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls  # pyright: ignore[reportPrivateImportUsage]
                 [self.flat], [self.gradient], [self.mean], [self.square], [], [self.steps],
                 lr=self.learning_rate if learning_rate is None else learning_rate,
                 beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
@@ -65,7 +65,7 @@ class FlatAdam:
         if len(given) < len(gradients):  # what took no part in the loss has a gradient of zero
             self.gradient.zero_()
             views = [view for view, g in zip(views, gradients, strict=True) if g is not None]
-        torch._foreach_copy_(views, given)
+        torch._foreach_copy_(views, given)  # pyright: ignore[reportPrivateImportUsage]
         for parameter in self.parameters:
             parameter.grad = None
 
