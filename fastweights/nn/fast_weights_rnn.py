@@ -12,8 +12,10 @@ from fastweights.nn import constants
 from fastweights.ops import FastWeightsState, fast_weights_rnn
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.ops.fast_weights_rnn.inspection import attended
+from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.rules import Hebbian, Rule
 
+STREAM_BATCH = 16  # up to here a step of the cell is one call; beyond, the op's matrix products are faster
 RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
 
 
@@ -115,8 +117,24 @@ class FastWeightsRNN(nn.Module):
             output, state = self._run(self._project(0, input[None]), add_batch(state), None)
             return output[0], state.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
+        if inputs.shape[1] == 1 and not torch.is_grad_enabled():
+            streamed = self._stream(inputs[:, 0], state)
+            if streamed is not None:
+                hidden = streamed.hidden
+                return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed
         output, state = self._run(self._project(0, inputs), state, None)
         return (output if self.batch_first else output.transpose(0, 1)), state
+
+    def _stream(self, inputs: Tensor, state: FastWeightsState | Tensor | None) -> FastWeightsState | None:
+        """One step, [batch, input_size], of a network of one layer and direction in one compiled call, or None."""
+        if self.num_layers * self.num_directions != 1 or inputs.shape[-1] != self.input_size:
+            return None
+        if isinstance(state, FastWeightsState) and state.hidden.dim() == 3:
+            state = FastWeightsState.of(state.hidden[0], None if state.is_empty else state.weights[0])
+        elif state is not None:
+            return None
+        streamed = stream_step(self, "_l0", inputs, state)
+        return None if streamed is None else FastWeightsState.of(streamed.hidden[None], streamed.weights[None], "cpu")
 
     def forward_symbols(
         self, symbols: Tensor, features: Tensor, state: FastWeightsState | Tensor | None = None
@@ -228,6 +246,10 @@ class FastWeightsRNNCell(nn.Module):
             )
         if isinstance(state, Tensor):
             state = FastWeightsState(state)
+        if not torch.is_grad_enabled() and input.dim() == 2:
+            streamed = stream_step(self, "", input, state)
+            if streamed is not None:
+                return streamed
         if input.dim() == 1:
             lifted = None if state is None else state.map(lambda tensor: tensor[None])
             return self(input[None], lifted).map(lambda tensor: tensor[0])
@@ -290,6 +312,23 @@ def run(
         nonlinearity=module.nonlinearity,
         lengths=lengths,
         backend=module.backend,
+    )
+
+
+def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None) -> FastWeightsState | None:
+    """One step, [batch, input_size], in one compiled call where that can be; None where the op has to be asked."""
+    if module.backend not in ("auto", "cpu") or inputs.shape[0] > STREAM_BATCH:
+        return None
+    bias = None if module.layer_norm else getattr(module, "bias" + suffix)
+    return stream(
+        inputs,
+        getattr(module, "weight_ih" + suffix),
+        bias,
+        *slow_weights(module, suffix),
+        state,
+        current_rule(module, suffix),
+        module.inner_steps,
+        module.nonlinearity,
     )
 
 

@@ -34,6 +34,13 @@ class FastWeightsState:
         self._weights = weights
         self._with_grad = torch.is_grad_enabled()
 
+    @classmethod
+    def of(cls, hidden: Tensor, weights: Tensor | None, backend: str | None = None) -> "FastWeightsState":
+        """A state of tensors that are known to fit: a streamed step has no time to look."""
+        state = object.__new__(cls)
+        state.__dict__.update(hidden=hidden, backend=backend, _weights=weights, _with_grad=False)
+        return state
+
     @property
     def weights(self) -> Tensor:
         """A(t), [..., value, key]. Computed at the first reading, under the grad mode in which the state was made."""

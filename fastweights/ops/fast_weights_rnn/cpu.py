@@ -1,0 +1,149 @@
+"""The whole sequence in one compiled kernel, forward and backward (`cpu_kernels.py`), on CPU, in the attention form.
+
+Compiled by Numba at the first call of a dtype and kept on disk. Long sequences are cut into chunks that hand on their
+state, so that time grows as min(time x hidden^2, time^2 x hidden) and memory as time x hidden.
+"""
+
+import importlib.util
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastweights.ops.fast_weights_rnn import cpu_op, cpu_runtime
+from fastweights.ops.fast_weights_rnn.attention import final_state
+from fastweights.ops.fast_weights_rnn.call import Call
+from fastweights.ops.state import FastWeightsState
+from fastweights.rules import Hebbian
+
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+_DTYPES = (torch.float32, torch.float64)
+
+# Sequences longer than CHUNK steps a hidden unit + LEAST are cut. Measured: `python benchmarks/cpu_kernel.py --chunks`.
+CHUNK, LEAST = 1, 32
+
+FEW = 4  # samples that are streamed one by one; a tile of them is faster for more
+
+
+def runs(dtype: torch.dtype) -> bool:
+    """Whether the kernels can be called directly now, on tensors of this dtype."""
+    return (
+        _HAS_NUMBA
+        and dtype in _DTYPES
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
+def why_not(call: Call) -> str | None:
+    if type(call.rule) is not Hebbian:
+        return f"it has the rule Hebbian only, not {type(call.rule).__name__}"
+    if call.inputs.device.type != "cpu":
+        return f"it runs on a CPU, and the inputs are on {call.inputs.device}"
+    if call.inputs.dtype not in _DTYPES:
+        return f"it has float32 and float64 only, not {call.inputs.dtype}"
+    if not _HAS_NUMBA:
+        return "it needs Numba, which is not installed (pip install numba)"
+    if not torch.compiler.is_compiling():
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
+        if torch.autograd.forward_ad._current_level >= 0:
+            return "it has no forward-mode derivative"
+        if type(call.inputs) not in (Tensor, torch.nn.Parameter):
+            return f"it reads the memory of plain tensors, and the inputs are a {type(call.inputs).__name__}"
+    return None
+
+
+def run(call: Call) -> tuple[Tensor, FastWeightsState]:
+    batch, time, hidden = call.inputs.shape
+    if batch == 0 or time == 0:
+        outputs = torch.zeros_like(call.inputs)
+        return outputs, final_state(call, outputs)
+    if call.inner_steps and time > CHUNK * hidden + LEAST:
+        return _in_chunks(call, max(CHUNK * hidden, LEAST))
+    if time == 1 and batch <= FEW and call.lengths is None and not _differentiated():
+        return _stream(call)
+    outputs = _outputs(call)
+    return outputs, final_state(call, outputs)
+
+
+def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
+    """One step without a graph: it takes microseconds, so nothing around it may take many."""
+    rule, state = call.rule, call.state
+    outputs, weights = cpu_runtime.step(
+        call.inputs,
+        call.recurrent,
+        call.gain,
+        call.bias,
+        state.hidden,
+        None if state.is_empty else state.weights,
+        float(rule.decay),
+        float(rule.rate),
+        call.inner_steps,
+        call.nonlinearity == "relu",
+    )
+    return outputs, FastWeightsState(outputs[:, 0], weights)
+
+
+def _differentiated() -> bool:
+    return torch.compiler.is_compiling() or torch.is_grad_enabled()
+
+
+def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState]:
+    """Attention within a chunk, the explicit matrix from chunk to chunk."""
+    outputs, state = [], call.state
+    for index, inputs in enumerate(call.inputs.split(steps, dim=1)):
+        lengths = call.lengths
+        if lengths is not None:
+            lengths = (lengths - index * steps).clamp(0, inputs.shape[1])
+        part = replace(call, inputs=inputs, state=state, lengths=lengths)
+        outputs.append(_outputs(part))
+        state = final_state(part, outputs[-1])
+    return torch.cat(outputs, dim=1), state
+
+
+def _outputs(call: Call) -> Tensor:
+    rule, state, relu = call.rule, call.state, call.nonlinearity == "relu"
+    weights = None if state.is_empty or call.inner_steps == 0 else state.weights
+    tensors = (call.inputs, call.recurrent, call.gain, call.bias, state.hidden, weights)
+    if torch.compiler.is_compiling():
+        decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
+        return cpu_op.recurrence(*tensors, decay, rate, call.lengths, call.inner_steps, relu)[0]
+    if torch.is_grad_enabled():
+        return _Recurrence.apply(*tensors, rule.decay, rule.rate, call.lengths, call.inner_steps, relu)
+    constants = float(rule.decay), float(rule.rate)
+    return cpu_runtime.forward(*tensors, *constants, call.lengths, call.inner_steps, relu, False)[0]
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, decay, rate, lengths, inner_steps, relu = arguments
+        keep = any(ctx.needs_input_grad)
+        outputs, saved = cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, keep)
+        if keep:
+            ctx.save_for_backward(*tensors[1:], lengths, outputs, saved)
+            ctx.constants, ctx.settings = (decay, rate), (inner_steps, relu)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor) -> Any:
+        needs = ctx.needs_input_grad[:8]
+        gradients = cpu_runtime.backward(
+            d_outputs, *ctx.saved_tensors, *(float(c) for c in ctx.constants), *ctx.settings, needs
+        )
+        *tensors, d_decay, d_rate = gradients
+        d_constants = [
+            d.to(c) if needed else None
+            for d, c, needed in zip((d_decay, d_rate), ctx.constants, needs[6:], strict=True)
+        ]
+        return (
+            *(g if needed else None for g, needed in zip(tensors, needs, strict=False)),
+            *d_constants,
+            None,
+            None,
+            None,
+        )

@@ -1,0 +1,286 @@
+"""The recurrence over whole sequences in Numba, forward and backward: a tile of samples at a time, one a SIMD lane.
+
+Tensors come as addresses, 0 where there is none; `kind`, an empty array, carries dtype and lanes.
+
+    saved, a tile:  h [time]   u [time, inner_steps]   x [time, norms]   rstd [time, norms] (one number a lane each)
+
+with u_s = h_s(t), x the normalised argument of the nonlinearity and norms = max(inner_steps, 1), 0 without layer norm.
+Numba's cache looks at the date of this file only: touch it after a change to what it imports.
+"""
+
+from typing import Any
+
+import numba
+import numpy
+
+from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, lanes_of, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_tiles import (
+    OPTIONS,
+    activate,
+    any_nonzero,
+    attend,
+    attend_backward,
+    clear,
+    fill_powers,
+    find_ends,
+    gather,
+    normalise,
+    normalise_backward,
+    outer,
+    product,
+    recall,
+    recall_transposed,
+    scatter,
+    settle,
+    slope,
+    times_vector,
+)
+
+_ANY = 1 << 40  # the length of an array that is only known as an address
+
+
+def _cached(function: Any) -> Any:
+    """Compiled at the first call and kept on disk, or in this process alone where no folder can be written."""
+    try:
+        return numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # "no locator available"
+        return numba.njit(**OPTIONS)(function)
+
+
+@_cached
+def forward(kind, tiles, sizes, strides, constants, tensors):
+    """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu.py` sizes it."""
+    batch, time, units, inner, relu, keep = sizes
+    inputs, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
+    lanes, zero = lanes_of(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
+    n, norms = units * lanes, max(inner, 1) if gain else 0
+    x_in, W = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(recurrent, kind), (_ANY,))
+    gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
+    h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
+    until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
+    y, own = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
+    boundary, x, rstd, x0, r0 = own[:n], own[n : 2 * n], own[2 * n : 2 * n + lanes], zero, zero
+    o = 2 * n + lanes
+    scores = own[o : o + time * lanes]
+    o += time * lanes
+    past = numba.carray(at(saved, kind), (_ANY,)) if keep else own[o : o + (time + 1) * n]
+    o += (0 if keep else time + 1) * n
+    powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
+    vector, result = own[o : o + units], own[o + units : o + 2 * units]
+    fill_powers(constants[0], constants[1], time, powers, scale)
+    ends = numpy.empty(lanes, numpy.int64)
+    tile_size = time * (n * (1 + inner + norms) + norms * lanes)
+    for tile in range(tiles[0], tiles[1]):
+        first = tile * lanes
+        samples = min(lanes, batch - first)
+        find_ends(until, first, batch, time, ends)
+        h0 = tile * tile_size if keep else 0
+        u_base = h0 + time * n
+        for t in range(time):
+            ht, u0 = h0 + t * n, u_base + t * inner * n if keep else u_base
+            gather(kind, x_in, first * strides[0] + t * strides[1], strides[0], units, ends, t, boundary, zero)
+            if t > 0:
+                product(kind, W, zero, units, 1, units, units, past, ht - n, lanes, boundary, zero, boundary, zero)
+            elif hidden:
+                gather(kind, h_in, first * units, units, units, ends, t, past, ht)
+                if any_nonzero(past, ht, n):
+                    product(kind, W, zero, units, 1, units, units, past, ht, lanes, boundary, zero, boundary, zero)
+            if inner > 0:
+                activate(kind, relu, boundary, zero, units, past, u0)
+            for s in range(max(inner, 1)):
+                if keep and norms:
+                    x, x0 = past, u_base + time * inner * n + (t * norms + s) * n
+                    rstd, r0 = past, u_base + time * (inner + norms) * n + (t * norms + s) * lanes
+                us = u0 + s * n if keep else u0
+                attend(kind, past, h0, t if inner else 0, units, past, us, scale, boundary, zero, x, x0, scores)
+                if weights and inner:
+                    for lane in range(samples):
+                        if t < ends[lane]:
+                            b = first + lane
+                            recall(A, b, powers[t], units, past, us + lane, lanes, vector, result, x, x0 + lane)
+                to = ht if s + 1 >= inner else us + n if keep else us
+                if norms:
+                    normalise(kind, x, x0, units, gains, biases, rstd, r0, past, to)
+                    activate(kind, relu, past, to, units, past, to)
+                else:
+                    activate(kind, relu, x, x0, units, past, to)
+            for lane in range(lanes):
+                if t >= ends[lane]:
+                    for k in range(lane, n, lanes):
+                        past[ht + k] = 0.0
+            scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
+
+
+@_cached
+def backward(kind, groups, sizes, strides, constants, tensors):
+    """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
+    batch, time, units, inner, relu, group_tiles = sizes
+    recurrent, gain, hidden, weights, lengths, outputs, saved = tensors[:7]
+    d_outputs, d_inputs, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[7:]
+    lanes, zero = lanes_of(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
+    n, norms = units * lanes, max(inner, 1) if gain else 0
+    W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
+    h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
+    until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
+    y, past = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(saved, kind), (_ANY,))
+    d_y, d_x = numba.carray(at(d_outputs, kind), (_ANY,)), numba.carray(at(d_inputs, kind), (_ANY,))
+    d_h, d_W = numba.carray(at(d_hidden, kind), (_ANY,)), numba.carray(at(d_recurrent, kind), (_ANY,))
+    d_n, d_s = numba.carray(at(d_norm, kind), (_ANY,)), numba.carray(at(d_scale, kind), (_ANY,))
+    read, d_read = numba.carray(at(reads, kind), (_ANY,)), numba.carray(at(d_reads, kind), (_ANY,))
+    own = numba.carray(at(work, kind), (_ANY,))
+    d_b, r, d_u, d_past = own[:n], own[n : 2 * n], own[2 * n : 3 * n], own[3 * n : (3 + time) * n]
+    o = (3 + time) * n
+    powers, scale, vector = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], own[o + 2 * time + 2 :]
+    fill_powers(constants[0], constants[1], time, powers, scale)
+    ends = numpy.empty(lanes, numpy.int64)
+    blocks = (units + lanes - 1) // lanes
+    tile_size = time * (n * (1 + inner + norms) + norms * lanes)
+    all_tiles = (batch + lanes - 1) // lanes
+    for group in range(groups[0], groups[1]):
+        W0, n0, s0, f0 = group * blocks * n, group * 2 * n, group * 2 * time * lanes, (group * 2 + 1) * time * lanes
+        if d_recurrent:
+            clear(kind, d_W, W0, blocks * units)
+        clear(kind, d_n, n0, 2 * units if norms else 0)
+        clear(kind, d_s, s0, 2 * time)
+        for tile in range(group * group_tiles, min((group + 1) * group_tiles, all_tiles)):
+            first = tile * lanes
+            samples = min(lanes, batch - first)
+            rows = first * time * units
+            find_ends(until, first, batch, time, ends)
+            h0 = tile * tile_size
+            u_base, x_base = h0 + time * n, h0 + time * (1 + inner) * n
+            for t in range(time):
+                gather(kind, d_y, first * strides[0] + t * strides[1], strides[0], units, ends, t, d_past, t * n)
+            for t in range(time - 1, -1, -1):
+                d, d0 = d_past, t * n
+                clear(kind, d_b, zero, units)
+                for s in range(max(inner, 1) - 1, -1, -1):
+                    us = u_base + (t * inner + s) * n
+                    to = h0 + t * n if s + 1 >= inner else us + n
+                    if norms:
+                        xs = x_base + (t * norms + s) * n
+                        rs = x_base + time * norms * n + (t * norms + s) * lanes
+                        normalise_backward(
+                            kind, relu, d, d0, past, to, past, xs, units, gains, past, rs, d_n, n0, r, zero
+                        )
+                    else:
+                        slope(kind, relu, d, d0, past, to, units, r, zero)
+                    for k in range(0, n, lanes):
+                        store(d_b, k, load(d_b, k, kind) + load(r, k, kind))
+                    if inner == 0:
+                        break
+                    d, d0 = d_u, zero
+                    clear(kind, d_u, zero, units)
+                    if weights:
+                        for lane in range(samples):
+                            if t < ends[lane]:
+                                b = first + lane
+                                recall_transposed(A, b, units, r, lane, lanes, vector, d_u, lane)
+                        if reads:
+                            o = ((first * time + t) * inner + s) * units
+                            scatter(kind, past, us, units, samples, read, o, time * inner * units)
+                            scatter(kind, r, zero, units, samples, d_read, o, time * inner * units)
+                        total = fill(0.0, kind)
+                        for k in range(0, n, lanes):
+                            v = load(d_u, k, kind)
+                            total = total + v * load(past, us + k, kind)
+                            store(d_u, k, v * spread(powers, t, kind))
+                        store(d_s, f0 + t * lanes, load(d_s, f0 + t * lanes, kind) + total)
+                    attend_backward(
+                        kind, past, h0, t, units, past, us, r, zero, scale, d_past, zero, d_u, zero, d_s, s0
+                    )
+                if inner > 0:
+                    slope(kind, relu, d_u, zero, past, u_base + t * inner * n, units, r, zero)
+                    for k in range(0, n, lanes):
+                        store(d_b, k, load(d_b, k, kind) + load(r, k, kind))
+                for lane in range(lanes):
+                    if t >= ends[lane]:
+                        for k in range(lane, n, lanes):
+                            d_b[k] = 0.0
+                if t > 0:
+                    o = (t - 1) * n
+                    product(kind, W, zero, 1, units, units, units, d_b, zero, lanes, d_past, o, d_past, o)
+                    scatter(kind, d_b, zero, units, samples, d_x, rows + t * units, time * units)
+                elif d_hidden:
+                    clear(kind, d_u, zero, units)
+                    product(kind, W, zero, 1, units, units, units, d_b, zero, lanes, d_u, zero, d_u, zero)
+                    scatter(kind, d_u, zero, units, samples, d_h, first * units, units)
+            if d_recurrent and time > 1:
+                # one product over all rows (sample, time): a row is paired with the output before it, and the first row
+                # of a sample, whose neighbour is another sample, counts as zero until its own numbers are written
+                clear(kind, r, zero, units)
+                scatter(kind, r, zero, units, samples, d_x, rows, time * units)
+                pairs = samples * time - 1
+                outer(kind, d_x, rows + units, units, pairs, y, rows, units, units, d_W, W0)
+            scatter(kind, d_b, zero, units, samples, d_x, rows, time * units)
+            if d_recurrent and hidden and any_nonzero(h_in, first * units, samples * units):
+                outer(kind, d_x, rows, time * units, samples, h_in, first * units, units, units, d_W, W0)
+
+
+@_cached
+def step(kind, sizes, constants, strides, tensors):
+    """One step of a few samples and the fast weights after it: rows of a matrix at a time, for no tile is full."""
+    batch, units, inner, relu = sizes
+    inputs, recurrent, gain, bias, hidden, weights, outputs, new_weights, work = tensors
+    W, A = numba.carray(at(recurrent, kind), (units, units)), numba.carray(at(weights, kind), (batch, units, units))
+    x, h = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(hidden, kind), (batch, units))
+    y, new = numba.carray(at(outputs, kind), (batch, units)), numba.carray(at(new_weights, kind), (batch, units, units))
+    gains, biases = numba.carray(at(gain, kind), (units,)), numba.carray(at(bias, kind), (units,))
+    own = numba.carray(at(work, kind), (2, units))
+    boundary, before = own[0], own[1]
+    decay, rate = kind.dtype.type(constants[0]), kind.dtype.type(constants[1])
+    for b in range(batch):
+        u = y[b]
+        for k in range(units):
+            boundary[k] = x[b * strides[0] + k]
+        times_vector(W, h[b], boundary)
+        settle(boundary, gains, biases, gain != 0 and inner == 0, relu, u)
+        for _ in range(inner):
+            before[:] = boundary
+            if weights:
+                times_vector(A[b], u, before)
+            settle(before, gains, biases, gain != 0, relu, u)
+        for i in range(units):
+            value, row = rate * u[i], new[b, i]
+            if weights:
+                old = A[b, i]
+                for k in range(units):
+                    row[k] = decay * old[k] + value * u[k]
+            else:
+                for k in range(units):
+                    row[k] = value * u[k]
+
+
+@_cached
+def collect(kind, sizes, tensors):
+    """Sum over groups, then lanes, in an order that does not depend on who computed them."""
+    units, time, groups, norms, want = sizes
+    d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out = tensors
+    lanes = lanes_of(kind)
+    n, blocks = units * lanes, (units + lanes - 1) // lanes
+    d_W, W = numba.carray(at(d_recurrent, kind), (_ANY,)), numba.carray(at(W_out, kind), (_ANY,))
+    d_n, norm = numba.carray(at(d_norm, kind), (_ANY,)), numba.carray(at(norm_out, kind), (_ANY,))
+    d_s, scale = numba.carray(at(d_scale, kind), (_ANY,)), numba.carray(at(scale_out, numpy.float64), (_ANY,))
+    for block in range(blocks if want else 0):
+        column = max(0, min(block * lanes, units - lanes))
+        width = min(lanes, units)
+        for i in range(units):
+            o = (block * units + i) * lanes
+            total = load(d_W, o, kind)
+            for group in range(1, groups):
+                total = total + load(d_W, group * blocks * n + o, kind)
+            store(d_W, o, total)
+            for k in range(width):
+                W[i * units + column + k] = d_W[o + k]
+    for i in range(2 * units if norms else 0):
+        total64 = 0.0
+        for group in range(groups):
+            for lane in range(lanes):
+                total64 += d_n[group * 2 * n + i * lanes + lane]
+        norm[i] = total64
+    for i in range(2 * time):
+        total64 = 0.0
+        for group in range(groups):
+            for lane in range(lanes):
+                total64 += d_s[(group * 2 * time + i) * lanes + lane]
+        scale[i] = total64

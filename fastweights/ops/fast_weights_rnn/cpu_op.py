@@ -1,0 +1,137 @@
+"""The kernels as custom operators of torch: `torch.compile` puts them into its graph without looking inside.
+
+Eager calls go past them, by an autograd function: at a small batch the machinery of an operator costs more than the
+kernel.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastweights.ops.fast_weights_rnn import cpu_runtime
+
+
+@torch.library.custom_op("fastweights::recurrence", mutates_args=(), device_types="cpu")
+def recurrence(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor,
+    weights: Tensor | None,
+    decay: Tensor,
+    rate: Tensor,
+    lengths: Tensor | None,
+    inner_steps: int,
+    relu: bool,
+) -> tuple[Tensor, Tensor]:
+    tensors = inputs, recurrent, gain, bias, hidden, weights
+    outputs, saved = cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, True)
+    assert saved is not None
+    return outputs, saved
+
+
+@recurrence.register_fake
+def _(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor,
+    weights: Tensor | None,
+    decay: Tensor,
+    rate: Tensor,
+    lengths: Tensor | None,
+    inner_steps: int,
+    relu: bool,
+) -> tuple[Tensor, Tensor]:
+    size = cpu_runtime.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+    return inputs.new_empty(inputs.shape), inputs.new_empty(size)
+
+
+@torch.library.custom_op("fastweights::recurrence_backward", mutates_args=(), device_types="cpu")
+def recurrence_backward(
+    d_outputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor,
+    weights: Tensor | None,
+    lengths: Tensor | None,
+    outputs: Tensor,
+    saved: Tensor,
+    decay: Tensor,
+    rate: Tensor,
+    inner_steps: int,
+    relu: bool,
+    needs: Sequence[bool],
+) -> list[Tensor]:
+    gradients = cpu_runtime.backward(
+        d_outputs,
+        recurrent,
+        gain,
+        bias,
+        hidden,
+        weights,
+        lengths,
+        outputs,
+        saved,
+        float(decay),
+        float(rate),
+        inner_steps,
+        relu,
+        needs,
+    )
+    # an operator returns tensors that share no memory, as many as its fake
+    return [
+        outputs.new_empty(0)
+        if gradient is None or not needed
+        else gradient
+        if gradient._base is None
+        else gradient.clone()
+        for gradient, needed in zip(gradients, needs, strict=True)
+    ]
+
+
+@recurrence_backward.register_fake
+def _(
+    d_outputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor,
+    weights: Tensor | None,
+    lengths: Tensor | None,
+    outputs: Tensor,
+    saved: Tensor,
+    decay: Tensor,
+    rate: Tensor,
+    inner_steps: int,
+    relu: bool,
+    needs: Sequence[bool],
+) -> list[Tensor]:
+    like = (outputs, recurrent, gain, bias, hidden, weights, decay, rate)
+    return [
+        torch.empty_like(t, memory_format=torch.contiguous_format) if needed and t is not None else outputs.new_empty(0)
+        for t, needed in zip(like, needs, strict=True)
+    ]
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    *tensors, inner_steps, relu = inputs
+    ctx.save_for_backward(*tensors[1:], *output)
+    ctx.settings = (inner_steps, relu)
+
+
+def _backward(ctx: Any, d_outputs: Tensor, d_saved: Tensor) -> Any:
+    recurrent, gain, bias, hidden, weights, decay, rate, lengths, outputs, saved = ctx.saved_tensors
+    needs = [bool(n) for n in ctx.needs_input_grad[:8]]
+    gradients = recurrence_backward(
+        d_outputs, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, decay, rate, *ctx.settings, needs
+    )
+    return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), None, None, None
+
+
+recurrence.register_autograd(_backward, setup_context=_setup)

@@ -1,0 +1,270 @@
+"""Around the kernels of `cpu_kernels.py`: buffers, threads, and the first call, which compiles."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+_GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
+_PAYS = 8_000_000  # multiplications below which a second thread costs more than it brings
+_KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls
+
+_log = logging.getLogger("fastweights")
+_local = threading.local()
+_kinds: dict[torch.dtype, Any] = {}
+_ready: dict[tuple[str, torch.dtype], Any] = {}
+_pool: tuple[int, int, ThreadPoolExecutor] | None = None
+_pool_lock = threading.Lock()
+
+
+def forward(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor | None,
+    weights: Tensor | None,
+    decay: float,
+    rate: float,
+    lengths: Tensor | None,
+    inner_steps: int,
+    relu: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """The outputs and, if `keep`, what the backward pass needs."""
+    batch, time, units = inputs.shape
+    lanes = _LANES[inputs.dtype]
+    tiles = -(-batch // lanes)
+    outputs = inputs.new_empty(batch, time, units)
+    saved = inputs.new_empty(saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)) if keep else None
+    rows = _rows(inputs)
+    tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
+    addresses = (_address(rows), *(_address(t) for t in tensors), outputs.data_ptr(), _address(saved))
+    sizes = (batch, time, units, inner_steps, int(relu), int(keep))
+    strides = rows.stride()[:2]
+    n = units * lanes
+    work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + 2 * units
+
+    def share(first: int, last: int) -> None:
+        own = _scratch("forward", work, inputs.dtype)
+        _launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+
+    _share_out(share, tiles, batch * time * units * (units + time) * (1 + inner_steps))
+    return outputs, saved
+
+
+def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool) -> int:
+    """How many numbers the forward pass leaves for the backward pass; `cpu_kernels.py` has their order."""
+    batch, time, units = shape
+    lanes, norms = _LANES[dtype], max(inner_steps, 1) if norm else 0
+    return (batch + lanes - 1) // lanes * lanes * time * (units * (1 + inner_steps + norms) + norms)
+
+
+def backward(
+    d_outputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor | None,
+    weights: Tensor | None,
+    lengths: Tensor | None,
+    outputs: Tensor,
+    saved: Tensor,
+    decay: float,
+    rate: float,
+    inner_steps: int,
+    relu: bool,
+    needs: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed."""
+    batch, time, units = outputs.shape
+    lanes, dtype = _LANES[outputs.dtype], outputs.dtype
+    tiles = -(-batch // lanes)
+    group_tiles = -(-tiles // _GROUPS)
+    groups = -(-tiles // group_tiles)
+    rows = _rows(d_outputs)
+    d_inputs = torch.empty_like(outputs)
+    d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
+    d_norm = None if gain is None else gain.new_empty(2, units)
+    d_hidden = outputs.new_empty(batch, units) if needs[4] else None
+    d_scale = outputs.new_empty(2, time, dtype=torch.float64)
+    reads = outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
+
+    n, blocks = units * lanes, -(-units // lanes)
+    sums = [groups * blocks * n * needs[1], groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
+    partial = _scratch("sums", sum(sums), dtype)[: sum(sums)]
+    parts = [p.data_ptr() if p.numel() else 0 for p in partial.split(sums)]
+    tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
+    addresses = (
+        *(_address(t) for t in tensors),
+        outputs.data_ptr(),
+        saved.data_ptr(),
+        _address(rows),
+        d_inputs.data_ptr(),
+        _address(d_hidden),
+        *parts,
+        *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
+    )
+    sizes = (batch, time, units, inner_steps, int(relu), group_tiles)
+    strides = rows.stride()[:2]
+    work = (3 + time) * n + 2 * (time + 1) + units
+
+    def share(first: int, last: int) -> None:
+        own = _scratch("backward", work, dtype)
+        _launch("backward", dtype, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+
+    _share_out(share, groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    _launch(
+        "collect",
+        dtype,
+        (units, time, groups, int(gain is not None), int(needs[1])),
+        (*parts, _address(d_recurrent), _address(d_norm), d_scale.data_ptr()),
+    )
+    d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
+    d_weights, d_decay, d_rate = None, None, None
+    if needs[5] or needs[6] or needs[7]:
+        steps = torch.arange(time, dtype=torch.float64)
+        powers = decay**steps
+        slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
+        d_rate = (powers * d_scale[0]).sum()
+        d_decay = rate * (slopes * d_scale[0]).sum()
+        if weights is not None and inner_steps:
+            d_decay = d_decay + (slopes * d_scale[1]).sum()
+        if needs[5]:
+            d_weights = torch.zeros_like(weights)
+            if reads is not None:
+                factors = powers.to(dtype).repeat_interleave(inner_steps)[:, None]
+                d_weights = (reads[1] * factors).transpose(1, 2) @ reads[0]
+    return [d_inputs, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
+
+
+def step(
+    inputs: Tensor,
+    recurrent: Tensor,
+    gain: Tensor | None,
+    bias: Tensor | None,
+    hidden: Tensor,
+    weights: Tensor | None,
+    decay: float,
+    rate: float,
+    inner_steps: int,
+    relu: bool,
+) -> tuple[Tensor, Tensor]:
+    """One streamed step of a few samples, [batch, 1, hidden], without a graph: the outputs and the fast weights."""
+    batch, _, units = inputs.shape
+    dtype, rows = inputs.dtype, _rows(inputs)
+    outputs, new_weights = inputs.new_empty(inputs.shape), inputs.new_empty(batch, units, units)
+    recurrent, hidden = recurrent.contiguous(), hidden.contiguous()
+    addresses = 0, 0
+    if gain is not None and bias is not None:
+        gain, bias = gain.contiguous(), bias.contiguous()
+        addresses = gain.data_ptr(), bias.data_ptr()
+    address = 0
+    if weights is not None:
+        weights = weights.contiguous()
+        address = weights.data_ptr()
+    tensors = (
+        rows.data_ptr(),
+        recurrent.data_ptr(),
+        *addresses,
+        hidden.data_ptr(),
+        address,
+        outputs.data_ptr(),
+        new_weights.data_ptr(),
+        _scratch("step", 2 * units, dtype).data_ptr(),
+    )
+    _launch("step", dtype, (batch, units, inner_steps, int(relu)), (decay, rate), rows.stride()[:2], tensors)
+    return outputs, new_weights
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """With units that lie next to each other, as the kernels read them."""
+    return tensor if tensor.stride(2) == 1 or tensor.shape[2] == 1 else tensor.contiguous()
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _kind(dtype: torch.dtype) -> Any:
+    import numpy
+
+    return (numpy.float32(0) if dtype == torch.float32 else 0.0,) * _LANES[dtype]
+
+
+def _kind(dtype: torch.dtype) -> Any:
+    """What tells the kernels dtype and lanes."""
+    kind = _kinds.get(dtype)
+    if kind is None:
+        import numpy
+
+        kind = _kinds[dtype] = numpy.empty(0, str(dtype).removeprefix("torch."))
+    return kind
+
+
+def _launch(name: str, dtype: torch.dtype, *arguments: Any) -> None:
+    kernel = _ready.get((name, dtype))
+    if kernel is None:
+        _first_launch(name, dtype, arguments)
+    else:
+        kernel(_kind(dtype), *arguments)
+
+
+def _first_launch(name: str, dtype: torch.dtype, arguments: Any) -> None:
+    """Loads the machine code from Numba's cache or compiles it, and says so where that takes long."""
+    from fastweights.ops.fast_weights_rnn import cpu_kernels
+
+    kernel = getattr(cpu_kernels, name)
+    what = f"fast_weights_rnn: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
+    _log.info("%s is loaded, or compiled where this is its first use", what)
+    notice = threading.Timer(1.0, _log.warning, (f"{what} is being compiled, once: this takes some seconds",))
+    notice.daemon = True
+    notice.start()
+    try:
+        kernel(_kind(dtype), *arguments)
+    except OSError as error:  # compiled, but the folder of the cache is full or has gone
+        _log.warning("%s could not be kept on disk: %s", what, error)
+        kernel(_kind(dtype), *arguments)
+    finally:
+        notice.cancel()
+    _ready[name, dtype] = kernel
+
+
+def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
+    """Uninitialised memory of this thread, kept between calls: fresh pages cost more than the arithmetic in them."""
+    held = getattr(_local, name, None)
+    if held is None or held.dtype != dtype or held.numel() < count:
+        held = torch.empty(count, dtype=dtype)
+        setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
+    return held
+
+
+def _share_out(share: Callable[[int, int], None], parts: int, operations: int) -> None:
+    """share(first, last) over `parts`, on as many threads as torch may use where the work pays for them."""
+    threads = min(torch.get_num_threads(), parts) if operations >= _PAYS else 1
+    if threads == 1:
+        return share(0, parts)
+    cuts = [parts * i // threads for i in range(threads + 1)]
+    others = [_workers(threads - 1).submit(share, a, b) for a, b in zip(cuts[1:-1], cuts[2:], strict=True)]
+    try:
+        share(0, cuts[1])
+    finally:
+        errors = [other.exception() for other in others]  # waits: the buffers are theirs until they are done
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Plain threads over kernels that hold no lock of Python: any number of callers may share them."""
+    global _pool
+    with _pool_lock:
+        if _pool is None or _pool[0] != os.getpid() or _pool[1] < count:  # threads do not survive a fork
+            _pool = (os.getpid(), count, ThreadPoolExecutor(count, thread_name_prefix="fastweights"))
+        return _pool[2]

@@ -1,0 +1,372 @@
+"""What the kernels of `cpu_kernels.py` are made of: each helper treats one step of one tile.
+
+A vector of a tile is [hidden][lane], so that every sum over units is a sum of registers. `kind`, an empty array,
+carries dtype and lanes; an array is followed by the index where the vector begins. Sizes are in numbers, not bytes.
+"""
+
+import math
+from typing import Any
+
+import numba
+
+from fastweights.ops.fast_weights_rnn.call import EPSILON
+from fastweights.ops.fast_weights_rnn.cpu_lanes import (
+    fill,
+    hyperbolic_tangent,
+    lanes_of,
+    load,
+    rectify,
+    root,
+    spread,
+    store,
+    where_positive,
+)
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by kernels only
+_REASSOCIATE = {"contract", "reassoc", "nsz"}  # not nnan, ninf: a diverged sample must stay visible
+
+_helper = numba.njit(**OPTIONS, **_INTERNAL)
+_summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
+
+
+@_helper
+def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):
+    """out[i] = base[i] + sum_k matrix[i, k] x[k], six rows at a time in registers; the last six may overlap."""
+    lanes, i = lanes_of(kind), 0
+    while i < rows and rows >= 6:
+        first = min(i, rows - 6)
+        m = m0 + first * row
+        a0, a1, a2 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+        a3, a4, a5 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+        for k in range(columns):
+            v, at_k = load(x, x0 + k * x_step, kind), m + k * column
+            a0 = a0 + spread(matrix, at_k, kind) * v
+            a1 = a1 + spread(matrix, at_k + row, kind) * v
+            a2 = a2 + spread(matrix, at_k + 2 * row, kind) * v
+            a3 = a3 + spread(matrix, at_k + 3 * row, kind) * v
+            a4 = a4 + spread(matrix, at_k + 4 * row, kind) * v
+            a5 = a5 + spread(matrix, at_k + 5 * row, kind) * v
+        f, b, skip = out0 + first * lanes, base0 + first * lanes, i - first
+        if skip < 1:
+            store(out, f, load(base, b, kind) + a0)
+        if skip < 2:
+            store(out, f + lanes, load(base, b + lanes, kind) + a1)
+        if skip < 3:
+            store(out, f + 2 * lanes, load(base, b + 2 * lanes, kind) + a2)
+        if skip < 4:
+            store(out, f + 3 * lanes, load(base, b + 3 * lanes, kind) + a3)
+        if skip < 5:
+            store(out, f + 4 * lanes, load(base, b + 4 * lanes, kind) + a4)
+        store(out, f + 5 * lanes, load(base, b + 5 * lanes, kind) + a5)
+        i = first + 6
+    while i < rows:
+        a0 = fill(0.0, kind)
+        for k in range(columns):
+            a0 = a0 + spread(matrix, m0 + i * row + k * column, kind) * load(x, x0 + k * x_step, kind)
+        store(out, out0 + i * lanes, load(base, base0 + i * lanes, kind) + a0)
+        i += 1
+
+
+@_helper
+def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
+    """One step of a tile, transposed to lanes; zero where t is not before the end, whatever lies there."""
+    lanes = lanes_of(kind)
+    for lane in range(lanes):
+        if t < ends[lane]:
+            row = source[s0 + lane * sample : s0 + lane * sample + hidden]
+            for k in range(hidden):
+                out[out0 + k * lanes + lane] = row[k]
+        else:
+            for k in range(hidden):
+                out[out0 + k * lanes + lane] = 0.0
+
+
+@_helper
+def scatter(kind, source, s0, hidden, samples, out, out0, sample):
+    """Back from lanes to rows, for the lanes that are samples."""
+    lanes = lanes_of(kind)
+    for lane in range(samples):
+        row = out[out0 + lane * sample : out0 + lane * sample + hidden]
+        for k in range(hidden):
+            row[k] = source[s0 + k * lanes + lane]
+
+
+@_helper
+def clear(kind, x, x0, vectors):
+    for k in range(vectors):
+        store(x, x0 + k * lanes_of(kind), fill(0.0, kind))
+
+
+@_helper
+def activate(kind, relu, x, x0, hidden, out, out0):
+    lanes = lanes_of(kind)
+    if relu:
+        for k in range(hidden):
+            store(out, out0 + k * lanes, rectify(load(x, x0 + k * lanes, kind)))
+    else:
+        for k in range(hidden):
+            store(out, out0 + k * lanes, hyperbolic_tangent(load(x, x0 + k * lanes, kind)))
+
+
+@_helper
+def normalise(kind, x, x0, hidden, gain, bias, rstd, r0, out, out0):
+    """x becomes (x - mean) * rstd in place; out = gain x + bias."""
+    lanes = lanes_of(kind)
+    total, count = fill(0.0, kind), fill(1.0 / hidden, kind)
+    for k in range(hidden):
+        total = total + load(x, x0 + k * lanes, kind)
+    mean, squares = total * count, fill(0.0, kind)
+    for k in range(hidden):
+        v = load(x, x0 + k * lanes, kind) - mean
+        squares = squares + v * v
+    scale = fill(1.0, kind) / root(squares * count + fill(EPSILON, kind))
+    store(rstd, r0, scale)
+    for k in range(hidden):
+        v = (load(x, x0 + k * lanes, kind) - mean) * scale
+        store(x, x0 + k * lanes, v)
+        store(out, out0 + k * lanes, v * spread(gain, k, kind) + spread(bias, k, kind))
+
+
+@_helper
+def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, scores):
+    """out = base + sum_tau scale[steps - 1 - tau] past[tau] <past[tau], u>"""
+    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
+    t = 0
+    while t < steps:
+        four = t + 4 <= steps
+        h0 = past0 + t * n
+        if four:
+            p0, p1, p2, p3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+            for k in range(0, n, lanes):
+                v = load(u, u0 + k, kind)
+                p0 = p0 + v * load(past, h0 + k, kind)
+                p1 = p1 + v * load(past, h0 + n + k, kind)
+                p2 = p2 + v * load(past, h0 + 2 * n + k, kind)
+                p3 = p3 + v * load(past, h0 + 3 * n + k, kind)
+            store(scores, t * lanes, p0 * spread(scale, steps - 1 - t, kind))
+            store(scores, (t + 1) * lanes, p1 * spread(scale, steps - 2 - t, kind))
+            store(scores, (t + 2) * lanes, p2 * spread(scale, steps - 3 - t, kind))
+            store(scores, (t + 3) * lanes, p3 * spread(scale, steps - 4 - t, kind))
+            t += 4
+        else:
+            p0 = fill(0.0, kind)
+            for k in range(0, n, lanes):
+                p0 = p0 + load(u, u0 + k, kind) * load(past, h0 + k, kind)
+            store(scores, t * lanes, p0 * spread(scale, steps - 1 - t, kind))
+            t += 1
+    for k in range(0, n, lanes):
+        store(out, out0 + k, load(base, b0 + k, kind))
+    t = 0
+    while t < steps:
+        four = t + 4 <= steps
+        h0, p0 = past0 + t * n, load(scores, t * lanes, kind)
+        if four:
+            p1, p2 = load(scores, (t + 1) * lanes, kind), load(scores, (t + 2) * lanes, kind)
+            p3 = load(scores, (t + 3) * lanes, kind)
+            for k in range(0, n, lanes):
+                v = load(out, out0 + k, kind) + p0 * load(past, h0 + k, kind) + p1 * load(past, h0 + n + k, kind)
+                v = v + p2 * load(past, h0 + 2 * n + k, kind) + p3 * load(past, h0 + 3 * n + k, kind)
+                store(out, out0 + k, v)
+            t += 4
+        else:
+            for k in range(0, n, lanes):
+                store(out, out0 + k, load(out, out0 + k, kind) + p0 * load(past, h0 + k, kind))
+            t += 1
+
+
+@_summing_helper
+def times_vector(matrix, x, out):
+    """out += matrix x, of one sample: four rows at a time."""
+    rows, i = len(out), 0
+    while i + 4 <= rows:
+        r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+        a0 = a1 = a2 = a3 = x[0] * 0
+        for k in range(len(x)):
+            a0 += r0[k] * x[k]
+            a1 += r1[k] * x[k]
+            a2 += r2[k] * x[k]
+            a3 += r3[k] * x[k]
+        out[i] += a0
+        out[i + 1] += a1
+        out[i + 2] += a2
+        out[i + 3] += a3
+        i += 4
+    while i < rows:
+        r0, a0 = matrix[i], x[0] * 0
+        for k in range(len(x)):
+            a0 += r0[k] * x[k]
+        out[i] += a0
+        i += 1
+
+
+@_helper
+def recall(weights, b, factor, hidden, x, x0, lanes, vector, result, out, out0):
+    """out += factor A x for sample b of the batch: one lane of x and of out."""
+    for k in range(hidden):
+        vector[k], result[k] = x[x0 + k * lanes] * factor, 0
+    times_vector(weights[b], vector, result)
+    for k in range(hidden):
+        out[out0 + k * lanes] += result[k]
+
+
+@_summing_helper
+def recall_transposed(weights, b, hidden, x, x0, lanes, vector, out, out0):
+    """out = A^T x for one lane."""
+    matrix = weights[b]
+    v = vector[:hidden]
+    v[:] = 0
+    i = 0
+    while i < hidden:
+        if i + 4 <= hidden:
+            r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+            x_0, x_1 = x[x0 + i * lanes], x[x0 + (i + 1) * lanes]
+            x_2, x_3 = x[x0 + (i + 2) * lanes], x[x0 + (i + 3) * lanes]
+            for k in range(hidden):
+                v[k] += r0[k] * x_0 + r1[k] * x_1 + r2[k] * x_2 + r3[k] * x_3
+            i += 4
+        else:
+            r0, x_0 = matrix[i], x[x0 + i * lanes]
+            for k in range(hidden):
+                v[k] += r0[k] * x_0
+            i += 1
+    for k in range(hidden):
+        out[out0 + k * lanes] = v[k]
+
+
+@_helper
+def any_nonzero(x, x0, count):
+    for k in range(count):
+        if x[x0 + k] != 0:  # true for NaN
+            return True
+    return False
+
+
+@_helper
+def find_ends(lengths, first, batch, time, ends):
+    """The number of valid steps of each lane: 0 past the batch."""
+    for lane in range(len(ends)):
+        b = first + lane
+        ends[lane] = 0 if b >= batch else lengths[b] if len(lengths) else time
+
+
+@_helper
+def fill_powers(decay, rate, time, powers, scale):
+    """decay^0 .. decay^time, and rate times it: float64 until they are stored."""
+    p = 1.0
+    for t in range(time + 1):
+        powers[t], scale[t] = p, rate * p
+        p *= decay
+
+
+@_helper
+def normalise_backward(kind, relu, d, d0, y, y0, x, x0, hidden, gain, rstd, r0, d_norm, n0, out, out0):
+    """From d y, through y = f(gain x + bias), to the gradient of what was normalised."""
+    lanes = lanes_of(kind)
+    count, one = fill(1.0 / hidden, kind), fill(1.0, kind)
+    m1, m2 = fill(0.0, kind), fill(0.0, kind)
+    for i in range(hidden):
+        k = i * lanes
+        v, h, normal = load(d, d0 + k, kind), load(y, y0 + k, kind), load(x, x0 + k, kind)
+        v = where_positive(h, v) if relu else v * (one - h * h)
+        store(d_norm, n0 + k, load(d_norm, n0 + k, kind) + v * normal)
+        store(d_norm, n0 + hidden * lanes + k, load(d_norm, n0 + hidden * lanes + k, kind) + v)
+        v = v * spread(gain, i, kind)
+        m1, m2 = m1 + v, m2 + v * normal
+        store(out, out0 + k, v)
+    m1, m2, scale = m1 * count, m2 * count, load(rstd, r0, kind)
+    for i in range(hidden):
+        k = i * lanes
+        store(out, out0 + k, scale * (load(out, out0 + k, kind) - m1 - load(x, x0 + k, kind) * m2))
+
+
+@_helper
+def slope(kind, relu, d, d0, y, y0, hidden, out, out0):
+    """out = d f'(.), from y = f(.)"""
+    lanes, one = lanes_of(kind), fill(1.0, kind)
+    for k in range(0, hidden * lanes, lanes):
+        v, h = load(d, d0 + k, kind), load(y, y0 + k, kind)
+        store(out, out0 + k, where_positive(h, v) if relu else v * (one - h * h))
+
+
+@_helper
+def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_past, dp0, d_u, du0, d_scale, s0):
+    """From r = d (A u): d past and d scale are added to, d u is added to."""
+    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
+    t = 0
+    while t < steps:
+        h0, g0 = past0 + t * n, dp0 + t * n
+        s = steps - 1 - t
+        if t + 2 <= steps:
+            p0, p1, q0, q1 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+            for k in range(0, n, lanes):
+                v, w = load(u, u0 + k, kind), load(r, r0 + k, kind)
+                a, b = load(past, h0 + k, kind), load(past, h0 + n + k, kind)
+                p0, p1, q0, q1 = p0 + v * a, p1 + v * b, q0 + w * a, q1 + w * b
+            store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
+            store(d_scale, s0 + (s - 1) * lanes, load(d_scale, s0 + (s - 1) * lanes, kind) + p1 * q1)
+            c0, c1 = spread(scale, s, kind), spread(scale, s - 1, kind)
+            p0, p1, q0, q1 = p0 * c0, p1 * c1, q0 * c0, q1 * c1
+            for k in range(0, n, lanes):
+                v, w = load(u, u0 + k, kind), load(r, r0 + k, kind)
+                a, b = load(past, h0 + k, kind), load(past, h0 + n + k, kind)
+                store(d_u, du0 + k, load(d_u, du0 + k, kind) + q0 * a + q1 * b)
+                store(d_past, g0 + k, load(d_past, g0 + k, kind) + p0 * w + q0 * v)
+                store(d_past, g0 + n + k, load(d_past, g0 + n + k, kind) + p1 * w + q1 * v)
+            t += 2
+        else:
+            p0, q0 = fill(0.0, kind), fill(0.0, kind)
+            for k in range(0, n, lanes):
+                a = load(past, h0 + k, kind)
+                p0, q0 = p0 + load(u, u0 + k, kind) * a, q0 + load(r, r0 + k, kind) * a
+            store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
+            p0, q0 = p0 * spread(scale, s, kind), q0 * spread(scale, s, kind)
+            for k in range(0, n, lanes):
+                a = load(past, h0 + k, kind)
+                store(d_u, du0 + k, load(d_u, du0 + k, kind) + q0 * a)
+                v = p0 * load(r, r0 + k, kind) + q0 * load(u, u0 + k, kind)
+                store(d_past, g0 + k, load(d_past, g0 + k, kind) + v)
+            t += 1
+
+
+@_helper
+def outer(kind, d, d0, d_step, rows, x, x0, x_step, units, out, out0):
+    """out += d^T x, [units, units] as column blocks of one vector; the last block may overlap the one before."""
+    lanes = lanes_of(kind)
+    if units < lanes:
+        for i in range(units):
+            for r in range(rows):
+                v = d[d0 + r * d_step + i]
+                for k in range(units):
+                    out[out0 + i * lanes + k] += v * x[x0 + r * x_step + k]
+        return
+    block = 0
+    while block * lanes < units:
+        column, o = min(block * lanes, units - lanes), out0 + block * units * lanes
+        product(kind, d, d0, 1, d_step, units, rows, x, x0 + column, x_step, out, o, out, o)
+        block += 1
+
+
+@_summing_helper
+def settle(x, gain, bias, norm, relu, out):
+    """out = f(LN[x]) of one sample."""
+    units = len(x)
+    mean = square = x[0] * 0
+    if norm:
+        for k in range(units):
+            mean += x[k]
+        mean /= units
+        for k in range(units):
+            square += (x[k] - mean) * (x[k] - mean)
+        scale = 1 / math.sqrt(square / units + EPSILON)
+        for k in range(units):
+            out[k] = (x[k] - mean) * scale * gain[k] + bias[k]
+    else:
+        for k in range(units):
+            out[k] = x[k]
+    if relu:
+        for k in range(units):
+            out[k] = 0 if out[k] < 0 else out[k]  # NaN stays
+    else:
+        for k in range(units):
+            out[k] = math.tanh(out[k])

@@ -1,0 +1,332 @@
+"""What the equality suite does not ask of the cpu backend: tiles, chunks, threads, buffers, its cache, and compilers."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
+from fastweights.ops.fast_weights_rnn import call as calls
+from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
+from fastweights.rules import Delta, Hebbian
+
+pytest.importorskip("numba")
+
+
+def draw(batch, time, hidden, dtype=torch.float64, initial=False, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def leaf(*shape, scale=1.0, shift=0.0):
+        return (torch.randn(*shape, generator=g, dtype=torch.float64) * scale + shift).to(dtype).requires_grad_()
+
+    leaves = {
+        "inputs": leaf(batch, time, hidden),
+        "recurrent": leaf(hidden, hidden, scale=0.4 / hidden**0.5),
+        "gain": leaf(hidden, scale=0.2, shift=1.0),
+        "bias": leaf(hidden, scale=0.2),
+        "decay": torch.tensor(0.9, dtype=dtype, requires_grad=True),
+        "rate": torch.tensor(0.4, dtype=dtype, requires_grad=True),
+    }
+    if initial:
+        leaves["hidden"] = leaf(batch, hidden)
+        leaves["weights"] = leaf(batch, hidden, hidden, scale=0.3 / hidden**0.5)
+    return leaves
+
+
+def run(leaves, backend="cpu", **options):
+    state = FastWeightsState(leaves["hidden"], leaves["weights"]) if "hidden" in leaves else None
+    rule = Hebbian(decay=leaves["decay"], rate=leaves["rate"])
+    tensors = (leaves[name] for name in ("inputs", "recurrent", "gain", "bias"))
+    return fast_weights_rnn(*tensors, state, rule=rule, backend=backend, **options)
+
+
+def results(leaves, backend="cpu", final_weights=True, **options):
+    """Outputs, final state and every gradient, under a fixed random loss."""
+    outputs, state = run(leaves, backend, **options)
+    parts = [outputs, state.hidden, *([state.weights] if final_weights else [])]
+    g = torch.Generator().manual_seed(1)
+    weigh = [torch.randn(p.shape, generator=g, dtype=torch.float64).to(p.dtype) for p in parts]
+    wanted = [leaf for leaf in leaves.values() if leaf.requires_grad]
+    gradients = torch.autograd.grad(sum((p * w).sum() for p, w in zip(parts, weigh, strict=True)), wanted)
+    return [*(p.detach() for p in parts), *gradients]
+
+
+def assert_close(got, want, tolerance=1e-10):
+    for index, (a, b) in enumerate(zip(got, want, strict=True)):
+        error = (a - b).abs().max().item() / max(1.0, b.abs().max().item())
+        assert error <= tolerance, f"result {index}: off by {error:.1e}"
+
+
+@pytest.mark.parametrize("batch", [8, 9, 37])
+@pytest.mark.parametrize("hidden", [5, 6, 8, 23])
+def test_several_tiles_and_one_that_is_not_full(batch, hidden):
+    leaves = draw(batch, 6, hidden)
+    assert_close(results(leaves), results(leaves, "reference"))
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_more_tiles_than_groups(ragged):
+    leaves = draw(8 * cpu_runtime._GROUPS + 11, 3, 9)
+    lengths = torch.arange(leaves["inputs"].shape[0]) % 4 if ragged else None
+    assert_close(results(leaves, lengths=lengths), results(leaves, "reference", lengths=lengths))
+
+
+@pytest.mark.parametrize("initial", [False, True])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_chunks_equal_the_reference(initial, ragged, inner_steps, monkeypatch):
+    monkeypatch.setattr(cpu, "LEAST", 0)
+    leaves = draw(3, 41, 7, initial=initial)
+    options = {
+        "lengths": torch.tensor([41, 13, 0]) if ragged else None,
+        "inner_steps": inner_steps,
+        "nonlinearity": "tanh",
+    }
+    assert_close(results(leaves, **options), results(leaves, "reference", **options))
+
+
+def test_a_long_sequence_is_cut():
+    leaves = draw(2, 200, 5)
+    with torch.no_grad():
+        assert_close([run(leaves)[0]], [run(leaves, "attention")[0]])
+    cut = []
+    original, cpu._outputs = cpu._outputs, lambda call: cut.append(call.inputs.shape[1]) or original(call)
+    try:
+        run(leaves)
+    finally:
+        cpu._outputs = original
+    assert len(cut) > 1 and sum(cut) == 200
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_results_depend_on_neither_threads_nor_the_run(dtype, monkeypatch):
+    monkeypatch.setattr(cpu_runtime, "_PAYS", 0)
+    leaves = draw(150, 7, 24, dtype, initial=True)
+    once = results(leaves, final_weights=False)  # those are computed by torch, whose sums may depend on its threads
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        again = results(leaves, final_weights=False)
+        assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+def test_callers_in_several_threads_do_not_disturb_each_other(monkeypatch):
+    monkeypatch.setattr(cpu_runtime, "_PAYS", 0)
+    torch.set_num_threads(2)
+    problems = [draw(40 + 9 * i, 5, 12 + i, seed=i) for i in range(4)]
+    want = [results(p) for p in problems]
+    got = [None] * 4
+
+    def work(i):
+        torch.set_num_threads(2)
+        for _ in range(20):
+            got[i] = results(problems[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(got, want, strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("inner_steps", [0, 2])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatch):
+    leaves = draw(11, 6, 13, initial=True)
+    options = {"inner_steps": inner_steps, "lengths": torch.arange(11) % 7 if ragged else None}
+    want = results(leaves, **options)
+    original = cpu_runtime._scratch
+    monkeypatch.setattr(cpu_runtime, "_scratch", lambda *a: original(*a).fill_(float("nan")))
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.empty(3).isnan().all()
+        got = results(leaves, **options)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("wanted", [["inputs"], ["recurrent"], ["gain"], ["decay"], ["rate"], ["hidden"], ["weights"]])
+def test_gradients_of_some_arguments_only(wanted):
+    leaves = {name: leaf.detach().requires_grad_(name in wanted) for name, leaf in draw(3, 5, 9, initial=True).items()}
+    assert_close(results(leaves), results(leaves, "reference"))
+
+
+def test_arguments_that_are_not_contiguous():
+    leaves = draw(5, 6, 9, initial=True)
+    views = {
+        "inputs": lambda t: t.transpose(0, 1).contiguous().transpose(0, 1),
+        "recurrent": lambda t: t.T.contiguous().T,
+        "gain": lambda t: torch.stack([t, t], dim=1)[:, 0],
+        "hidden": lambda t: t.T.contiguous().T,
+        "weights": lambda t: t.transpose(1, 2).contiguous().transpose(1, 2),
+    }
+    strided = {name: views.get(name, lambda t: t)(leaf.detach()).requires_grad_() for name, leaf in leaves.items()}
+    assert not strided["inputs"].is_contiguous() and not strided["gain"].is_contiguous()
+    assert_close(results(strided), results(leaves, "reference"))
+    every_other = leaves["inputs"].detach().repeat_interleave(2, dim=2)[..., ::2]
+    assert_close(results(leaves | {"inputs": every_other.requires_grad_()}), results(leaves, "reference"))
+
+
+def test_a_gradient_that_is_expanded():
+    leaves = draw(5, 6, 9)
+    ours = torch.autograd.grad(run(leaves)[0].sum(), leaves["inputs"])
+    assert_close(ours, torch.autograd.grad(run(leaves, "reference")[0].sum(), leaves["inputs"]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch", [1, 3, 5])
+@pytest.mark.parametrize("inner_steps", [0, 1, 2])
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+def test_streaming_without_a_graph(dtype, batch, inner_steps, nonlinearity):
+    leaves = draw(batch, 6, 11, dtype)
+    options = {"inner_steps": inner_steps, "nonlinearity": nonlinearity, "rule": Hebbian(0.9, 0.4)}
+    tensors = [leaves[name] for name in ("recurrent", "gain", "bias")]
+    for norm in (tensors, [tensors[0], None, None]):
+        with torch.no_grad():
+            want, end = fast_weights_rnn(leaves["inputs"] * 0.1, *norm, backend="reference", **options)
+            state, steps = None, []
+            for token in (leaves["inputs"] * 0.1).split(1, dim=1):
+                out, state = fast_weights_rnn(token, *norm, state, backend="cpu", **options)
+                steps.append(out)
+        got = [torch.cat(steps, dim=1), state.hidden, state.weights]
+        assert_close(got, [want, end.hidden, end.weights], 1e-10 if dtype == torch.float64 else 1e-4)
+        assert state.backend == "cpu"
+
+
+def test_a_sample_that_diverges_stays_visible():
+    leaves = draw(3, 4, 9)
+    with torch.no_grad():
+        leaves["inputs"][1, 2] = float("nan")
+        outputs = run(leaves)[0]
+        alone = run(leaves | {"inputs": leaves["inputs"][1:2, 2:3]})[0]
+    assert outputs[1, 2:].isnan().all() and outputs[[0, 2]].isfinite().all() and outputs[1, :2].isfinite().all()
+    assert alone.isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_hyperbolic_tangent(dtype):
+    x = torch.cat([torch.linspace(-30, 30, 4001), torch.logspace(-30, 0, 200), torch.tensor([0.0, 1e30, -1e30])])
+    x = torch.cat([x, torch.tensor([float("inf"), float("-inf"), float("nan")])]).to(dtype)
+    with torch.no_grad():
+        got = fast_weights_rnn(
+            x[:, None, None].contiguous(), x.new_zeros(1, 1), inner_steps=0, nonlinearity="tanh", backend="cpu"
+        )[0].flatten()
+    want = x.double().tanh()
+    assert torch.equal(got.isnan(), want.isnan())
+    error = ((got.double() - want) / want.abs().clamp(min=1e-300)).nan_to_num().abs().max()
+    assert error < 4 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("initial", [False, True])
+def test_compiled_into_one_graph(initial):
+    leaves = draw(5, 6, 9, initial=initial)
+    names = list(leaves)
+
+    def step(*tensors):
+        outputs, state = run(dict(zip(names, tensors, strict=True)), "auto")
+        return outputs * 2, state.hidden
+
+    torch._dynamo.reset()
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    for function in (step, compiled):
+        outputs, hidden = function(*leaves.values())
+        gradients = torch.autograd.grad(outputs.pow(2).sum() + hidden.sum(), list(leaves.values()))
+        if function is step:
+            want = [outputs, hidden, *gradients]
+    assert_close([outputs, hidden, *gradients], want, 1e-12)
+
+
+def test_the_operators_keep_the_rules_of_torch_library():
+    leaves = draw(3, 4, 5, initial=True)
+    names = ("inputs", "recurrent", "gain", "bias", "hidden", "weights", "decay", "rate")
+    arguments = (*(leaves[n] for n in names), torch.tensor([4, 2, 0]), 1, True)
+    torch.library.opcheck(
+        torch.ops.fastweights.recurrence.default,
+        arguments,
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+    )
+
+
+def why_not(**changes):
+    arguments = {"inputs": torch.zeros(1, 2, 3), "recurrent": torch.zeros(3, 3), "rule": Hebbian()} | changes
+    tensors = (arguments["inputs"], arguments["recurrent"], None, None, None, arguments["rule"])
+    return cpu.why_not(calls.check(*tensors, 1, "relu", None))
+
+
+def test_why_not(monkeypatch):
+    assert why_not() is None
+    assert "Hebbian only, not Delta" in why_not(rule=Delta())
+    half = {"inputs": torch.zeros(1, 2, 3).half(), "recurrent": torch.zeros(3, 3).half()}
+    assert "float32 and float64 only, not torch.float16" in why_not(**half)
+    assert "on meta" in why_not(inputs=torch.zeros(1, 2, 3, device="meta"), recurrent=torch.zeros(3, 3, device="meta"))
+    inside = []
+    torch.func.vmap(lambda x: inside.append(why_not(inputs=x)) or x)(torch.zeros(2, 1, 2, 3))
+    assert "torch.func" in inside[0]
+    with torch.autograd.forward_ad.dual_level():
+        assert "forward-mode" in why_not()
+    monkeypatch.setattr(cpu, "_HAS_NUMBA", False)
+    assert "pip install numba" in why_not()
+    with pytest.raises(UnsupportedBackend, match="needs Numba"):
+        fast_weights_rnn(torch.zeros(1, 2, 3), torch.zeros(3, 3), backend="cpu")
+
+
+def test_auto_takes_it():
+    x, w = torch.zeros(1, 2, 3), torch.zeros(3, 3)
+    assert fast_weights_rnn(x, w)[1].backend == "cpu"
+    assert fast_weights_rnn(x, w, rule=Delta())[1].backend == "reference"
+    jacobian = torch.func.jacrev(lambda x: fast_weights_rnn(x, w)[0].sum())(x)
+    assert jacobian.shape == x.shape
+
+
+FRESH = """
+import logging, sys
+import torch
+logging.basicConfig(level=logging.INFO)
+import fastweights.ops.fast_weights_rnn
+assert "numba" not in sys.modules, "imported before it is needed"
+from numba.core import caching
+def refuse(self):
+    raise OSError("read-only")
+for locator in caching.CacheImpl._locator_classes:
+    locator.ensure_cache_path = refuse
+from fastweights.ops import fast_weights_rnn
+from fastweights.ops.fast_weights_rnn import cpu_runtime
+with torch.no_grad():
+    got = fast_weights_rnn(torch.ones(2, 1, 3), torch.eye(3))[0]
+assert got.flatten().tolist() == [1.0] * 6, got
+from fastweights.ops.fast_weights_rnn import cpu_kernels
+print("cached", bool(cpu_kernels.step.stats.cache_path))
+"""
+
+
+def test_a_first_call_where_no_cache_can_be_written(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", FRESH], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "cached False" in done.stdout
+    assert "the step pass for float32 on CPU is loaded, or compiled" in done.stderr
+    assert not any(tmp_path.rglob("*.nbi"))
+
+
+def test_a_full_disk_only_warns(monkeypatch, caplog):
+    monkeypatch.setattr(cpu_runtime, "_ready", {})
+    from fastweights.ops.fast_weights_rnn import cpu_kernels
+
+    tries = []
+
+    def full(*arguments):
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise OSError("no space left")
+
+    monkeypatch.setattr(cpu_kernels, "step", full)
+    with torch.no_grad(), caplog.at_level(logging.WARNING, "fastweights"):
+        fast_weights_rnn(torch.ones(2, 1, 3), torch.eye(3), backend="cpu")
+    assert len(tries) == 2 and "could not be kept on disk: no space left" in caplog.text
