@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("train", "train one model, or several side by side"),
     "sample": ("sample", "ask a trained model, and see what it attended to"),
     "plot": ("plot", "draw accuracy, loss and gradient norm of runs"),
+    "bench": ("bench", "cost of training and of one step, beside nn.LSTM and nn.GRU"),
     "backends": ("backends", "what can run here, and why the others cannot"),
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights import __version__, runs
@@ -25,6 +25,8 @@ from fastweights.nn.models import build
 from fastweights.optimizer import FlatAdam
 from fastweights.runs import CHECKPOINT, CONFIG, METRICS, TIMINGS, RunError
 from fastweights.tasks import TASKS
+
+COUNT_EVERY = 256  # updates
 
 
 class NonFiniteLoss(RuntimeError):
@@ -106,6 +108,22 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
     return stored
 
 
+def training_step(
+    model: nn.Module, optimizer: FlatAdam, tokens: Tensor, targets: Tensor, learning_rate: float
+) -> tuple[float, float, Tensor]:
+    """Forward, cross-entropy, backward, clipping, Adam; returns the loss, the gradient norm and the logits.
+
+    A loss that is not finite has no backward pass (its norm is NaN), a norm that is not finite no update.
+    """
+    logits = model(tokens)
+    loss = functional.cross_entropy(logits, targets)
+    value, norm = loss.item(), math.nan
+    if math.isfinite(value):
+        loss.backward()
+        norm = optimizer.step(learning_rate)
+    return value, norm, logits.detach()
+
+
 class Run:
     """One model on its way through its epochs."""
 
@@ -122,6 +140,7 @@ class Run:
         self.batches = len(data.train.tokens) // config.batch_size
         self.updates = self.batches * config.epochs
         self.last_row: dict[str, Any] | None = None
+        self.uncounted: list[tuple[Tensor, Tensor]] = []  # logits and targets whose answers are still to be counted
 
     def learning_rate(self) -> float:
         if self.config.schedule == "constant":
@@ -160,13 +179,7 @@ class Run:
 
     def update(self, tokens: Tensor, targets: Tensor) -> None:
         progress = self.progress
-        logits = self.model(tokens)
-        loss = functional.cross_entropy(logits, targets)
-        value = loss.item()
-        norm = math.nan
-        if math.isfinite(value):
-            loss.backward()
-            norm = self.optimizer.step(self.learning_rate())
+        value, norm, logits = training_step(self.model, self.optimizer, tokens, targets, self.learning_rate())
         if not math.isfinite(norm):
             what = f"the loss became {value}" if not math.isfinite(value) else f"the gradient norm became {norm}"
             raise NonFiniteLoss(
@@ -177,9 +190,19 @@ class Run:
         progress.batch += 1
         progress.loss += value
         progress.gradient_norm += norm
-        progress.correct += int((logits.detach().argmax(1) == targets).sum())
+        self.uncounted.append((logits, targets))
+        if len(self.uncounted) >= COUNT_EVERY:
+            self.count()
+
+    def count(self) -> None:
+        """The right answers since the last count: one count for many updates costs as much as one for each."""
+        if self.uncounted:
+            logits, targets = (torch.cat(parts) for parts in zip(*self.uncounted, strict=True))
+            self.progress.correct += int((logits.argmax(1) == targets).sum())
+            self.uncounted.clear()
 
     def end_epoch(self, speed: float) -> None:
+        self.count()
         progress, count = self.progress, self.batches
         valid = evaluate(self.model, self.data.valid)
         progress.epoch += 1
@@ -211,6 +234,7 @@ class Run:
         self.save()
 
     def save(self) -> None:
+        self.count()
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= self.optimizer.state()
         tensors |= {"random.order": self.order, "random.torch": random_state()}

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from fastweights import cli
 
@@ -139,6 +140,17 @@ def bad_input(*arguments, says):
         bad_input("plot", says="runs: got no run there"),
         bad_input("plot", "nowhere", says="nowhere: got no run there"),
         bad_input("backends", "cpu", says="cpu"),
+        bad_input("bench", "--batch", 0, says="--batch 0: wanted an integer >= 1"),
+        bad_input("bench", "--steps", 9, 0, says="--steps 0: wanted an integer >= 1"),
+        bad_input("bench", "--hidden", "many", says="--hidden.*'many'"),
+        bad_input("bench", "--inner-steps", -1, says="--inner-steps -1: wanted an integer >= 0"),
+        bad_input("bench", "--rounds", 0, says="--rounds 0: wanted an integer >= 1"),
+        bad_input("bench", "--threads", 0, says="--threads 0: wanted an integer >= 1"),
+        bad_input("bench", "--device", "tpu", says="--device tpu: wanted cpu or cuda"),
+        bad_input("bench", "--budget", -1, says="--budget -1: wanted a number >= 0"),
+        bad_input("bench", "--figure", "figures", says="--figure: got no --curve"),
+        bad_input("bench", "--json", "nowhere/bench.json", says="got no folder nowhere"),
+        bad_input("bench", "--round", 3, says="--round"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, monkeypatch, capsys):
@@ -148,6 +160,12 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, mon
     assert err.startswith("fastweights: error: ") and err.count("\n") == 1, err
     assert re.search(says, err), err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_bench_on_a_device_that_is_not_there(capsys):
+    code, out, err = run(capsys, "bench", "--device", "cuda")
+    assert code == 2 and out == "" and err == "fastweights: error: --device cuda: got no CUDA device here, wanted cpu\n"
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,18 @@ def test_flat_adam_equals_torch_adam_with_clipping():
         assert torch.allclose(mine, other, atol=1e-7)
 
 
+def test_flat_adam_takes_a_parameter_outside_the_loss_as_one_of_gradient_zero():
+    model = torch.nn.ModuleDict({"used": torch.nn.Linear(3, 2), "unused": torch.nn.Linear(3, 2)})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flat = FlatAdam(model, 1e-2, clip=5.0)
+    for _ in range(2):
+        model["used"](torch.ones(4, 3)).sum().backward()
+        norm = flat.step()
+        assert norm == pytest.approx(math.sqrt(8 * 4**2))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("unused")
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_stopped_anywhere_and_resumed_equals_one_run(schedule, tmp_path):
     """Ctrl-C in the middle of an epoch, a kill after a row was logged and before its checkpoint, a kill at once."""

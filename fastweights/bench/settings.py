@@ -1,0 +1,73 @@
+"""What is measured, and what a measurement is. Without torch."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fastweights.config import flag
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure training, inference, one streamed token, memory and state, beside nn.LSTM and nn.GRU.
+
+    A backend is timed only after it matched the reference on the very shape that is timed.
+    """
+
+    batch: int = 128
+    """Sequences at a time."""
+    steps: tuple[int, ...] = (9, 11)
+    """Steps a sequence."""
+    hidden: tuple[int, ...] = (50, 100)
+    """Recurrent units."""
+    inner_steps: int = 1
+    """Iterations of the inner loop (S)."""
+    rounds: int = 30
+    """Times that every contender is timed, in random order."""
+    threads: int = 1
+    """Threads of torch."""
+    device: str = "cpu"
+    """Where: cpu or cuda."""
+    seed: int = 0
+    """Of the weights, the data and the order of the contenders."""
+    budget: float = 120.0
+    """Seconds for the curve; what would take longer is left out."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("batch", 1), ("inner_steps", 0), ("rounds", 1), ("threads", 1), ("seed", 0)):
+            check(name, getattr(self, name), low)
+        for name in ("steps", "hidden"):
+            if not getattr(self, name):
+                raise ValueError(f"{flag(name)}: got none, wanted at least one integer >= 1")
+            for value in getattr(self, name):
+                check(name, value, 1)
+        if self.device.split(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"--device {self.device}: wanted cpu or cuda")
+        if not self.budget >= 0:
+            raise ValueError(f"--budget {self.budget:g}: wanted a number >= 0")
+
+
+def check(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
+
+
+@dataclass
+class Record:
+    """One number: a quantity of a contender on a shape, or why there is none."""
+
+    measure: str  # training, inference, op, token (seconds); memory, state (bytes)
+    contender: str  # a backend of RNN-LN-FW, nn.LSTM, nn.GRU, matrix products ...
+    batch: int
+    steps: int
+    hidden: int  # of RNN-LN-FW: what the table is about
+    size: int  # of the contender itself
+    value: float | None = None  # the median
+    low: float | None = None  # 20% quantile
+    high: float | None = None  # 80% quantile
+    samples: int = 0
+    note: str = ""  # why there is no value, or what to know of it
+    checked_steps: int | None = None  # of a backend: how much of the shape was compared with the reference
+    wrong: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

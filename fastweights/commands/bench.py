@@ -1,0 +1,66 @@
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from fastweights.bench.settings import Record, Settings
+from fastweights.cli import parse
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What fast weights cost beside nn.LSTM and nn.GRU: training, inference, one streamed token, memory, state.
+
+    A backend is timed only after it matched the reference on the very shape that is timed; the exit code is 1 where
+    one did not.
+    """
+
+    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
+    curve: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Measure cost against time and hidden units instead."""
+    json: Path | None = None
+    """Where all numbers go."""
+    figure: Path | None = None
+    """The folder of the picture of --curve."""
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(Bench, arguments, "fastweights bench")
+    if options.figure is not None and not options.curve:
+        raise ValueError("--figure: got no --curve, wanted it, too: the picture is that of the curve")
+    for path in (options.json, options.figure):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: got no folder {path.parent}, wanted one that is there")
+
+    from fastweights.bench import bench, curve, describe_machine
+
+    records: list[Record] = []
+    try:
+        (curve if options.curve else bench)(options.settings, records=records, tell=tell)
+    except KeyboardInterrupt:
+        finish(options, records, describe_machine(options.settings))
+        raise KeyboardInterrupt("above is what was measured") from None
+    return finish(options, records, describe_machine(options.settings))
+
+
+def finish(options: Bench, records: list[Record], machine: dict[str, Any]) -> int:
+    """The table, the JSON and the picture; 1 where a backend was wrong."""
+    from fastweights.bench.figure import draw_curve
+    from fastweights.bench.table import show
+    from fastweights.runs import write_json
+
+    if records:
+        print(show(records, machine))
+    if options.json is not None:
+        content = {"machine": machine, "settings": asdict(options.settings)}
+        write_json(options.json, content | {"records": [record.as_json() for record in records]})
+    if options.figure is not None:
+        for path in draw_curve(records, options.figure):
+            print(path)
+    return int(any(record.wrong for record in records))
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
