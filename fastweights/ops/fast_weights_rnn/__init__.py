@@ -6,7 +6,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn import attention, cpu, reference
+from fastweights.ops.fast_weights_rnn import attention, cpu, reference, triton
 from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend, check
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian, Rule
@@ -15,6 +15,7 @@ BACKENDS: dict[str, ModuleType] = {
     "reference": reference,
     "attention": attention,
     "cpu": cpu,
+    "triton": triton,
 }
 
 # The explicit matrix costs time x hidden^2, attention time^2 x hidden: attention is taken up to this many steps a
@@ -99,6 +100,8 @@ def why_not(call: Call) -> dict[str, str | None]:
 def _fastest(call: Call) -> str:
     if cpu.why_not(call) is None:
         return "cpu"
+    if call.inputs.device.type == "cuda" and triton.why_not(call) is None:
+        return "triton"
     if attention.why_not(call) is None and call.inputs.shape[1] <= STEPS_PER_UNIT * call.inputs.shape[2]:
         return "attention"
     return "reference"
