@@ -20,7 +20,7 @@ BACKENDS: dict[str, ModuleType] = {
 
 # The explicit matrix costs time x hidden^2, attention time^2 x hidden: attention is taken up to this many steps a
 # hidden unit. Measured: `python benchmarks/crossover.py`.
-STEPS_PER_UNIT = 4.0
+STEPS_PER_UNIT = 2.0
 
 _log = logging.getLogger("fastweights")
 
