@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("train", "train one model, or several side by side"),
     "sample": ("sample", "ask a trained model, and see what it attended to"),
     "plot": ("plot", "draw accuracy, loss and gradient norm of runs"),
+    "reproduce": ("reproduce", "train the table of a paper, and set ours beside it"),
     "backends": ("backends", "what can run here, and why the others cannot"),
 }
 

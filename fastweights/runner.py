@@ -35,7 +35,6 @@ class Status:
             return None
         return self.seconds * (self.updates - self.update) / self.update
 
-
     @property
     def open(self) -> bool:
         return self.state in ("waiting", "running", "elsewhere")

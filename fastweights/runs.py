@@ -1,4 +1,7 @@
-"""A run folder: config.json, metrics.jsonl, timings.jsonl, checkpoint.safetensors, final.json. Nothing in it can execute code."""
+"""A run folder: config.json, metrics.jsonl, timings.jsonl, checkpoint.safetensors, final.json.
+
+Nothing in it can execute code.
+"""
 
 import fcntl
 import json
