@@ -83,7 +83,7 @@ def run_one(text: str) -> str:
     job = Job.from_json(text)
     if not (job.folder.parent / MARK).exists():
         machine = os.uname().nodename
-        return f"{job.folder}: not there on {machine}; --run must lie on a file system that all machines share"
+        return f"{job.folder}: not there on {machine}, wanted a --run on a file system that all machines share"
     try:
         work(job)
     except runs.RunLocked:

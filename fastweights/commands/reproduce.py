@@ -1,4 +1,5 @@
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +13,9 @@ if TYPE_CHECKING:
     from fastweights.runner import Status
     from fastweights.worker import Job
 
-NOT_THE_TABLE = (
-    "This is the shape of the result after a few minutes of training, one seed a row: it is not the table, "
-    "which `fastweights reproduce {name}` makes."
-)
+NOT_THE_TABLE = """
+This is the shape of the result after a few minutes of training, with one seed:
+it is not the table, which `fastweights reproduce {name}` makes."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Reproduce:
     A run that is done is not done again, and one that was cut goes on; several runners may share a folder.
     """
 
-    name: tyro.conf.Positional[str]
+    name: tyro.conf.Positional[str | None] = None
     """The paper."""
     only: str | None = None
     """A cell, a kind (paper, control, beyond, own), or a regular expression for the whole name of either."""
@@ -51,6 +51,8 @@ class Reproduce:
 
 def main(arguments: list[str]) -> None:
     options = parse(Reproduce, arguments, "fastweights reproduce")
+    if options.name is None:
+        raise ValueError(f"got no paper, wanted one (papers: {', '.join(PAPERS)})")
     module = paper(options.name)
     for option in ("seeds", "workers"):
         value = getattr(options, option)
@@ -70,7 +72,7 @@ def main(arguments: list[str]) -> None:
         return
     root = options.run or Path("runs") / (options.name + ("-quick" if options.quick else ""))
     folder = root / "results" if options.quick else options.results / options.name
-    cells = choose_cells(options, module, folder)
+    cells = choose_cells(options, module, options.results / options.name)
     check(cells)
     (search if options.search else reproduce)(options, module, cells, root, folder)
 
@@ -79,7 +81,7 @@ def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
     from fastweights.reproduction.cells import choose, own_cells, shortened
     from fastweights.reproduction.search import chosen
 
-    found = chosen(options.results / options.name)
+    found = chosen(folder)
     own = [cell for model in options.model for cell in own_cells(module, model, found)]
     cells = choose([*module.RUNS, *own], options.only)
     if options.quick:
@@ -138,7 +140,7 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
     print(f"{module.TITLE}\nerror in per cent of the test sequences; guess: values known, keys not\n")
     Console(soft_wrap=True).print(tables.terminal(rows, pages.guess_error(module)))
     if options.quick:
-        print("\n" + NOT_THE_TABLE.format(name=options.name))
+        print(NOT_THE_TABLE.format(name=options.name))
     if stale:
         print(f"\nleft out, of other settings: {', '.join(str(path) for path in stale)}")
     print(f"\nruns: {root}; results: {folder}")
@@ -152,7 +154,7 @@ def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folde
     statuses = train(options, [job for _, _, job in jobs])
     found = searching.outcome(jobs, statuses)
     searching.record(folder, found)
-    print(f"{searching.HOW}\n")
+    print(textwrap.fill(searching.HOW, 80) + "\n")
     for name, entry in found.items():
         told = " ".join(f"{key}={searching.text(value)}" for key, value in entry.get("chosen", {}).items())
         loss = min((e["valid_loss"] for e in entry["tried"] if e["valid_loss"] is not None), default=None)
