@@ -92,7 +92,7 @@ def toy(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(papers, "PAPERS", {"toy": "toy_paper"})
     monkeypatch.setattr(pages, "PAPERS", {"toy": "toy_paper"})
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     return folder
 
 

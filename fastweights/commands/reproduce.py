@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from fastweights.cli import parse
-from fastweights.papers import Cell, paper
+from fastweights.papers import PAPERS, Cell, paper
 
 if TYPE_CHECKING:
     from fastweights.runner import Status
