@@ -74,19 +74,20 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
 def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
     """One step without a graph: it takes microseconds, so nothing around it may take many."""
     rule, state = call.rule, call.state
-    outputs, weights = cpu_runtime.step(
-        call.inputs,
+    hidden, weights = cpu_runtime.step(
+        call.inputs[:, 0],
+        None,
+        None,
         call.recurrent,
         call.gain,
         call.bias,
         state.hidden,
         None if state.is_empty else state.weights,
-        float(rule.decay),
-        float(rule.rate),
+        (float(rule.decay), float(rule.rate)),
         call.inner_steps,
         call.nonlinearity == "relu",
     )
-    return outputs, FastWeightsState(outputs[:, 0], weights)
+    return hidden[:, None], FastWeightsState.of(hidden, weights)
 
 
 def _differentiated() -> bool:
