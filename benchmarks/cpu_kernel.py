@@ -176,20 +176,20 @@ def curve() -> None:
 def chunks() -> None:
     torch.set_num_threads(1)
     print("\nsteps in a chunk, one thread, batch 8: ms of op forward + backward")
-    kept = cpu.CHUNK, cpu.LEAST
+    kept = cpu.LEAST
     for hidden, steps in ((32, 1024), (64, 1024), (128, 1024), (256, 1024)):
         run = training(8, steps, hidden)
 
         def cut(size: int, run=run) -> Callable[[], object]:
             def with_size() -> None:
-                cpu.CHUNK, cpu.LEAST = 0, size
+                cpu.LEAST = size
                 run()
 
             return with_size
 
-        times = rounds({str(n): cut(n) for n in (16, 32, 64, 128, 256, 512)}, 5)
+        times = rounds({str(n): cut(n) for n in (64, 128, 256, 512)}, 5)
         print(f"hidden {hidden:4}, {steps} steps: " + ", ".join(f"{n}: {v.median():.0f}" for n, v in times.items()))
-    cpu.CHUNK, cpu.LEAST = kept
+    cpu.LEAST = kept
 
 
 START = """

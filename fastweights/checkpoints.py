@@ -1,5 +1,6 @@
 """Checkpoints as safetensors: tensors and a JSON header, nothing that is executed when it is loaded."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
                 f"wanted {list(own[name].shape)} {own[name].dtype}: the checkpoint of another model"
             )
     module.load_state_dict(stored)
+
+
+def hash_weights(module: nn.Module) -> str:
+    """SHA-256 over all parameters and buffers: two runs with the same hash learned the same."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def random_state() -> Tensor:

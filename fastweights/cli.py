@@ -15,6 +15,7 @@ COMMANDS = {
     "sample": ("sample", "ask a trained model, and see what it attended to"),
     "plot": ("plot", "draw accuracy, loss and gradient norm of runs"),
     "bench": ("bench", "cost of training and of one step, beside nn.LSTM and nn.GRU"),
+    "reproduce": ("reproduce", "train the table of a paper, and set ours beside it"),
     "backends": ("backends", "what can run here, and why the others cannot"),
 }
 

@@ -44,13 +44,15 @@ class Config:
     """Training sequences, where no data is given."""
     valid_size: int = 32_000
     """Validation sequences, likewise."""
+    test_size: int = 0
+    """Test sequences, likewise; the final weights are judged on them, once."""
     backend: str = "auto"
     """How the fast weights are computed."""
 
     def __post_init__(self) -> None:
         for name, low in (
             ("hidden_size", 1), ("inner_steps", 0), ("batch_size", 1), ("epochs", 1), ("seed", 0),
-            ("train_size", 1), ("valid_size", 1),
+            ("train_size", 1), ("valid_size", 1), ("test_size", 0),
         ):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:

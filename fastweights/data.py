@@ -17,20 +17,21 @@ class Data:
     task: AssociativeRetrieval
     train: Batch
     valid: Batch
+    test: Batch | None = None  # nothing is chosen by it
 
     def describe(self) -> dict[str, Any]:
         """What names these sequences: how many, and their hash."""
-        return {
-            "train_size": len(self.train.targets),
-            "train_hash": self.train.hash,
-            "valid_size": len(self.valid.targets),
-            "valid_hash": self.valid.hash,
-        }
+        parts = {"train": self.train, "valid": self.valid} | ({} if self.test is None else {"test": self.test})
+        sizes = {f"{name}_size": len(part.targets) for name, part in parts.items()}
+        hashes = {f"{name}_hash": part.hash for name, part in parts.items()}
+        return {key: value for pair in zip(sizes.items(), hashes.items(), strict=True) for key, value in pair}
 
 
-def draw(task: AssociativeRetrieval, train_size: int, valid_size: int, seed: int) -> Data:
+def draw(task: AssociativeRetrieval, train_size: int, valid_size: int, seed: int, test_size: int = 0) -> Data:
+    """Train, valid and test, in this order from one generator: a test set leaves the other two as they are."""
     generator = torch.Generator().manual_seed(seed)
-    return Data(task, task.draw(train_size, generator), task.draw(valid_size, generator))
+    train, valid = task.draw(train_size, generator), task.draw(valid_size, generator)
+    return Data(task, train, valid, task.draw(test_size, generator) if test_size else None)
 
 
 def write(data: Data, folder: Path, seed: int) -> None:

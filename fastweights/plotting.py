@@ -1,6 +1,6 @@
 """Figures from run folders alone; no model is touched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +76,47 @@ def draw(curves: Sequence[Any], column: str, label: str, log_scale: bool) -> Any
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def plot_band(
+    axes: Any, records: Sequence[Mapping[str, Any]], column: str, label: str, style: Sequence[Any], per_x: float = 1
+) -> None:
+    """The mean curve of several seeds of one cell, and the range between the lowest and the highest of them."""
+    if not records:
+        return
+    length = min(len(record["curve"]["update"]) for record in records)
+    updates = [update / per_x for update in records[0]["curve"]["update"][:length]]
+    curves = list(zip(*(record["curve"][column][:length] for record in records), strict=True))
+    colour, dash, marker = style
+    axes.plot(
+        updates, [sum(values) / len(values) for values in curves],
+        color=colour, linestyle=dash, marker=marker, markersize=4, markevery=max(1, length // 8), label=label,
+    )  # fmt: skip
+    if len(records) > 1:
+        low, high = [min(values) for values in curves], [max(values) for values in curves]
+        axes.fill_between(updates, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def tidy(axes: Any, x_label: str, y_label: str, task: Mapping[str, Any], floor: str) -> None:
+    """Labels, and the line of guessing: `floor` names the property of the task."""
+    from fastweights.tasks import TASKS
+
+    level = getattr(TASKS[task["name"]](**{k: v for k, v in task.items() if k != "name"}), floor)
+    axes.axhline(level, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({level:.3g})")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+
+
+def save(figure: Any, path: Path) -> list[Path]:
+    """PNG and SVG, the same bytes from the same records."""
+    from matplotlib import rc_context
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    with rc_context({"svg.hashsalt": "fastweights"}):
+        for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            written.append(path.with_name(f"{path.name}.{ending}"))
+            figure.savefig(written[-1], dpi=150, metadata=about)
+    return written

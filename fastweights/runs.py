@@ -1,4 +1,7 @@
-"""A run folder: config.json, metrics.jsonl, timings.jsonl, checkpoint.safetensors. Nothing in it can execute code."""
+"""A run folder: config.json, metrics.jsonl, timings.jsonl, checkpoint.safetensors, final.json.
+
+Nothing in it can execute code.
+"""
 
 import fcntl
 import json
@@ -9,10 +12,15 @@ from pathlib import Path
 from typing import IO, Any
 
 CONFIG, METRICS, TIMINGS, CHECKPOINT = "config.json", "metrics.jsonl", "timings.jsonl", "checkpoint.safetensors"
+FINAL = "final.json"  # of a run that is done: its weights, judged on the test sequences, and where that was
 
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and the way out."""
+
+
+class RunLocked(RunError):
+    """A run folder in which another process is training."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -77,8 +85,20 @@ def only_one(folder: Path) -> Iterator[IO[str]]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise RunError(f"{folder}: another process is training here; wait for it, or choose another --run") from None
+        raise RunLocked(f"{folder}: another process is training here; wait for it, or choose another --run") from None
     try:
         yield file
     finally:
         file.close()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is training in the folder now."""
+    try:
+        with open(folder / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

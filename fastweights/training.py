@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights import __version__, runs
-from fastweights.checkpoints import load_checkpoint, load_weights, random_state, save_checkpoint
+from fastweights import __version__, provenance, runs
+from fastweights.checkpoints import hash_weights, load_checkpoint, load_weights, random_state, save_checkpoint
 from fastweights.config import Config
 from fastweights.data import Data
 from fastweights.evaluation import evaluate
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.models import build
 from fastweights.optimizer import FlatAdam
-from fastweights.runs import CHECKPOINT, CONFIG, METRICS, TIMINGS, RunError
+from fastweights.runs import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
 from fastweights.tasks import TASKS
 
 COUNT_EVERY = 256  # updates
@@ -58,9 +58,11 @@ def train(
     `KeyboardInterrupt` after Ctrl-C, once the checkpoint is written.
     """
     description = describe(model, config, data)
-    stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
+    if (folder / CONFIG).exists():
+        check_same(folder, description, resume)  # a folder that is not ours stays untouched
     folder.mkdir(parents=True, exist_ok=True)
     with runs.only_one(folder), stop_signals() as stop:
+        stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
         run = Run(model, config, data, folder)
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored["config"])
@@ -70,7 +72,9 @@ def train(
             runs.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
         else:
             raise RunError(f"{folder}: got metrics without a {CONFIG}, wanted an empty folder; choose another --run")
-        return run.finish(stop, watch)
+        row = run.finish(stop, watch)
+        runs.write_json(folder / FINAL, run.final())
+        return row
 
 
 def describe(model: str, config: Config, data: Data) -> dict[str, Any]:
@@ -96,6 +100,8 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
         )
     wanted = json.loads(json.dumps(description))
     free = {"target_accuracy", "backend"} | ({"epochs"} if description["config"]["schedule"] == "constant" else set())
+    with suppress(TypeError, ValueError):  # settings that are younger than the run have their default there
+        stored = stored | {"config": json.loads(json.dumps(Config.from_json(stored["config"]).as_json()))}
     for part in ("model", "task", "data", "config"):
         old, new = stored.get(part), wanted[part]
         if part == "config":
@@ -158,6 +164,14 @@ class Run:
         watch(self)
         assert self.last_row is not None
         return self.last_row
+
+    def final(self) -> dict[str, Any]:
+        """What is known of the weights at the end; nothing was chosen by the test sequences."""
+        found: dict[str, Any] = {"update": self.progress.update, "weights_hash": hash_weights(self.model)}
+        if self.data.test is not None:
+            score = evaluate(self.model, self.data.test)
+            found |= {"test_loss": score.loss, "test_accuracy": score.accuracy}
+        return found | provenance.here()
 
     def epoch(self, stop: threading.Event, watch: Watch) -> None:
         progress, size = self.progress, self.config.batch_size

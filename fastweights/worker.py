@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastweights import runs
 from fastweights.config import Config
+
+LOCKED = 75  # exit code: another process has the run folder
 
 if TYPE_CHECKING:
     from fastweights.data import Data
@@ -43,9 +46,27 @@ def job_data(job: Job) -> "Data":
     from fastweights.tasks import TASKS
 
     if job.data is not None:
+        if job.config.test_size:
+            raise ValueError(f"--test-size {job.config.test_size}: wanted 0 with --data, which has no test sequences")
         return data.load(job.data)
     task = TASKS[job.task["name"]](**{name: value for name, value in job.task.items() if name != "name"})
-    return data.draw(task, job.config.train_size, job.config.valid_size, job.config.seed)
+    config = job.config
+    return data.draw(task, config.train_size, config.valid_size, config.seed, config.test_size)
+
+
+def finished(job: Job) -> bool:
+    """Whether the folder holds this very job, done."""
+    if not (job.folder / runs.FINAL).exists():
+        return False
+    final, stored = runs.read_json(job.folder / runs.FINAL), runs.read_json(job.folder / runs.CONFIG)
+    rows = runs.read_rows(job.folder / runs.METRICS)
+    task = {name: value for name, value in stored["task"].items() if name in job.task}
+    wanted = json.loads(json.dumps(job.config.as_json()))
+    return (
+        (stored["model"], task, stored["config"]) == (job.model, job.task, wanted)
+        and bool(rows)
+        and rows[-1]["update"] == final["update"]
+    )
 
 
 def work(job: Job, report: Callable[[dict[str, Any]], None] = lambda event: None) -> dict[str, Any]:
@@ -76,6 +97,9 @@ def main() -> int:
         work(job, report)
     except KeyboardInterrupt:
         return 130
+    except runs.RunLocked as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return LOCKED
     except (ValueError, RuntimeError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2

@@ -231,15 +231,16 @@ def test_padding_influences_nothing(backend, filler, layer_norm):
 @pytest.mark.parametrize("time,hidden", [(1, 7), (9, 50), (17, 20), (63, 7), (40, 33)])
 @pytest.mark.parametrize("inner_steps", [0, 1, 3])
 def test_float32_error_is_at_most_twice_that_of_the_reference(backend, time, hidden, inner_steps):
-    """Relative root mean square error against the same numbers in float64: the median of 25 draws.
+    """Relative root mean square error against the same numbers in float64: the median of draws.
 
     A median, because single draws are heavy-tailed: a scalar gradient that happens to lie near zero, a layer norm over
-    seven units that happen to be alike, multiply the rounding of whoever computes them by a thousand.
+    seven units that happen to be alike, multiply the rounding of whoever computes them by a thousand. Many draws for a single step: its errors are single
+    roundings, and the median of 25 of them scatters by a factor of three itself.
     """
 
     def errors(which):
         draws = {}
-        for seed in range(25):
+        for seed in range(100 if time == 1 else 25):
             single = Problem.draw(4, time, hidden, inner_steps, "tanh", True, True, False, torch.float32, seed)
             double = single.in_float64()
             truth = double.results(*double.run("reference"))
@@ -250,4 +251,4 @@ def test_float32_error_is_at_most_twice_that_of_the_reference(backend, time, hid
 
     fast, reference = errors(backend), errors("reference")
     for name in reference:
-        assert fast[name] <= 2 * reference[name] + 6e-8, f"{name}: {fast[name]:.1e} against {reference[name]:.1e}"
+        assert fast[name] <= 2 * reference[name] + 1e-8, f"{name}: {fast[name]:.1e} against {reference[name]:.1e}"

@@ -1,19 +1,18 @@
 import json
 import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from fastweights import runs
 from fastweights.cli import parse
+from fastweights.commands.live import run_live
 from fastweights.config import Config
-from fastweights.runner import Status, run_all
+from fastweights.runner import Status
 from fastweights.tasks import TASKS, AssociativeRetrieval
 from fastweights.worker import Job, job_data
 
@@ -50,7 +49,12 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"got a model twice in {' '.join(options.models)}, wanted each once")
     jobs = make_jobs(options)
     check(jobs)
-    statuses = run_live(jobs, options.workers)
+    statuses = run_live(
+        jobs,
+        options.workers,
+        label=lambda job: job.model,
+        on_stop="the runs are saved; the same command with --resume goes on with them",
+    )
     show_table(statuses)
     for status in statuses:
         if status.error:
@@ -96,57 +100,6 @@ def check(jobs: list[Job]) -> None:
         )
     for job in holding:
         check_same(job.folder, describe(job.model, job.config, sequences), job.resume)
-
-
-def run_live(jobs: list[Job], workers: int) -> list[Status]:
-    console = Console(stderr=True)
-    try:
-        if not console.is_terminal:
-            return run_all(jobs, workers, Printer())
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
-            return run_all(jobs, workers, lambda statuses: live.update(progress_table(statuses)))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the runs are saved; the same command with --resume goes on with them") from None
-
-
-class Printer:
-    """Progress where there is no terminal: a line each time a model has come another tenth of its way."""
-
-    def __init__(self) -> None:
-        self.told: dict[Path, int] = {}
-
-    def __call__(self, statuses: list[Status]) -> None:
-        for status in statuses:
-            tenth = 10 * status.update // status.updates if status.updates else -1
-            if status.state == "done":
-                tenth = 10
-            if status.row is not None and tenth > self.told.get(status.job.folder, 0):
-                self.told[status.job.folder] = tenth
-                accuracy = status.row["valid_accuracy"]
-                left = "" if not status.seconds_left else f", {status.seconds_left:.0f} s left"
-                print(
-                    f"{status.job.model}: update {status.update:,} of {status.updates:,}, "
-                    f"accuracy {accuracy:.2%}{left if status.state == 'running' else ''}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-
-
-def progress_table(statuses: list[Status]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "update", "accuracy", "loss", "elapsed", "left"):
-        table.add_column(name, justify="left" if name == "model" else "right")
-    for status in statuses:
-        row = status.row or {}
-        table.add_row(
-            status.job.model,
-            f"{status.update:,} / {status.updates:,}" if status.updates else status.state,
-            f"{row['valid_accuracy']:.2%}" if row else "",
-            f"{row['valid_loss']:.4f}" if row else "",
-            f"{status.seconds:.0f} s",
-            status.state if status.state != "running" else f"{status.seconds_left or 0:.0f} s",
-        )
-    return table
 
 
 def show_table(statuses: list[Status]) -> None:

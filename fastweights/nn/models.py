@@ -1,5 +1,7 @@
 """The recurrent networks by the names that papers and the command line give them."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -74,6 +76,8 @@ def check_model(name: str) -> str:
 
 def _import(name: str, input_size: int, config: Config) -> nn.Module:
     module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:  # `python -m` has it; the installed command has not
+        sys.path.append(os.getcwd())
     try:
         made = getattr(import_module(module), attribute)(input_size, config.hidden_size, batch_first=True)
     except (ImportError, AttributeError, TypeError) as error:

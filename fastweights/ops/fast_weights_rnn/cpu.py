@@ -21,8 +21,9 @@ from fastweights.rules import Hebbian
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _DTYPES = (torch.float32, torch.float64)
 
-# Sequences longer than CHUNK steps a hidden unit + LEAST are cut. Measured: `python benchmarks/cpu_kernel.py --chunks`.
-CHUNK, LEAST = 1, 32
+# Steps in a chunk of a long sequence, or half the hidden units where that is more. The time is flat around it and the
+# memory of the matrices between chunks shrinks with it. Measured: `python benchmarks/cpu_kernel.py chunks`.
+LEAST = 64
 
 FEW = 4  # samples that are streamed one by one; a tile of them is faster for more
 
@@ -61,8 +62,9 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
     if batch == 0 or time == 0:
         outputs = torch.zeros_like(call.inputs)
         return outputs, final_state(call, outputs)
-    if call.inner_steps and time > CHUNK * hidden + LEAST:
-        return _in_chunks(call, max(CHUNK * hidden, LEAST))
+    steps = max(LEAST, hidden // 2)
+    if call.inner_steps and time > 2 * steps:
+        return _in_chunks(call, steps)
     if time == 1 and batch <= FEW and call.lengths is None and not _differentiated():
         return _stream(call)
     outputs = _outputs(call)

@@ -52,7 +52,10 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu.py` sizes it."""
     batch, time, units, inner, relu, keep = sizes
     inputs, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
-    lanes, zero = lanes_of(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
+    lanes, zero = (
+        lanes_of(kind),
+        min(0, sizes[0]),
+    )  # a zero that is not a literal: helpers are compiled once, not for both
     n, norms = units * lanes, max(inner, 1) if gain else 0
     x_in, W = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(recurrent, kind), (_ANY,))
     gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
@@ -117,7 +120,10 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     batch, time, units, inner, relu, group_tiles = sizes
     recurrent, gain, hidden, weights, lengths, outputs, saved = tensors[:7]
     d_outputs, d_inputs, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[7:]
-    lanes, zero = lanes_of(kind), min(0, sizes[0])  # a zero that is not a literal: helpers are compiled once, not for both
+    lanes, zero = (
+        lanes_of(kind),
+        min(0, sizes[0]),
+    )  # a zero that is not a literal: helpers are compiled once, not for both
     n, norms = units * lanes, max(inner, 1) if gain else 0
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))

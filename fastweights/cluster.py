@@ -1,0 +1,116 @@
+"""The same runs over the machines of a Ray cluster; a run folder must lie where all of them see it."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fastweights import runs
+from fastweights.runner import Status
+from fastweights.worker import Job, work
+
+MARK = ".cluster"
+LOCKED = "locked"
+
+
+def import_ray() -> Any:
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            "--cluster ray: ray is not installed; pip install 'fastweights[cluster]', or leave --cluster out to use "
+            "the cores of this machine"
+        ) from None
+    return ray
+
+
+def run_on_ray(
+    jobs: list[Job], workers: int, show: Callable[[list[Status]], None], every: float = 0.5, shared: bool = True
+) -> list[Status]:
+    """As `run_all(shared=True)`, one core a run: on the cluster that RAY_ADDRESS names, or on `workers` cores here.
+
+    A run whose machine goes away starts again from its last checkpoint. Ctrl-C lets the runs save, then is raised.
+    """
+    ray = import_ray()
+    statuses = [Status(replace(job, folder=job.folder.absolute())) for job in jobs]
+    for status in statuses:
+        status.look()
+    for folder in {status.job.folder.parent for status in statuses}:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+    if not any(status.open for status in statuses):
+        show(statuses)
+        return statuses
+    began_here = not ray.is_initialized()
+    if began_here:
+        address = os.environ.get("RAY_ADDRESS")
+        local = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+    remote = ray.remote(num_cpus=1, max_retries=3)(run_one)
+    by_reference: dict[Any, Status] = {}
+    try:
+        while any(status.open for status in statuses):
+            for status in statuses:
+                if status.state == "elsewhere":
+                    status.look()
+                if status.state == "waiting":
+                    by_reference[remote.remote(status.job.as_json())] = status
+                    status.state = "running"
+            references = list(by_reference)
+            if not references:
+                time.sleep(every)
+            for reference in ray.wait(references, num_returns=len(references), timeout=every)[0] if references else ():
+                settle(by_reference.pop(reference), reference, ray)
+            for status in by_reference.values():
+                progress(status)
+            show(statuses)
+    except KeyboardInterrupt:
+        for reference in by_reference:
+            ray.cancel(reference, force=False)
+        ray.wait(list(by_reference), num_returns=len(by_reference), timeout=60)
+        raise
+    finally:
+        if began_here:
+            ray.shutdown()
+    show(statuses)
+    return statuses
+
+
+def run_one(text: str) -> str:
+    """On a machine of the cluster: train; returns what went wrong, or nothing."""
+    job = Job.from_json(text)
+    if not (job.folder.parent / MARK).exists():
+        machine = os.uname().nodename
+        return f"{job.folder}: not there on {machine}, wanted a --run on a file system that all machines share"
+    try:
+        work(job)
+    except runs.RunLocked:
+        return LOCKED
+    except (ValueError, RuntimeError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def settle(status: Status, reference: Any, ray: Any) -> None:
+    try:
+        said = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        said = f"{status.job.folder}: {str(error).splitlines()[0]}"
+    if said == LOCKED:
+        status.state = "elsewhere"
+    elif said:
+        status.state, status.error = "failed", said
+    else:
+        progress(status)
+        status.state, status.updates = "done", status.update
+
+
+def progress(status: Status) -> None:
+    """From the rows of the run folder, which this machine sees too."""
+    folder: Path = status.job.folder
+    rows, timings = runs.read_rows(folder / runs.METRICS), runs.read_rows(folder / runs.TIMINGS)
+    if rows and timings:
+        status.row, status.update, status.seconds = rows[-1], rows[-1]["update"], timings[-1]["seconds"]
+        status.updates = status.update // rows[-1]["epoch"] * status.job.config.epochs

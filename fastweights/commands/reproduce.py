@@ -1,0 +1,170 @@
+import os
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from fastweights.cli import parse
+from fastweights.papers import PAPERS, Cell, paper
+
+if TYPE_CHECKING:
+    from fastweights.runner import Status
+    from fastweights.worker import Job
+
+NOT_THE_TABLE = """
+This is the shape of the result after a few minutes of training, with one seed:
+it is not the table, which `fastweights reproduce {name}` makes."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Train the table of a paper, and print ours beside it. Papers: ba2016-retrieval, goku2016.
+
+    A run that is done is not done again, and one that was cut goes on; several runners may share a folder.
+    """
+
+    name: tyro.conf.Positional[str | None] = None
+    """The paper."""
+    only: str | None = None
+    """A cell, a kind (paper, control, beyond, own), or a regular expression for the whole name of either."""
+    seeds: int | None = None
+    """Runs a cell; none: as many as the paper file says."""
+    workers: int = max(1, os.cpu_count() or 1)
+    """Runs at a time, one thread each."""
+    run: Path | None = None
+    """The folder of the run folders (runs/NAME)."""
+    results: Path = Path("results")
+    """Where the JSON files of finished runs go, in a folder NAME."""
+    model: tuple[str, ...] = ()
+    """Your own, package.module:Class, called as nn.GRU is: more rows of the table."""
+    quick: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Three minutes: a few cells, trained too short. Its results stay in the run folder."""
+    search: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Search the settings of the cells on validation sequences, and record that in search.json."""
+    render: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write docs/papers.md and docs/figures from the results; trains nothing."""
+    cluster: Literal["ray"] | None = None
+    """Run over the cluster that RAY_ADDRESS names, or a local one of `workers` cores."""
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(Reproduce, arguments, "fastweights reproduce")
+    if options.name is None:
+        raise ValueError(f"got no paper, wanted one (papers: {', '.join(PAPERS)})")
+    module = paper(options.name)
+    for option in ("seeds", "workers"):
+        value = getattr(options, option)
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} {value}: wanted an integer >= 1")
+    if options.quick + options.search + options.render > 1:
+        raise ValueError("got two of --quick, --search and --render, wanted one of them")
+    if options.cluster:
+        from fastweights.cluster import import_ray
+
+        import_ray()
+    if options.render:
+        from fastweights.reproduction import pages
+
+        for path in pages.render(options.name, options.results):
+            print(path)
+        return
+    root = options.run or Path("runs") / (options.name + ("-quick" if options.quick else ""))
+    folder = root / "results" if options.quick else options.results / options.name
+    cells = choose_cells(options, module, options.results / options.name)
+    check(cells)
+    (search if options.search else reproduce)(options, module, cells, root, folder)
+
+
+def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
+    from fastweights.reproduction.cells import choose, own_cells, shortened
+    from fastweights.reproduction.search import chosen
+
+    found = chosen(folder)
+    own = [cell for model in options.model for cell in own_cells(module, model, found)]
+    cells = choose([*module.RUNS, *own], options.only)
+    if options.quick:
+        cells = shortened(cells, module.QUICK)
+        if not cells:
+            raise ValueError(f"--only {options.only}: none of it is in --quick ({', '.join(module.QUICK)})")
+    return cells
+
+
+def check(cells: list[Cell]) -> None:
+    """All models can be built and called before the first process starts."""
+    import torch
+
+    from fastweights.nn.models import build
+
+    for cell in cells:
+        build(cell.model, cell.config, 2, 2)(torch.zeros(1, 2, dtype=torch.int64))
+
+
+def train(options: Reproduce, jobs: "list[Job]", then: Any = lambda statuses: None) -> "list[Status]":
+    from fastweights.commands.live import run_live
+    from fastweights.runner import run_all
+
+    run: Any = run_all
+    if options.cluster:
+        from fastweights.cluster import run_on_ray as run
+    return run_live(
+        jobs,
+        options.workers,
+        label=lambda job: job.folder.name,
+        on_stop="the runs are saved; the same command goes on with them",
+        run=run,
+        shared=True,
+        then=then,
+    )
+
+
+def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> None:
+    from rich.console import Console
+
+    from fastweights.reproduction import pages, results, tables
+    from fastweights.reproduction.cells import jobs_of
+
+    pairs = jobs_of(cells, module.TASK, root, options.seeds)
+    written: set[int] = set()
+
+    def keep(statuses: "list[Status]") -> None:
+        for place, (status, (cell, job)) in enumerate(zip(statuses, pairs, strict=True)):
+            if status.state == "done" and place not in written:
+                written.add(place)
+                results.write(folder, results.record(cell, job))
+
+    statuses = train(options, [job for _, job in pairs], keep)
+    found, stale = results.read(folder, cells)
+    rows = [results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in cells]
+    print(f"{module.TITLE}\nerror in per cent of the test sequences; guess: values known, keys not\n")
+    Console(soft_wrap=True).print(tables.terminal(rows, pages.guess_error(module)))
+    if options.quick:
+        print(NOT_THE_TABLE.format(name=options.name))
+    if stale:
+        print(f"\nleft out, of other settings: {', '.join(str(path) for path in stale)}")
+    print(f"\nruns: {root}; results: {folder}")
+    complain(statuses)
+
+
+def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> None:
+    from fastweights.reproduction import search as searching
+
+    jobs = searching.search_jobs(cells, module.GRID, module.TASK, root)
+    statuses = train(options, [job for _, _, job in jobs])
+    found = searching.outcome(jobs, statuses)
+    searching.record(folder, found)
+    print(textwrap.fill(searching.HOW, 80) + "\n")
+    for name, entry in found.items():
+        told = " ".join(f"{key}={searching.text(value)}" for key, value in entry.get("chosen", {}).items())
+        loss = min((e["valid_loss"] for e in entry["tried"] if e["valid_loss"] is not None), default=None)
+        print(f"{name}: {told}, validation loss {loss:.4f}" if loss is not None else f"{name}: every run failed")
+    print(f"\n{folder / searching.FILE}")
+    complain([status for status in statuses if status.error and "became" not in status.error])
+
+
+def complain(statuses: "list[Status]") -> None:
+    failed = [status for status in statuses if status.error]
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise RuntimeError(f"{failed[0].job.folder.name}: {failed[0].error}{more}")

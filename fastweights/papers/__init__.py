@@ -1,0 +1,32 @@
+"""Experiments of papers, one a file: what was reported, the runs that repeat it, what is different here, the figure.
+
+A paper file holds a docstring (which table or figure; numbered deviations), and
+
+    TITLE     of the section in docs/papers.md
+    TASK      name and fields of the task
+    REPORTED  {"error": {cell: per cent}, ...}
+    RUNS      the cells, as data
+    GRID      what `--search` tries, {setting: values}
+    QUICK     {cell: epochs} of `--quick`
+    OWN_LIKE  the row whose settings a user's own model takes
+    figure    from records (results/NAME/*.json) to a matplotlib figure
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+from fastweights.config import near
+from fastweights.papers.cell import Cell
+
+PAPERS = {
+    "ba2016-retrieval": "fastweights.papers.ba2016_retrieval",
+    "goku2016": "fastweights.papers.goku2016",
+}
+
+__all__ = ["PAPERS", "Cell", "paper"]
+
+
+def paper(name: str) -> ModuleType:
+    if name not in PAPERS:
+        raise ValueError(f"unknown paper {name!r}{near(name, PAPERS)} (papers: {', '.join(PAPERS)})")
+    return import_module(PAPERS[name])

@@ -1,0 +1,95 @@
+"""docs/papers.md and its figures, from results/ alone: `fastweights reproduce NAME --render` writes them."""
+
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fastweights.papers import PAPERS, paper
+from fastweights.reproduction import search
+from fastweights.reproduction.results import Record, read, summarise
+from fastweights.reproduction.tables import markdown
+from fastweights.tasks import TASKS
+
+PAGE, FIGURES = Path("docs/papers.md"), Path("docs/figures")
+HEAD = """# Papers, reproduced
+
+<!-- Rendered from results/ by `fastweights reproduce NAME --render`; a test compares. -->
+
+Errors are per cent of test sequences that nothing was chosen by, the mean over seeds with a bootstrap 95% interval over
+them (none where there is one seed). `guess` is the error of a model that knows the values of a sequence but not which
+key they belong to; `to 99%` the updates until validation accuracy was 99% (median over seeds; `never` if a seed did
+not come there); `updates` those of the whole run; `time` that of one run on one thread, validation included.
+"""
+
+
+def page(results: Path) -> str:
+    return "\n".join([HEAD, *(section(name, paper(name), results / name) for name in PAPERS)])
+
+
+def section(name: str, module: ModuleType, folder: Path) -> str:
+    found, stale = read(folder, module.RUNS)
+    records = [each for cell in module.RUNS for each in found[cell.name]]
+    parts = [f"## {module.TITLE}", inspect.cleandoc(module.__doc__ or "")]
+    parts.append(f"`fastweights reproduce {name}` trains these cells and prints the table; with `--only CELL`, one.")
+    rows = [summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS]
+    parts.append(markdown(rows, guess_error(module)))
+    if stale:
+        parts.append(f"Left out, because they are of other settings: {', '.join(path.name for path in stale)}.")
+    if records:
+        parts += [f"![{module.TITLE}](figures/{name}.svg)", origin(records)]
+    else:
+        parts.append("No run is recorded yet.")
+    if tried := search.read(folder):
+        parts.append(searched(name, module, tried))
+    return "\n\n".join(parts) + "\n"
+
+
+def guess_error(module: ModuleType) -> float:
+    task = TASKS[module.TASK["name"]](**{k: v for k, v in module.TASK.items() if k != "name"})
+    return 100 * (1 - task.guess_floor)
+
+
+def origin(records: list[Record]) -> str:
+    """On what, and by which code, the rows were made."""
+    commits = sorted({each["commit"] for each in records})
+    machines = sorted({each["machine"]["cpu"] for each in records})
+    versions = sorted({f"torch {each['versions']['torch']}" for each in records})
+    backends = sorted({each["backend"] for each in records})
+    return (
+        f"{len(records)} runs; commit {', '.join(c[:10] + '+' * c.endswith('+') for c in commits)}; "
+        f"{', '.join(versions)}; backend {', '.join(backends)}; {', '.join(machines)}, one thread a run."
+    )
+
+
+def searched(name: str, module: ModuleType, tried: dict[str, Any]) -> str:
+    used = {cell.name: cell.config for cell in module.RUNS}
+    lines = [
+        f"The search (`fastweights reproduce {name} --search`). {search.HOW}",
+        "",
+        "| cell | updates | chosen | validation loss | runner-up | its loss | the table's row has |",
+        "| --- | ---: | --- | ---: | --- | ---: | --- |",
+    ]
+    for cell, entry in tried.items():
+        if cell not in used or "chosen" not in entry:
+            continue
+        good = sorted((e for e in entry["tried"] if e["valid_loss"] is not None), key=lambda e: e["valid_loss"])
+        names = list(entry["chosen"])
+        told = [(" ".join(search.text(e[n]) for n in names), f"{e['valid_loss']:.4f}") for e in good[:2]]
+        told += [("", "")] * (2 - len(told))
+        own = " ".join(search.text(getattr(used[cell], n)) for n in names)
+        lines.append(f"| {cell} | {entry['updates']:,} | {told[0][0]} | {told[0][1]} | {told[1][0]} | {told[1][1]} | "
+                     f"{'the same' if own == told[0][0] else own} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def render(name: str, results: Path) -> list[Path]:
+    """Write the page, and the figure of one paper; returns the files."""
+    from fastweights import plotting
+
+    module = paper(name)
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(results), encoding="utf-8")
+    found, _ = read(results / name, module.RUNS)
+    records = [each for cell in module.RUNS for each in found[cell.name]]
+    return [PAGE, *(plotting.save(module.figure(records), FIGURES / name) if records else [])]

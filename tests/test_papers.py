@@ -1,0 +1,406 @@
+"""Reproductions: cells, test set, statistics, runner, results, page. A toy paper stands in for the long ones."""
+
+import json
+import math
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fastweights import cli, data, papers, runs, training
+from fastweights.config import Config
+from fastweights.evaluation import over_seeds
+from fastweights.nn.models import build
+from fastweights.papers import PAPERS, paper
+from fastweights.reproduction import cells, pages, results, tables
+from fastweights.tasks import AssociativeRetrieval
+from fastweights.worker import Job, finished
+
+ROOT = Path(__file__).parent.parent
+TOY = '''"""A toy table.
+
+1. It is small.
+"""
+import os
+from fastweights.config import Config
+from fastweights.papers.cell import Cell
+
+TITLE = "Toy"
+TASK = {"name": "associative-retrieval", "num_pairs": 2, "distinct_values": False}
+REPORTED = {"error": {"A-8": 1.5}}
+TINY = Config(hidden_size=8, epochs=int(os.environ.get("TOY_EPOCHS", 3)), train_size=256, valid_size=64, test_size=64,
+              batch_size=64, schedule="cosine")
+RUNS = [Cell("A-8", "A", "paper", "CONTROL", TINY, 2), Cell("B-8", "B", "control", "GRU", TINY, 1)]
+GRID = {"learning_rate": (1e-3, 1e-2)}
+QUICK = {"A-8": 1}
+OWN_LIKE = "A"
+
+
+def figure(records):
+    from matplotlib.figure import Figure
+    from fastweights.plotting import STYLES, plot_band, tidy
+    drawn = Figure()
+    axes = drawn.subplots()
+    plot_band(axes, records, "valid_loss", "A", STYLES[0])
+    tidy(axes, "updates", "loss", TASK, "guess_loss")
+    return drawn
+'''
+GO = """import sys
+from fastweights import cli, papers
+papers.PAPERS = {"toy": "toy_paper"}
+sys.exit(cli.main(["reproduce", *sys.argv[1:]]))
+"""
+FILES = {"A-8-seed0.json", "A-8-seed1.json", "B-8-seed0.json"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With the toy paper, and its table trained by two runners at once."""
+    where = tmp_path_factory.mktemp("toy")
+    (where / "toy_paper.py").write_text(TOY)
+    (where / "go.py").write_text(GO)
+    both = [start(where, "toy", "--workers", "2", "--seeds", "1"), start(where, "toy", "--workers", "1")]
+    for runner in both:
+        out, err = runner.communicate(timeout=200)
+        assert runner.returncode == 0, err
+    assert {path.name for path in (where / "results/toy").iterdir()} == FILES
+    assert "A-8" in out
+    return where
+
+
+def start(where, *arguments, **environment):
+    paths = os.pathsep.join([str(ROOT), str(where)])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, "go.py", *arguments], cwd=where, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def toy(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(papers, "PAPERS", {"toy": "toy_paper"})
+    monkeypatch.setattr(pages, "PAPERS", {"toy": "toy_paper"})
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    return folder
+
+
+def reproduce(capsys, *arguments):
+    try:
+        code = cli.main(["reproduce", *map(str, arguments)])
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr()
+    return code or 0, said.out, said.err
+
+
+def no_processes(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("fastweights.runner._start", refuse)
+
+
+def test_a_done_run_is_not_done_again_and_its_table_fits_a_terminal(toy, capsys, monkeypatch):
+    no_processes(monkeypatch)
+    code, out, err = reproduce(capsys, "toy")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert re.match(r"model paper +ours +95% seeds guess to 99% updates +time params$", lines[3])
+    assert re.match(r"A-8 +1\.50 \d\d\.\d\d [\d.]+-[\d.]+ +2 45\.00 +never +12 +\d+s +\d+$", lines[4])
+    assert re.match(r"B-8 +\d\d\.\d\d +1 45\.00", lines[5])
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_widest_row_fits_80_columns(capsys):
+    from rich.console import Console
+
+    row = results.Summary("RNN-LN-FW-fast", 62.11, over_seeds([50.0, 62.5]), 5, 187_440, 187_440, 7300.0, 269_360)
+    Console(width=80).print(tables.terminal([row], 61.65))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(len(line) <= 80 for line in lines)
+    assert lines[1].split() == "RNN-LN-FW-fast 62.11 56.25 50.00-62.50 5 61.65 187k 187k 2.0h 269k".split()
+
+
+def test_a_result_says_where_it_comes_from(toy):
+    found = json.loads((toy / "results/toy/A-8-seed1.json").read_text())
+    drawn = data.draw(AssociativeRetrieval(2), 256, 64, 1, 64)
+    assert found["data"] == drawn.describe() and found["data"]["test_hash"] == drawn.test.hash
+    assert found["seed"] == found["settings"]["seed"] == 1
+    assert found["machine"]["threads"] == 1 and found["versions"]["torch"] == torch.__version__
+    assert re.match(r"[0-9a-f]{40}\+?$|fastweights ", found["commit"])
+    assert found["curve"]["update"] == [4, 8, 12] and found["updates"] == 12
+    model, _ = training.load_run(toy / "runs/toy/A-8-seed1")
+    right = (model(drawn.test.tokens).argmax(1) == drawn.test.targets).float().mean().item()
+    assert found["test_error"] == pytest.approx(1 - right, abs=1e-6)
+
+
+def test_the_same_cell_again_gives_the_same_weights(toy, capsys):
+    code, _, err = reproduce(capsys, "toy", "--only", "A-8", "--seeds", 1, "--run", "again", "--results", "r")
+    assert code == 0, err
+    one, other = (json.loads((toy / f / "toy/A-8-seed0.json").read_text()) for f in ("results", "r"))
+    assert one["weights_hash"] == other["weights_hash"] and one["test_error"] == other["test_error"]
+    assert not (toy / "r/toy/B-8-seed0.json").exists()
+
+
+def test_a_killed_runner_goes_on_and_ends_where_an_uncut_run_ends(folder, tmp_path):
+    arguments = ["toy", "--only", "A-8", "--seeds", "1", "--run", str(tmp_path / "cut"), "--results", str(tmp_path)]
+    runner = start(folder, *arguments, TOY_EPOCHS="100")
+    run = tmp_path / "cut" / "A-8-seed0"
+    deadline = time.monotonic() + 100
+    while len(runs.read_rows(run / runs.METRICS)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    runner.send_signal(signal.SIGKILL)
+    runner.communicate()
+    assert not (run / runs.FINAL).exists() and not (tmp_path / "toy").exists()
+    again = start(folder, *arguments, TOY_EPOCHS="100")
+    _, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    found = json.loads((tmp_path / "toy/A-8-seed0.json").read_text())
+    config = Config.from_json(found["settings"])
+    assert config.epochs == 100 and 20 < len(found["curve"]["update"]) <= results.CURVE_POINTS
+    training.train("CONTROL", config, data.draw(AssociativeRetrieval(2), 256, 64, 0, 64), tmp_path / "uncut")
+    assert runs.read_json(tmp_path / "uncut" / runs.FINAL)["weights_hash"] == found["weights_hash"]
+
+
+def test_a_run_that_another_process_trains_is_waited_for(toy, capsys, monkeypatch):
+    no_processes(monkeypatch)
+    run = toy / "runs/toy/B-8-seed0"
+    held = threading.Event()
+
+    def hold():
+        with runs.only_one(run):
+            held.set()
+            time.sleep(1)
+
+    assert not runs.is_locked(run)
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(10) and runs.is_locked(run)
+    code, _, err = reproduce(capsys, "toy", "--only", "B-8")
+    assert code == 0 and not other.is_alive(), err
+
+
+def test_a_run_is_finished_only_as_the_very_same_job(toy):
+    found = json.loads((toy / "results/toy/B-8-seed0.json").read_text())
+    job = Job("GRU", Config.from_json(found["settings"]), toy / "runs/toy/B-8-seed0", paper("toy").TASK)
+    assert finished(job)
+    for other in (
+        replace(job, model="LSTM"),
+        replace(job, config=replace(job.config, epochs=4)),
+        replace(job, task={**job.task, "num_pairs": 3}),
+        replace(job, folder=toy / "nowhere"),
+    ):
+        assert not finished(other)
+
+
+def test_search_is_recorded_repeatable_and_draws_no_test_sequences(toy, capsys, monkeypatch):
+    code, out, err = reproduce(capsys, "toy", "--search", "--only", "A-8", "--run", "s", "--results", "found")
+    assert code == 0 and "A-8: learning_rate=" in out, err
+    path = toy / "found/toy/search.json"
+    first = path.read_bytes()
+    entry = json.loads(first)["cells"]["A-8"]
+    best = min(entry["tried"], key=lambda each: each["valid_loss"])
+    assert len(entry["tried"]) == 2 and entry["chosen"] == {"learning_rate": best["learning_rate"]}
+    stored = runs.read_json(toy / "s/search/A-8-0.01" / runs.CONFIG)
+    assert stored["config"]["seed"] == 1000 and "test_hash" not in stored["data"]
+    no_processes(monkeypatch)
+    reproduce(capsys, "toy", "--search", "--only", "A-8", "--run", "s", "--results", "found")
+    assert path.read_bytes() == first
+    assert "| A-8 | 4 | " in pages.page(toy / "found")
+
+
+def test_quick_says_that_it_is_not_the_table_and_leaves_the_results_alone(toy, capsys):
+    before = {path: path.read_bytes() for path in (toy / "results").rglob("*.json")}
+    code, out, err = reproduce(capsys, "toy", "--quick")
+    assert code == 0 and "not the table" in out and "B-8" not in out, err
+    assert {path: path.read_bytes() for path in (toy / "results").rglob("*.json")} == before
+    assert json.loads((toy / "runs/toy-quick/results/A-8-seed0.json").read_text())["updates"] == 4
+
+
+def test_a_model_of_ones_own_is_a_row(toy, capsys):
+    (toy / "my_package.py").write_text("from torch import nn\nclass MyCell(nn.GRU):\n    pass\n")
+    code, out, err = reproduce(
+        capsys, "toy", "--model", "my_package:MyCell", "--only", "MyCell-8", "--seeds", 1, "--run", "o",
+        "--results", "own",
+    )  # fmt: skip
+    assert code == 0 and re.search(r"^MyCell-8 +\d", out, re.M), err
+    assert json.loads((toy / "own/toy/MyCell-8-seed0.json").read_text())["model"] == "my_package:MyCell"
+
+
+def test_the_page_and_the_figure_come_from_the_results_alone(toy, capsys):
+    code, out, err = reproduce(capsys, "toy", "--render")
+    assert code == 0, err
+    assert out.splitlines() == ["docs/papers.md", "docs/figures/toy.png", "docs/figures/toy.svg"]
+    first = {path: (toy / path).read_bytes() for path in out.splitlines()}
+    reproduce(capsys, "toy", "--render")
+    assert {path: (toy / path).read_bytes() for path in first} == first
+    text = first["docs/papers.md"].decode()
+    assert "1. It is small." in text and re.search(r"^\| A-8 \| 1\.50 \|", text, re.M) and "3 runs; commit" in text
+
+
+def test_results_of_other_settings_are_left_out(toy, tmp_path):
+    content = json.loads((toy / "results/toy/A-8-seed0.json").read_text())
+    content["settings"]["epochs"] = 99
+    (tmp_path / "A-8-seed0.json").write_text(json.dumps(content))
+    found, stale = results.read(tmp_path, paper("toy").RUNS)
+    assert found["A-8"] == [] and stale == [tmp_path / "A-8-seed0.json"]
+    (tmp_path / "A-8-seed0.json").write_text("[]")
+    with pytest.raises(runs.RunError, match="got no result of a run"):
+        results.read(tmp_path, paper("toy").RUNS)
+
+
+def test_a_run_that_breaks_down_is_named_after_the_table(toy, capsys, monkeypatch):
+    (toy / "broken.py").write_text(
+        "from torch import nn\nclass Broken(nn.GRU):\n    def forward(self, x, s=None):\n"
+        "        o, s = super().forward(x, s)\n        return (o * float('nan') if len(x) > 1 else o), s\n"
+    )
+    arguments = ["toy", "--model", "broken:Broken", "--only", "Broken-8|B-8", "--run", "runs/toy", "--seeds", 1]
+    code, out, err = reproduce(capsys, *arguments)
+    assert code == 2 and re.search("^B-8 ", out, re.M), err
+    assert re.match("fastweights: error: Broken-8-seed0: .*the loss became nan at update 1", err.splitlines()[-1])
+
+
+def bad_input(*arguments, says):
+    return pytest.param(arguments, says, id=" ".join(map(str, arguments))[:50])
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016\\)"),
+        bad_input("ba2016-retreival", says="unknown paper 'ba2016-retreival'; did you mean ba2016-retrieval\\?"),
+        bad_input("ba2016-retrieval", "--only", "FW-(", says="--only FW-\\(: got no regular expression"),
+        bad_input("ba2016-retrieval", "--only", "fw-20", says="matches no cell; did you mean FW-20\\?"),
+        bad_input("goku2016", "--seeds", 0, says="--seeds 0: wanted an integer >= 1"),
+        bad_input("goku2016", "--workers", 0, says="--workers 0: wanted an integer >= 1"),
+        bad_input("goku2016", "--model", "MyCell", says="--model MyCell: wanted package.module:Class"),
+        bad_input("goku2016", "--model", "nowhere:Cell", says="model 'nowhere:Cell': got ModuleNotFoundError"),
+        bad_input("goku2016", "--model", "torch.nn:Linear", says="torch.nn:Linear"),
+        bad_input("goku2016", "--quick", "--search", says="got two of --quick, --search and --render"),
+        bad_input("goku2016", "--quick", "--only", "CONTROL", says="--only CONTROL: none of it is in --quick"),
+        bad_input("goku2016", "--cluster", "slurm", says="slurm"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = reproduce(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("fastweights: error: ") and err.count("\n") == 1, err
+    assert re.search(says, err), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_the_error_names_the_way_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = reproduce(capsys, "goku2016", "--cluster", "ray")
+    assert code == 2 and err.count("\n") == 1 and "pip install 'fastweights[cluster]'" in err
+
+
+def test_a_local_ray_of_two_workers(toy, capsys):
+    pytest.importorskip("ray", reason="ray is not installed (the extra [cluster])")
+    code, _, err = reproduce(capsys, "toy", "--cluster", "ray", "--workers", 2, "--run", "ray", "--results", "of-ray")
+    assert code == 0, err
+    assert {path.name for path in (toy / "of-ray/toy").iterdir()} == FILES
+    for name in FILES:
+        one, other = (json.loads((toy / f / "toy" / name).read_text()) for f in ("results", "of-ray"))
+        assert one["weights_hash"] == other["weights_hash"] and other["machine"]["threads"] == 1
+    code, _, err = reproduce(capsys, "toy", "--cluster", "ray", "--run", "ray", "--results", "of-ray")
+    assert code == 0, err
+
+
+def test_a_machine_that_does_not_see_the_run_folder_says_so(tmp_path):
+    from fastweights.cluster import run_one
+
+    job = Job("GRU", Config(), tmp_path / "runs/a", {"name": "associative-retrieval"})
+    assert "wanted" in run_one(job.as_json()) and "a file system that all machines share" in run_one(job.as_json())
+
+
+def test_a_test_set_leaves_train_and_valid_as_they_are():
+    task = AssociativeRetrieval(4)
+    without, with_test = data.draw(task, 300, 200, 7), data.draw(task, 300, 200, 7, 100)
+    assert (without.train.hash, without.valid.hash) == (with_test.train.hash, with_test.valid.hash)
+    assert without.test is None and "test_hash" not in without.describe()
+    assert with_test.describe() == without.describe() | {"test_size": 100, "test_hash": with_test.test.hash}
+
+
+def test_a_run_from_before_there_were_test_sets_goes_on(tmp_path):
+    config = Config(hidden_size=8, epochs=1, train_size=128, valid_size=64, batch_size=64)
+    drawn = data.draw(AssociativeRetrieval(2), 128, 64, 0)
+    training.train("GRU", config, drawn, tmp_path)
+    described = json.loads((tmp_path / runs.CONFIG).read_text())
+    del described["config"]["test_size"]
+    (tmp_path / runs.CONFIG).write_text(json.dumps(described))
+    row = training.train("GRU", replace(config, epochs=2), drawn, tmp_path, resume=True)
+    assert row["epoch"] == 2
+
+
+def test_interval_over_seeds():
+    assert over_seeds([3.0]) == (3.0, None)
+    assert over_seeds([2.0, 2.0, 2.0]) == (2.0, (2.0, 2.0))
+    values = [random.Random(1).gauss(5, 2) for _ in range(1)] + [random.Random(n).gauss(5, 2) for n in range(199)]
+    estimate = over_seeds(values)
+    spread = (sum((v - estimate.mean) ** 2 for v in values) / len(values)) ** 0.5 / math.sqrt(len(values))
+    assert estimate == over_seeds(values)
+    assert estimate.interval[0] == pytest.approx(estimate.mean - 1.96 * spread, abs=0.1 * spread)
+    assert estimate.interval[1] == pytest.approx(estimate.mean + 1.96 * spread, abs=0.1 * spread)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_cells_of_a_paper(name):
+    module = paper(name)
+    names = [cell.name for cell in module.RUNS]
+    assert len(set(names)) == len(names)
+    assert set(module.REPORTED["error"]) == {cell.name for cell in module.RUNS if cell.kind == "paper"}
+    assert set(module.QUICK) <= set(names) and any(cell.row == module.OWN_LIKE for cell in module.RUNS)
+    assert {cell.kind for cell in module.RUNS} <= set(cells.KINDS)
+    assert "1. " in module.__doc__
+    for cell in module.RUNS:
+        assert cell.config.test_size > 0 and cell.config.target_accuracy is None
+        built = build(cell.model, cell.config, 37, 10)
+        assert built(torch.zeros(2, 11, dtype=torch.int64)).shape == (2, 10)
+    module.figure([])
+
+
+def test_table_1_has_its_cells_sizes_seeds_and_controls():
+    module = paper("ba2016-retrieval")
+    by_name = {cell.name: cell for cell in module.RUNS}
+    assert len(cells.choose(module.RUNS, "paper")) == 12 and len(by_name) == 23
+    assert by_name["FW-20"].seeds >= 5
+    one_seed = {name for name, cell in by_name.items() if cell.seeds < 3}
+    assert one_seed == {n for n in by_name if re.match("A-LSTM|GRU-LN|LSTM-LN", n)}
+    for cell in module.RUNS:
+        config = cell.config
+        assert (config.train_size, config.valid_size, config.test_size) == (100_000, 10_000, 20_000)
+        assert (config.decay, config.rate, config.inner_steps, config.batch_size) == (0.9, 0.5, 1, 128)
+        literal = (config.embedding_sizes, config.head_sizes) == ((50, 100), (100,))
+        assert literal or cell.row == "FW-best"
+    assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
+    for curve in module.REPORTED["loss"].values():
+        assert len(curve) == len(module.REPORTED["updates"]) == 19
+
+
+def test_the_input_weights_of_goku2016_have_the_range_that_they_had_there():
+    cell = paper("goku2016").RUNS[0]
+    torch.manual_seed(0)
+    built = build(cell.model, cell.config, 37, 10)
+    size = (built.recurrent.weight_ih_l0 * cell.config.symbol_scale).abs().max().item()
+    assert size == pytest.approx(math.sqrt(2 / 37), rel=0.01)
+
+
+def test_the_page_is_that_of_the_committed_results():
+    text = pages.page(ROOT / "results")
+    assert (ROOT / "docs/papers.md").read_text(encoding="utf-8") == text, "run `fastweights reproduce NAME --render`"
+    assert "of other settings" not in text
