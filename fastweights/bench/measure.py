@@ -59,7 +59,9 @@ def measure_shape(shape: Shape, settings: Settings, records: list[Record], tell:
             | {floor: lambda: work.matrix_products(shape)}),
     ]  # fmt: skip
     for measure, makers in parts:
-        time_all(measure, makers, shape, settings, records, tell)
+        for large in (False, True):  # apart: a network of a hundred times the size empties the caches of the others
+            group = {c: make for c, make in makers.items() if c.equal_state == large}
+            time_all(measure, group, shape, settings, records, tell)
     tell("memory of a training step, in processes of their own")
     jobs = [
         {"contender": asdict(c), "shape": asdict(shape), "seed": settings.seed, "threads": settings.threads}
@@ -75,8 +77,11 @@ def measure_token(shape: Shape, settings: Settings, records: list[Record], tell:
     streams = {c: Stream(c, shape, settings.seed) for c in fit}
     for contender, stream in streams.items():
         records.append(record("state", contender, shape, value=float(stream.state_bytes())))
-    makers: dict[Contender, Callable[[], Any]] = {c: lambda s=s: s for c, s in streams.items()}
-    time_all("token", makers, shape, settings, records, tell)
+    for large in (False, True):
+        makers: dict[Contender, Callable[[], Any]] = {
+            c: lambda s=s: s for c, s in streams.items() if c.equal_state == large
+        }
+        time_all("token", makers, shape, settings, records, tell)
 
 
 def gated(shape: Shape, differs: Callable[[str, Shape], str | None], records: list[Record]) -> list[Contender]:
@@ -102,10 +107,12 @@ def time_all(
     records: list[Record], tell: Tell,
 ) -> None:  # fmt: skip
     by_name = {contender.name: contender for contender in makers}
+    if not makers:
+        return
     jobs = {contender.name: make() for contender, make in makers.items()}
     samples, stopped = rounds(
         jobs, settings.rounds, settings.seed, settings.device,
-        lambda seconds: tell(f"{measure}, {settings.rounds} rounds, about {seconds:.1f} s"),
+        lambda seconds: tell(f"{measure}, {len(jobs)} contenders, {settings.rounds} rounds, about {seconds:.1f} s"),
     )  # fmt: skip
     for name, found in samples.items():
         if found:
