@@ -137,7 +137,7 @@ def backward(
         d_decay = rate * (slopes * d_scale[0]).sum()
         if weights is not None and inner_steps:
             d_decay = d_decay + (slopes * d_scale[1]).sum()
-        if needs[5]:
+        if needs[5] and weights is not None:
             d_weights = torch.zeros_like(weights)
             if reads is not None:
                 factors = powers.to(dtype).repeat_interleave(inner_steps)[:, None]

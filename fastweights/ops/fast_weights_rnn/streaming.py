@@ -41,5 +41,7 @@ def stream(
             return None
     constants = (float(rule.decay), float(rule.rate))
     relu = nonlinearity == "relu"
-    new = cpu_runtime.step(x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu)
+    new = cpu_runtime.step(
+        x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu
+    )
     return FastWeightsState.of(*new, "cpu")
