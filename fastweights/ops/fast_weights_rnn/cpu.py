@@ -138,7 +138,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
         given: Any = (d[0], *ctx.saved_tensors, *(float(c) for c in ctx.constants), *ctx.settings, needs)
-        gradients = cpu_runtime.backward(*given)
+        gradients: list[Any] = cpu_runtime.backward(*given)
         *tensors, d_decay, d_rate = gradients
         d_constants = [
             d.to(c) if needed else None
