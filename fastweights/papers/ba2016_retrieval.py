@@ -113,7 +113,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     from fastweights.plotting import STYLES, plot_band, tidy
 
     drawn = Figure(figsize=(11, 4), layout="constrained")
-    panels = drawn.subplots(1, 3, sharey=True)
+    panels = drawn.subplots(1, 3, sharex=True, sharey=True)
     for axes, size in zip(panels, (20, 50, 100), strict=True):
         for place, row in enumerate(("FW", "LSTM", "A-LSTM", "IRNN")):
             name, style = f"{row}-{size}", STYLES[place]
@@ -124,5 +124,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
         axes.set_title(f"{size} units" + (" (thin: the paper's test loss)" if size == 50 else ""), fontsize=10)
         axes.set_yscale("symlog", linthresh=1e-3)
         axes.set_ylim(0, 3)
-    panels[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panels[-1].legend(
+        *panels[1].get_legend_handles_labels(), frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
     return drawn
