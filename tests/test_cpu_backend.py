@@ -1,4 +1,4 @@
-"""What the equality suite does not ask of the cpu backend: tiles, chunks, threads, buffers, its cache, and compilers."""
+"""What the equality suite does not ask of the cpu backend: tiles, chunks, threads, buffers, cache, compilers."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import torch
 
 from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import call as calls
-from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
+from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime, cpu_threads
 from fastweights.rules import Delta, Hebbian
 
 pytest.importorskip("numba")
@@ -103,8 +103,11 @@ def test_a_long_sequence_is_cut():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_results_depend_on_neither_threads_nor_the_run(dtype, monkeypatch):
-    monkeypatch.setattr(cpu_runtime, "_PAYS", 0)
+@pytest.mark.parametrize("openmp", [True, False])
+def test_results_depend_on_neither_threads_nor_the_run(dtype, openmp, monkeypatch):
+    if not openmp:
+        monkeypatch.setattr(cpu_threads, "_openmp", lambda: None)
+    monkeypatch.setattr(cpu_threads, "PAYS", 0)
     leaves = draw(150, 7, 24, dtype, initial=True)
     once = results(leaves, final_weights=False)  # those are computed by torch, whose sums may depend on its threads
     for threads in (1, 2, 3):
@@ -113,8 +116,11 @@ def test_results_depend_on_neither_threads_nor_the_run(dtype, monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
-def test_callers_in_several_threads_do_not_disturb_each_other(monkeypatch):
-    monkeypatch.setattr(cpu_runtime, "_PAYS", 0)
+@pytest.mark.parametrize("openmp", [True, False])
+def test_callers_in_several_threads_do_not_disturb_each_other(openmp, monkeypatch):
+    if not openmp:
+        monkeypatch.setattr(cpu_threads, "_openmp", lambda: None)
+    monkeypatch.setattr(cpu_threads, "PAYS", 0)
     torch.set_num_threads(2)
     problems = [draw(40 + 9 * i, 5, 12 + i, seed=i) for i in range(4)]
     want = [results(p) for p in problems]
@@ -132,6 +138,19 @@ def test_callers_in_several_threads_do_not_disturb_each_other(monkeypatch):
         thread.join()
     for a, b in zip(got, want, strict=True):
         assert_close(a, b)
+
+
+@pytest.mark.parametrize("openmp", [True, False])
+def test_an_error_in_a_thread_reaches_the_caller(openmp, monkeypatch):
+    if not openmp:
+        monkeypatch.setattr(cpu_threads, "_openmp", lambda: None)
+
+    def share(index, first, last):
+        if index == 1:
+            raise KeyError("in a thread")
+
+    with pytest.raises(KeyError, match="in a thread"):
+        cpu_threads.share_out(share, 4, 2)
 
 
 @pytest.mark.parametrize("inner_steps", [0, 2])

@@ -234,8 +234,8 @@ def test_float32_error_is_at_most_twice_that_of_the_reference(backend, time, hid
     """Relative root mean square error against the same numbers in float64: the median of draws.
 
     A median, because single draws are heavy-tailed: a scalar gradient that happens to lie near zero, a layer norm over
-    seven units that happen to be alike, multiply the rounding of whoever computes them by a thousand. Many draws for a single step: its errors are single
-    roundings, and the median of 25 of them scatters by a factor of three itself.
+    seven units that happen to be alike, multiply the rounding of whoever computes them by a thousand. More draws for a
+    single step: its errors are single roundings, and the median of 25 of them scatters by a factor of three itself.
     """
 
     def errors(which):

@@ -1,27 +1,23 @@
-"""Around the kernels of `cpu_kernels.py`: buffers, threads, and the first call, which compiles."""
+"""Around the kernels of `cpu_kernels.py`: buffers, shares of the work, and the first call, which compiles."""
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fastweights.ops.fast_weights_rnn import cpu_threads
+
 _LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
 _GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
-_PAYS = 8_000_000  # multiplications below which a second thread costs more than it brings
 _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls
 
 _log = logging.getLogger("fastweights")
 _local = threading.local()
 _kinds: dict[torch.dtype, Any] = {}
 _ready: dict[tuple[str, torch.dtype], Any] = {}
-_pool: tuple[int, int, ThreadPoolExecutor] | None = None
-_pool_lock = threading.Lock()
 
 
 def forward(
@@ -52,11 +48,14 @@ def forward(
     n = units * lanes
     work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + 2 * units
 
-    def share(first: int, last: int) -> None:
-        own = _scratch("forward", work, inputs.dtype)
-        _launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+    threads = cpu_threads.worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
+    own = [_scratch(f"forward {i}", work, inputs.dtype).data_ptr() for i in range(threads)]
 
-    _share_out(share, tiles, batch * time * units * (units + time) * (1 + inner_steps))
+    def share(index: int, first: int, last: int) -> None:
+        each = (*addresses, own[index])
+        _launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each)
+
+    cpu_threads.share_out(share, tiles, threads)
     return outputs, saved
 
 
@@ -116,11 +115,14 @@ def backward(
     strides = rows.stride()[:2]
     work = (3 + time) * n + 2 * (time + 1) + units
 
-    def share(first: int, last: int) -> None:
-        own = _scratch("backward", work, dtype)
-        _launch("backward", dtype, (first, last), sizes, strides, (decay, rate), (*addresses, own.data_ptr()))
+    threads = cpu_threads.worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    own = [_scratch(f"backward {i}", work, dtype).data_ptr() for i in range(threads)]
 
-    _share_out(share, groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    def share(index: int, first: int, last: int) -> None:
+        each = (*addresses, own[index])
+        _launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
+
+    cpu_threads.share_out(share, groups, threads)
     _launch(
         "collect",
         dtype,
@@ -228,34 +230,9 @@ def _first_launch(name: str, dtype: torch.dtype, arguments: Any) -> None:
 
 
 def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory of this thread, kept between calls: fresh pages cost more than the arithmetic in them."""
+    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than the arithmetic in them."""
     held = getattr(_local, name, None)
     if held is None or held.dtype != dtype or held.numel() < count:
         held = torch.empty(count, dtype=dtype)
         setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
     return held
-
-
-def _share_out(share: Callable[[int, int], None], parts: int, operations: int) -> None:
-    """share(first, last) over `parts`, on as many threads as torch may use where the work pays for them."""
-    threads = min(torch.get_num_threads(), parts) if operations >= _PAYS else 1
-    if threads == 1:
-        return share(0, parts)
-    cuts = [parts * i // threads for i in range(threads + 1)]
-    others = [_workers(threads - 1).submit(share, a, b) for a, b in pairwise(cuts[1:])]
-    try:
-        share(0, cuts[1])
-    finally:
-        errors = [other.exception() for other in others]  # waits: the buffers are theirs until they are done
-    for error in errors:
-        if error is not None:
-            raise error
-
-
-def _workers(count: int) -> ThreadPoolExecutor:
-    """Plain threads over kernels that hold no lock of Python: any number of callers may share them."""
-    global _pool
-    with _pool_lock:
-        if _pool is None or _pool[0] != os.getpid() or _pool[1] < count:  # threads do not survive a fork
-            _pool = (os.getpid(), count, ThreadPoolExecutor(count, thread_name_prefix="fastweights"))
-        return _pool[2]
