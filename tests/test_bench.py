@@ -187,5 +187,5 @@ def test_the_curve_leaves_out_what_its_budget_does_not_cover():
     settings = Settings(batch=4, rounds=1, budget=0.0)
     records = curve(settings, times=(4, 4096), hiddens=(), tell=told.append)
     late = [r for r in records if r.steps == 4096 and r.contender in ("reference", "attention")]
-    assert late and all(r.value is None and "left of the budget: not timed" in r.note for r in late)
+    assert late and all(r.value is None and "share of the budget: not timed" in r.note for r in late)
     assert not any(r.wrong for r in records)
