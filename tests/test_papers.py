@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastweights import cli, data, papers, runs, training
+from fastweights import cli, data, runs, training
 from fastweights.config import Config
 from fastweights.evaluation import over_seeds
 from fastweights.nn.models import build
@@ -90,8 +90,9 @@ def start(where, *arguments, **environment):
 def toy(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(papers, "PAPERS", {"toy": "toy_paper"})
-    monkeypatch.setattr(pages, "PAPERS", {"toy": "toy_paper"})
+    for name in list(PAPERS):
+        monkeypatch.delitem(PAPERS, name)
+    monkeypatch.setitem(PAPERS, "toy", "toy_paper")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     return folder
 

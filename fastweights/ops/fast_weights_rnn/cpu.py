@@ -28,14 +28,14 @@ LEAST = 64
 FEW = 4  # samples that are streamed one by one; a tile of them is faster for more
 
 
+def _transformed() -> bool:
+    """Inside a transform of torch.func, where a tensor has no memory of its own."""
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def runs(dtype: torch.dtype) -> bool:
     """Whether the kernels can be called directly now, on tensors of this dtype."""
-    return (
-        _HAS_NUMBA
-        and dtype in _DTYPES
-        and not torch.compiler.is_compiling()
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+    return _HAS_NUMBA and dtype in _DTYPES and not torch.compiler.is_compiling() and not _transformed()
 
 
 def why_not(call: Call) -> str | None:
@@ -48,7 +48,7 @@ def why_not(call: Call) -> str | None:
     if not _HAS_NUMBA:
         return "it needs Numba, which is not installed (pip install numba)"
     if not torch.compiler.is_compiling():
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if _transformed():
             return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
         if torch.autograd.forward_ad._current_level >= 0:
             return "it has no forward-mode derivative"
@@ -74,19 +74,20 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
 def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
     """One step without a graph: it takes microseconds, so nothing around it may take many."""
     rule, state = call.rule, call.state
-    outputs, weights = cpu_runtime.step(
-        call.inputs,
+    hidden, weights = cpu_runtime.step(
+        call.inputs[:, 0],
+        None,
+        None,
         call.recurrent,
         call.gain,
         call.bias,
         state.hidden,
         None if state.is_empty else state.weights,
-        float(rule.decay),
-        float(rule.rate),
+        (float(rule.decay), float(rule.rate)),
         call.inner_steps,
         call.nonlinearity == "relu",
     )
-    return outputs, FastWeightsState(outputs[:, 0], weights)
+    return hidden[:, None], FastWeightsState.of(hidden, weights)
 
 
 def _differentiated() -> bool:
@@ -122,21 +123,22 @@ def _outputs(call: Call) -> Tensor:
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, decay, rate, lengths, inner_steps, relu = arguments
         keep = any(ctx.needs_input_grad)
-        outputs, saved = cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, keep)
+        decay, rate, *settings = arguments[6:]
+        lengths, inner_steps, relu = settings
+        given: Any = (*arguments[:6], float(decay), float(rate), *settings, keep)
+        outputs, saved = cpu_runtime.forward(*given)
         if keep:
-            ctx.save_for_backward(*tensors[1:], lengths, outputs, saved)
+            ctx.save_for_backward(*arguments[1:6], lengths, outputs, saved)
             ctx.constants, ctx.settings = (decay, rate), (inner_steps, relu)
         return outputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_outputs: Tensor) -> Any:
+    def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
-        gradients = cpu_runtime.backward(
-            d_outputs, *ctx.saved_tensors, *(float(c) for c in ctx.constants), *ctx.settings, needs
-        )
+        given: Any = (d[0], *ctx.saved_tensors, *(float(c) for c in ctx.constants), *ctx.settings, needs)
+        gradients: list[Any] = cpu_runtime.backward(*given)
         *tensors, d_decay, d_rate = gradients
         d_constants = [
             d.to(c) if needed else None

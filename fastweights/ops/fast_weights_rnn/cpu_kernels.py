@@ -224,12 +224,13 @@ def backward(kind, groups, sizes, strides, constants, tensors):
 
 
 @_cached
-def step(kind, sizes, constants, strides, tensors):
+def step(kind, sizes, constants, tensors):
     """One step of a few samples and the fast weights after it: rows of a matrix at a time, for no tile is full."""
-    batch, units, inner, relu = sizes
-    inputs, recurrent, gain, bias, hidden, weights, outputs, new_weights, work = tensors
+    batch, features, units, inner, relu = sizes
+    inputs, projection, projection_bias, recurrent, gain, bias, hidden, weights, outputs, new_weights, work = tensors
+    C, c = numba.carray(at(projection, kind), (units, features)), numba.carray(at(projection_bias, kind), (units,))
     W, A = numba.carray(at(recurrent, kind), (units, units)), numba.carray(at(weights, kind), (batch, units, units))
-    x, h = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(hidden, kind), (batch, units))
+    x, h = numba.carray(at(inputs, kind), (batch, features)), numba.carray(at(hidden, kind), (batch, units))
     y, new = numba.carray(at(outputs, kind), (batch, units)), numba.carray(at(new_weights, kind), (batch, units, units))
     gains, biases = numba.carray(at(gain, kind), (units,)), numba.carray(at(bias, kind), (units,))
     own = numba.carray(at(work, kind), (2, units))
@@ -237,9 +238,16 @@ def step(kind, sizes, constants, strides, tensors):
     decay, rate = kind.dtype.type(constants[0]), kind.dtype.type(constants[1])
     for b in range(batch):
         u = y[b]
-        for k in range(units):
-            boundary[k] = x[b * strides[0] + k]
-        times_vector(W, h[b], boundary)
+        if not projection:
+            boundary[:] = x[b]
+        else:
+            if projection_bias:
+                boundary[:] = c
+            else:
+                boundary[:] = 0
+            times_vector(C, x[b], boundary)
+        if hidden:
+            times_vector(W, h[b], boundary)
         settle(boundary, gains, biases, gain != 0 and inner == 0, relu, u)
         for _ in range(inner):
             before[:] = boundary

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -136,7 +137,7 @@ def backward(
         d_decay = rate * (slopes * d_scale[0]).sum()
         if weights is not None and inner_steps:
             d_decay = d_decay + (slopes * d_scale[1]).sum()
-        if needs[5]:
+        if needs[5] and weights is not None:
             d_weights = torch.zeros_like(weights)
             if reads is not None:
                 factors = powers.to(dtype).repeat_interleave(inner_steps)[:, None]
@@ -145,42 +146,38 @@ def backward(
 
 
 def step(
-    inputs: Tensor,
+    x: Tensor,
+    projection: Tensor | None,
+    projection_bias: Tensor | None,
     recurrent: Tensor,
     gain: Tensor | None,
     bias: Tensor | None,
-    hidden: Tensor,
+    hidden: Tensor | None,
     weights: Tensor | None,
-    decay: float,
-    rate: float,
+    constants: tuple[float, float],
     inner_steps: int,
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
-    """One streamed step of a few samples, [batch, 1, hidden], without a graph: the outputs and the fast weights."""
-    batch, _, units = inputs.shape
-    dtype, rows = inputs.dtype, _rows(inputs)
-    outputs, new_weights = inputs.new_empty(inputs.shape), inputs.new_empty(batch, units, units)
-    recurrent, hidden = recurrent.contiguous(), hidden.contiguous()
-    addresses = 0, 0
-    if gain is not None and bias is not None:
-        gain, bias = gain.contiguous(), bias.contiguous()
-        addresses = gain.data_ptr(), bias.data_ptr()
-    address = 0
-    if weights is not None:
-        weights = weights.contiguous()
-        address = weights.data_ptr()
-    tensors = (
-        rows.data_ptr(),
-        recurrent.data_ptr(),
-        *addresses,
-        hidden.data_ptr(),
-        address,
-        outputs.data_ptr(),
+    """h(t+1) [batch, hidden] and A(t+1) of a few samples from x(t+1), h(t) and A(t), without a graph.
+
+    x: [batch, input_size] with its projection C [hidden, input_size]; [batch, hidden], projected already, without. At
+    batch 1 the calls around a step cost more than its arithmetic: this is one call, with two fresh buffers.
+    """
+    batch, features = x.shape
+    units = recurrent.shape[0]
+    tensors = [
+        t if t is None or t.is_contiguous() else t.contiguous()
+        for t in (x, projection, projection_bias, recurrent, gain, bias, hidden, weights)
+    ]
+    new_hidden, new_weights = x.new_empty(batch, units), x.new_empty(batch, units, units)
+    addresses = (
+        *[0 if t is None else t.data_ptr() for t in tensors],
+        new_hidden.data_ptr(),
         new_weights.data_ptr(),
-        _scratch("step", 2 * units, dtype).data_ptr(),
+        _scratch("step", 2 * units, x.dtype).data_ptr(),
     )
-    _launch("step", dtype, (batch, units, inner_steps, int(relu)), (decay, rate), rows.stride()[:2], tensors)
-    return outputs, new_weights
+    _launch("step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
+    return new_hidden, new_weights
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -190,12 +187,6 @@ def _rows(tensor: Tensor) -> Tensor:
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
-
-
-def _kind(dtype: torch.dtype) -> Any:
-    import numpy
-
-    return (numpy.float32(0) if dtype == torch.float32 else 0.0,) * _LANES[dtype]
 
 
 def _kind(dtype: torch.dtype) -> Any:
@@ -251,7 +242,7 @@ def _share_out(share: Callable[[int, int], None], parts: int, operations: int) -
     if threads == 1:
         return share(0, parts)
     cuts = [parts * i // threads for i in range(threads + 1)]
-    others = [_workers(threads - 1).submit(share, a, b) for a, b in zip(cuts[1:-1], cuts[2:], strict=True)]
+    others = [_workers(threads - 1).submit(share, a, b) for a, b in pairwise(cuts[1:])]
     try:
         share(0, cuts[1])
     finally:

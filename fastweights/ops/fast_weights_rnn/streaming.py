@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn import cpu
+from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian
 
@@ -39,9 +39,9 @@ def stream(
     for tensor in (x, projection, projection_bias, recurrent, gain, bias):
         if tensor is not None and (tensor.dtype is not dtype or not tensor.is_cpu):
             return None
-    from fastweights.ops.fast_weights_rnn.cpu_step import step
-
     constants = (float(rule.decay), float(rule.rate))
     relu = nonlinearity == "relu"
-    new = step(x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu)
+    new = cpu_runtime.step(
+        x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu
+    )
     return FastWeightsState.of(*new, "cpu")

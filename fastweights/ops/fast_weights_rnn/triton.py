@@ -123,7 +123,7 @@ def _forward(
         shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
         powers = _powers(decay, inputs)
         with torch.cuda.device_of(inputs):
-            kernels.forward[(inputs.shape[0],)](
+            kernels.forward[(inputs.shape[0],)](  # pyright: ignore[reportIndexIssue]
                 inputs, *_packed(recurrent, gain, bias, start, first, lengths), powers, rate, outputs,
                 inner, normal, spread, inputs.shape[1], *inputs.stride(),
                 **shape, TRAIN=train, EPSILON=EPSILON, num_warps=warps, num_stages=1,
@@ -161,7 +161,7 @@ def _backward(
         shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
         powers, slopes = _powers(decay, inputs), _powers(decay, inputs, slope=True)
         with torch.cuda.device_of(inputs):
-            kernels.backward[(inputs.shape[0],)](
+            kernels.backward[(inputs.shape[0],)](  # pyright: ignore[reportIndexIssue]
                 d_outputs, *_packed(recurrent, gain, first, lengths), powers, slopes, rate,
                 *_packed(outputs, inner, normal, spread), *buffers, inputs.shape[1], *d_outputs.stride(),
                 **shape, num_warps=warps, num_stages=1,
