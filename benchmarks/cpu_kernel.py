@@ -139,7 +139,8 @@ def stream() -> None:
             times = rounds({"ours": token, "gru": lambda gru=gru, x=x: gru(x)}, 2000)
         ratio = times["ours"] / times["gru"]
         print(
-            f"hidden {hidden:4}: op + nn.Linear {show(times['ours'])} | nn.GRUCell {show(times['gru'])} | ratio {show(ratio)}"
+            f"hidden {hidden:4}: op + nn.Linear {show(times['ours'])} | nn.GRUCell {show(times['gru'])} | "
+            f"ratio {show(ratio)}"
         )
 
 

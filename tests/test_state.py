@@ -91,3 +91,17 @@ def test_trees_of_tensors():
     _, state = final_state(grad=False)
     doubled = torch.utils._pytree.tree_map(lambda tensor: 2 * tensor, {"state": state})["state"]
     assert torch.equal(doubled.hidden, 2 * state.hidden) and torch.equal(doubled.weights, 2 * state.weights)
+
+
+@pytest.mark.parametrize("backend", ["attention", "cpu"])
+def test_a_stream_that_never_reads_its_weights_keeps_little_of_the_past(backend):
+    """5,000 states that waited for one another would overflow the stack, and hold the whole past until then."""
+    ones, recurrent, state = torch.ones(4), 0.1 * torch.eye(4), None
+    inputs = torch.randn(5000, 2, 1, 4)
+    for token in inputs:
+        _, state = fast_weights_rnn(token, recurrent, ones, 0 * ones, state, inner_steps=0, backend=backend)
+        assert state.pending <= 32
+    whole = fast_weights_rnn(inputs.transpose(0, 2)[0], recurrent, ones, 0 * ones, inner_steps=0, backend="reference")[
+        1
+    ]
+    assert torch.allclose(state.weights, whole.weights, atol=1e-4)

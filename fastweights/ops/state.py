@@ -33,12 +33,13 @@ class FastWeightsState:
         self.backend = backend
         self._weights = weights
         self._with_grad = torch.is_grad_enabled()
+        self.pending = 0  # states before this one whose weights are still to be computed
 
     @classmethod
     def of(cls, hidden: Tensor, weights: Tensor | None, backend: str | None = None) -> "FastWeightsState":
         """A state of tensors that are known to fit: a streamed step has no time to look."""
         state = object.__new__(cls)
-        state.__dict__.update(hidden=hidden, backend=backend, _weights=weights, _with_grad=False)
+        state.__dict__.update(hidden=hidden, backend=backend, _weights=weights, _with_grad=False, pending=0)
         return state
 
     @property
@@ -50,6 +51,11 @@ class FastWeightsState:
             with torch.set_grad_enabled(self._with_grad):
                 self._weights = self._weights()
         return self._weights
+
+    @property
+    def is_computed(self) -> bool:
+        """True where reading the weights costs nothing."""
+        return self._weights is None or isinstance(self._weights, Tensor)
 
     @property
     def is_empty(self) -> bool:
@@ -115,7 +121,7 @@ class FastWeightsState:
 
     def __getstate__(self) -> dict[str, Any]:
         weights = None if self.is_empty else self.weights
-        return {"hidden": self.hidden, "_weights": weights, "backend": self.backend, "_with_grad": self._with_grad}
+        return vars(self) | {"_weights": weights, "pending": 0}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self.__dict__.update(saved)
@@ -132,7 +138,8 @@ def _flatten(state: FastWeightsState) -> tuple[list[Tensor | None], str | None]:
 def _unflatten(leaves: Any, backend: str | None) -> FastWeightsState:
     hidden, weights = leaves
     state = object.__new__(FastWeightsState)  # leaves may be anything while a tree is mapped
-    state.__dict__.update(hidden=hidden, _weights=weights, backend=backend, _with_grad=torch.is_grad_enabled())
+    state.__dict__.update(hidden=hidden, _weights=weights, backend=backend)
+    state.__dict__.update(_with_grad=torch.is_grad_enabled(), pending=0)
     return state
 
 

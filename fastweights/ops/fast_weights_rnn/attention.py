@@ -14,6 +14,9 @@ from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian
 
 
+PENDING = 32  # states whose weights may wait for one another
+
+
 def why_not(call: Call) -> str | None:
     if type(call.rule) is not Hebbian:
         return f"it has no attention form of the rule {type(call.rule).__name__}, only of Hebbian"
@@ -83,4 +86,10 @@ def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> F
         written = call.rule.rate * ((outputs * scale.to(outputs)).transpose(1, 2) @ outputs)
         return written if state.is_empty else written + first * state.weights
 
-    return FastWeightsState(hidden, weights, backend=backend)
+    final = FastWeightsState(hidden, weights, backend=backend)
+    if not state.is_computed:
+        final.pending = state.pending + 1
+        if final.pending > PENDING:  # streamed on and on and never read: do not keep all of the past for it
+            _ = final.weights
+            final.pending = 0
+    return final

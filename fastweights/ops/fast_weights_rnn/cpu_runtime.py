@@ -230,7 +230,7 @@ def _first_launch(name: str, dtype: torch.dtype, arguments: Any) -> None:
 
 
 def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than the arithmetic in them."""
+    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than arithmetic in them."""
     held = getattr(_local, name, None)
     if held is None or held.dtype != dtype or held.numel() < count:
         held = torch.empty(count, dtype=dtype)
