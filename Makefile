@@ -14,7 +14,7 @@ setup: .venv/.ready
 	touch $@
 
 demo: setup
-	$(BIN)/fastweights train $(MODELS) --run runs/demo --epochs 20 --resume
+	$(BIN)/fastweights train $(MODELS) --run runs/demo --resume
 	$(BIN)/fastweights plot runs/demo
 	$(BIN)/fastweights sample RNN-LN-FW 'g5o8k1??g' 'g5o8k1??k' 'c9k8j3??c' --run runs/demo
 

@@ -28,13 +28,13 @@ class Config:
     """What a one-hot symbol is multiplied by; none: sqrt(3 hidden), which gives C x unit variance."""
     batch_size: int = 128
     """Sequences an update."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 8e-3
     """Learning rate of Adam."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls over the epochs."""
     clip: float = 5.0
     """Largest global norm of the gradient."""
-    epochs: int = 20
+    epochs: int = 10
     """Times through the training sequences."""
     target_accuracy: float | None = None
     """Stop once validation reaches this accuracy."""

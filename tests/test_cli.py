@@ -260,7 +260,7 @@ def test_a_bad_checkpoint(damage, trained, tmp_path, capsys):
 
 @pytest.mark.parametrize("models", [["CONTROL"], ["CONTROL", "RNN-LN"]])
 def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path):
-    options = [*TINY, "--epochs", "400", "--run", str(tmp_path / "runs")]
+    options = [*TINY, "--schedule", "constant", "--epochs", "400", "--run", str(tmp_path / "runs")]
     command = [sys.executable, "-m", "fastweights.cli", "train", *models, *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

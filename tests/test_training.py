@@ -18,7 +18,7 @@ from fastweights.runs import RunError
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.worker import Job
 
-SMALL = Config(hidden_size=12, epochs=3, train_size=512, valid_size=256, batch_size=64)
+SMALL = Config(hidden_size=12, epochs=3, train_size=512, valid_size=256, batch_size=64, schedule="constant")
 
 
 def sequences(config=SMALL, num_pairs=2):

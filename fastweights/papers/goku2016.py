@@ -47,6 +47,7 @@ SETTINGS = Config(
     rate=0.5,
     input_scale=round(math.sqrt(2 / 37) * math.sqrt(50), 4),
     learning_rate=1e-4,
+    schedule="constant",
     epochs=200,
     train_size=64_000,
     valid_size=32_000,

@@ -13,7 +13,6 @@ from fastweights.ops.fast_weights_rnn.reference import layer_norm, nonlinearity
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian
 
-
 PENDING = 32  # states whose weights may wait for one another
 
 
