@@ -26,7 +26,7 @@ QUANTITIES = {
 def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
     """accuracy, loss and gradient norm against updates, each as PNG and SVG into `output`; returns the files."""
     curves = [(*name_of(folder, folders), runs.read_rows(folder / runs.METRICS)) for folder in folders]
-    curves = [curve for curve in curves if curve[2]]
+    curves = sorted((c for c in curves if c[2]), key=lambda curve: -curve[2][-1]["valid_accuracy"])
     if not curves:
         raise runs.RunError(f"{folders[0]}: got runs without a finished epoch, wanted at least one")
     output.mkdir(parents=True, exist_ok=True)
