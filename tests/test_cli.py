@@ -260,7 +260,7 @@ def test_a_bad_checkpoint(damage, trained, tmp_path, capsys):
 
 @pytest.mark.parametrize("models", [["CONTROL"], ["CONTROL", "RNN-LN"]])
 def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path):
-    options = [*TINY, "--schedule", "constant", "--epochs", "400", "--run", str(tmp_path / "runs")]
+    options = [*TINY, "--schedule", "constant", "--epochs", "40000", "--run", str(tmp_path / "runs")]
     command = [sys.executable, "-m", "fastweights.cli", "train", *models, *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -269,6 +269,6 @@ def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume goes on with" in err and "Traceback" not in err
-    command[command.index("400")] = "2"
+    command[command.index("40000")] = "2"
     again = subprocess.run([*command, "--resume"], capture_output=True, text=True, env=os.environ)
     assert again.returncode == 0, again.stderr

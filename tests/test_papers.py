@@ -338,7 +338,7 @@ def test_a_test_set_leaves_train_and_valid_as_they_are():
 
 
 def test_a_run_from_before_there_were_test_sets_goes_on(tmp_path):
-    config = Config(hidden_size=8, epochs=1, train_size=128, valid_size=64, batch_size=64)
+    config = Config(hidden_size=8, epochs=1, train_size=128, valid_size=64, batch_size=64, schedule="constant")
     drawn = data.draw(AssociativeRetrieval(2), 128, 64, 0)
     training.train("GRU", config, drawn, tmp_path)
     described = json.loads((tmp_path / runs.CONFIG).read_text())
