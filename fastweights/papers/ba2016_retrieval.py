@@ -11,8 +11,9 @@ What differs from the paper, or is not said there:
    are the guess floor of just this task (61.65%), its examples have four pairs, and one of them repeats a value.
 2. The length of training. The paper's Figure 2 goes to 750,000 updates; ours stop where the column `updates` says, with
    a learning rate that falls along a cosine to zero, so that no curve is cut while its rate is high.
-3. Learning rate and schedule. The paper tuned the rate on validation and does not give it. Ours: the settings in RUNS,
-   from the search that is recorded below, on validation sequences of a seed that no row uses.
+3. Learning rate and schedule. The paper tuned the rate on validation and does not give it. Ours are the settings in
+   RUNS: set by hand so far. `--search` looks for better ones on validation sequences of a seed that no row uses, and
+   the page says where a row differs from what it found.
 4. Gradients are clipped at norm 5; the paper does not mention clipping.
 5. A ReLU lies between the two embeddings, and the softmax has the 10 digits as classes; the paper leaves both open.
 6. Every seed draws its own sequences, so that an interval covers the draw of the data as well as the initial weights.
