@@ -8,6 +8,8 @@ with u_s = h_s(t), x the normalised argument of the nonlinearity and norms = max
 Numba's cache looks at the date of this file only: touch it after a change to what it imports.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -42,9 +44,19 @@ _ANY = 1 << 40  # the length of an array that is only known as an address
 def _cached(function: Any) -> Any:
     """Compiled at the first call and kept on disk, or in this process alone where no folder can be written."""
     try:
-        return numba.njit(cache=True, **OPTIONS)(function)
+        compiled = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # "no locator available"
         return numba.njit(**OPTIONS)(function)
+    index = compiled._cache._cache_file
+    index._source_stamp = (index._source_stamp, _sources())
+    return compiled
+
+
+def _sources() -> str:
+    """The hash of all that the kernels are made of; Numba itself looks at this file alone, and would run old code."""
+    folder = Path(__file__).parent
+    parts = [(folder / name).read_bytes() for name in ("cpu_kernels.py", "cpu_tiles.py", "cpu_lanes.py", "call.py")]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @_cached
