@@ -10,11 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from os import environ
 
 import torch
 
-from fastweights.ops import FastWeightsState, fast_weights_rnn
+from fastweights import FastWeightsRNNCell
+from fastweights.ops import fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
 
 BATCH = 128
@@ -125,21 +127,18 @@ def threads() -> None:
 
 def stream() -> None:
     torch.set_num_threads(1)
-    print("\none streamed token, batch 1, without a graph; ms; the op reads and writes its fast weights")
+    print("\none streamed token, batch 1, without a graph; us")
     for hidden in (50, 100, 256, 512):
-        w, gain, bias = (problem(1, 1, hidden)[n].detach() for n in ("recurrent", "gain", "bias"))
-        x, project = torch.randn(1, hidden), torch.nn.Linear(hidden, hidden)
-        state = FastWeightsState(torch.randn(1, hidden), torch.randn(1, hidden, hidden) / hidden)
-        gru = torch.nn.GRUCell(hidden, hidden)
-
-        def token(x=x, w=w, gain=gain, bias=bias, state=state, project=project) -> object:
-            return fast_weights_rnn(project(x)[:, None], w, gain, bias, state, backend="cpu")[1].weights
-
+        ours, gru = FastWeightsRNNCell(hidden, hidden), torch.nn.GRUCell(hidden, hidden)
+        x, h = torch.randn(1, hidden), torch.zeros(1, hidden)
         with torch.no_grad():
-            times = rounds({"ours": token, "gru": lambda gru=gru, x=x: gru(x)}, 2000)
+            state = ours(x, ours(x))
+            contenders = {"ours": partial(ours, x, state), "gru": partial(gru, x, h)}
+            times = rounds(contenders, 2000)
         ratio = times["ours"] / times["gru"]
+        micro = {name: 1000 * values for name, values in times.items()}
         print(
-            f"hidden {hidden:4}: op + nn.Linear {show(times['ours'])} | nn.GRUCell {show(times['gru'])} | "
+            f"hidden {hidden:4}: FastWeightsRNNCell {show(micro['ours'])} | nn.GRUCell {show(micro['gru'])} | "
             f"ratio {show(ratio)}"
         )
 
