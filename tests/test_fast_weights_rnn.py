@@ -326,3 +326,17 @@ def test_the_nonlinearity_sees_unit_variance():
     settled = torch.stack(seen[1::2])  # every second one is h_1, after the layer norm; the others are h_0
     assert settled.mean(-1).abs().max() < 1e-5
     assert settled.var(-1, unbiased=False).mean().item() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("learned", [(), ("decay", "rate")])
+def test_autocast_keeps_the_memory_in_the_precision_of_the_weights(learned):
+    rnn, cell = FastWeightsRNN(INPUT, HIDDEN, 2, learned=learned), FastWeightsRNNCell(INPUT, HIDDEN, learned=learned)
+    inputs = torch.randn(TIME, BATCH, INPUT)
+    want = rnn(inputs)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, state = rnn(inputs)
+        stepped = cell(inputs[1], cell(inputs[0]))
+    assert output.dtype == state.weights.dtype == stepped.weights.dtype == torch.float32
+    assert torch.allclose(output, want, atol=0.1)
+    (output.sum() + stepped.hidden.sum()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in [*rnn.parameters(), *cell.parameters()])

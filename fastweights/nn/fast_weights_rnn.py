@@ -303,6 +303,10 @@ def look_up(table: Tensor, symbols: Tensor) -> Tensor:
 def run(
     module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None
 ) -> tuple[Tensor, FastWeightsState]:
+    device, dtype = inputs.device.type, getattr(module, "weight_hh" + suffix).dtype
+    if inputs.dtype != dtype and torch.is_autocast_enabled(device):  # the memory adds up: it keeps its own precision
+        with torch.autocast(device, enabled=False):
+            return run(module, suffix, inputs.to(dtype), state, lengths)
     return fast_weights_rnn(
         inputs,
         *slow_weights(module, suffix),
