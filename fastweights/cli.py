@@ -74,9 +74,9 @@ def parse(options: type[T], arguments: list[str], prog: str) -> T:
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
-        text = " ".join(line for line in lines if line)
-        text = text.split("For full helptext")[0].split("Argument helptext")[0]
+        inside = [line for line in said.getvalue().splitlines() if not line.startswith(("╭", "╰"))]  # without its title
+        text = " ".join(filter(None, (line.strip("│─ \n") for line in inside)))
+        text = text.split("For full helptext")[0].split("Argument helptext")[0].replace("Error parsing config: ", "")
         raise ValueError(f"{text.strip()} (`{prog} --help` lists the options)") from None
 
 

@@ -68,6 +68,8 @@ class Config:
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
+        if self.seed >= 2**63 - 1:
+            raise ValueError(f"--seed {self.seed}: wanted an integer below 2^63 - 1")
         if self.train_size < self.batch_size:
             raise ValueError(f"--train-size {self.train_size}: wanted at least one batch of {self.batch_size}")
         if self.schedule not in ("constant", "cosine"):

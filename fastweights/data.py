@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fastweights.runs import RunError, write_atomically, write_json
+from fastweights.runs import RunError, make_folder, write_atomically, write_json
 from fastweights.tasks import AssociativeRetrieval, BadSequence, Batch
 
 VALID_SHARE = 5  # of a single file of sequences, one in so many validates
@@ -40,7 +40,7 @@ def write(data: Data, folder: Path, seed: int) -> None:
     for name in names:
         if (folder / name).exists():
             raise RunError(f"{folder / name}: already there; delete it, or choose another --output")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, batch in zip(names, (data.train, data.valid), strict=False):
         write_atomically(folder / name, to_csv(data.task, batch))
     task = {"name": data.task.NAME, "version": data.task.VERSION, **asdict(data.task)}

@@ -29,7 +29,7 @@ def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
     curves = sorted((c for c in curves if c[2]), key=lambda curve: -curve[2][-1]["valid_accuracy"])
     if not curves:
         raise runs.RunError(f"{folders[0]}: got runs without a finished epoch, wanted at least one")
-    output.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(output)
     written = []
     for name, (column, label) in QUANTITIES.items():
         figure = draw(curves, column, label, log_scale=column != "valid_accuracy")
@@ -41,16 +41,16 @@ def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
 
 def name_of(folder: Path, folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
     """The model, with its folder where two runs share a model; and the task."""
-    described = runs.read_json(folder / runs.CONFIG)
+    described = runs.read_description(folder)
     model = described["model"]
-    twins = [f for f in folders if runs.read_json(f / runs.CONFIG)["model"] == model]
+    twins = [f for f in folders if runs.read_description(f)["model"] == model]
     return (model if len(twins) == 1 else f"{model} ({folder.name})"), described["task"]
 
 
 def draw(curves: Sequence[Any], column: str, label: str, log_scale: bool) -> Any:
     from matplotlib.figure import Figure
 
-    from fastweights.tasks import TASKS
+    from fastweights.tasks import make_task
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -64,8 +64,7 @@ def draw(curves: Sequence[Any], column: str, label: str, log_scale: bool) -> Any
     floors = {"valid_accuracy": "guess_floor", "valid_loss": "guess_loss"}
     tasks = {tuple(sorted(task.items())) for _, task, _ in curves}
     if column in floors and len(tasks) == 1:
-        fields = {k: v for k, v in curves[0][1].items() if k not in ("name", "version")}
-        task = TASKS[curves[0][1]["name"]](**fields)
+        task = make_task(curves[0][1])
         floor = getattr(task, floors[column])
         axes.axhline(floor, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({floor:.3g})")
     axes.set_xlabel("updates")
@@ -99,9 +98,9 @@ def plot_band(
 
 def tidy(axes: Any, x_label: str, y_label: str, task: Mapping[str, Any], floor: str) -> None:
     """Labels, and the line of guessing: `floor` names the property of the task."""
-    from fastweights.tasks import TASKS
+    from fastweights.tasks import make_task
 
-    level = getattr(TASKS[task["name"]](**{k: v for k, v in task.items() if k != "name"}), floor)
+    level = getattr(make_task(task), floor)
     axes.axhline(level, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({level:.3g})")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)

@@ -46,6 +46,22 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path}: got a file that cannot be read ({error}), wanted JSON") from None
 
 
+def read_description(folder: Path) -> dict[str, Any]:
+    """What config.json says of a run, held to its form: `model`, `task` and `config` are there."""
+    found = read_json(folder / CONFIG)
+    form = {"model": str, "task": dict, "config": dict}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in form.items()):
+        raise RunError(f"{folder / CONFIG}: got no description of a run, wanted one; choose another --run")
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise RunError(f"{folder}: got a file on the way there, wanted a folder; choose another") from None
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a .jsonl; a last line that a kill cut short is left out."""
     rows: list[dict[str, Any]] = []

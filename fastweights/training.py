@@ -24,7 +24,7 @@ from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.models import build
 from fastweights.optimizer import FlatAdam
 from fastweights.runs import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
-from fastweights.tasks import TASKS
+from fastweights.tasks import make_task
 
 COUNT_EVERY = 256  # updates
 
@@ -60,7 +60,7 @@ def train(
     description = describe(model, config, data)
     if (folder / CONFIG).exists():
         check_same(folder, description, resume)  # a folder that is not ours stays untouched
-    folder.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(folder)
     with runs.only_one(folder), stop_signals() as stop:
         stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
         run = Run(model, config, data, folder)
@@ -281,10 +281,11 @@ class Run:
 
 def load_run(folder: Path, model: str | None = None) -> tuple[SequenceClassifier, dict[str, Any]]:
     """The trained model of a run folder and its description; `model`: what it must be."""
-    described = runs.read_json(folder / CONFIG)
+    described = runs.read_description(folder)
+    name = described["model"]
     try:
-        name, config, task = described["model"], Config.from_json(described["config"]), described["task"]
-    except (KeyError, TypeError, ValueError) as error:
+        config, task = Config.from_json(described["config"]), make_task(described["task"])
+    except (TypeError, ValueError) as error:
         raise RunError(f"{folder / CONFIG}: got no description of a run ({error}), wanted one") from None
     if model is not None and name != model:
         raise RunError(f"{folder}: holds a run of {name}, not of {model}; name another --run")
@@ -294,10 +295,7 @@ def load_run(folder: Path, model: str | None = None) -> tuple[SequenceClassifier
     tensors, header = load_checkpoint(path)
     if header.get("model") != name:
         raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {name}")
-    if task.get("name") not in TASKS:
-        raise RunError(f"{folder / CONFIG}: got the task {task.get('name')!r}, wanted one of {', '.join(TASKS)}")
-    kind = TASKS[task["name"]]
-    classifier = build(name, replace(config, backend="auto"), len(kind.SYMBOLS), len(kind.CLASSES))
+    classifier = build(name, replace(config, backend="auto"), len(task.SYMBOLS), len(task.CLASSES))
     load_weights(classifier, tensors, path)
     return classifier.eval(), described
 

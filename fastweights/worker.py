@@ -43,13 +43,13 @@ class Job:
 def job_data(job: Job) -> "Data":
     """The sequences of a job: read, or drawn from its task."""
     from fastweights import data
-    from fastweights.tasks import TASKS
+    from fastweights.tasks import make_task
 
     if job.data is not None:
         if job.config.test_size:
             raise ValueError(f"--test-size {job.config.test_size}: wanted 0 with --data, which has no test sequences")
         return data.load(job.data)
-    task = TASKS[job.task["name"]](**{name: value for name, value in job.task.items() if name != "name"})
+    task = make_task(job.task)
     config = job.config
     return data.draw(task, config.train_size, config.valid_size, config.seed, config.test_size)
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,3 +273,42 @@ def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path):
     command[command.index("40000")] = "2"
     again = subprocess.run([*command, "--resume"], capture_output=True, text=True, env=os.environ)
     assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{", "[]", "3", {"model": 1}, {"config": 3}, {"config": {"hidden_size": "x"}}, {"config": {"decay": "x"}},
+        {"config": {"embedding_sizes": ["a"]}}, {"task": 3}, {"task": {"name": "other"}},
+        {"task": {"name": "associative-retrieval", "num_pairs": "a"}},
+        {"task": {"name": "associative-retrieval", "no_such_field": 1}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_broken_description_of_a_run(damage, trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "RNN-LN-FW", folder)
+    stored = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(damage if isinstance(damage, str) else json.dumps(stored | damage))
+    before = contents(folder)
+    commands = [["sample", "RNN-LN-FW", "a1b2??b", "--run", folder], ["train", "RNN-LN-FW", *TINY, "--run", folder]]
+    if not (isinstance(damage, dict) and isinstance(damage.get("config"), dict)):  # a figure needs no settings
+        commands.append(["plot", folder])
+    for arguments in commands:
+        code, _, err = run(capsys, *arguments)
+        assert code == 2 and err.startswith("fastweights: error: ") and err.count("\n") == 1, err
+    assert contents(folder) == before
+
+
+def test_a_file_where_a_folder_is_wanted(trained, tmp_path, capsys):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    for arguments in [
+        ["train", "CONTROL", *TINY, "--run", path],
+        ["train", "CONTROL", "RNN-LN", *TINY, "--run", path],
+        ["data", "associative-retrieval", "--train", 5, "--valid", 5, "--output", path],
+        ["plot", trained, "--output", path],
+    ]:
+        code, _, err = run(capsys, *arguments)
+        assert code == 2 and "got a file on the way there, wanted a folder" in err and err.count("\n") == 1, err
+    assert path.read_text() == "mine"

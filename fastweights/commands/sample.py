@@ -29,14 +29,13 @@ def main(arguments: list[str]) -> None:
     import torch
 
     from fastweights.nn.models import check_model
-    from fastweights.tasks import TASKS
+    from fastweights.tasks import make_task
     from fastweights.training import load_run
 
     check_model(options.model)
     torch.set_num_threads(1)
     model, described = load_run(find(options.run, options.model), options.model)
-    fields = {k: v for k, v in described["task"].items() if k not in ("name", "version")}
-    task = TASKS[described["task"]["name"]](**fields)
+    task = make_task(described["task"])
     encoded = [task.encode(text) for text in options.sequences]  # all are checked before one is answered
     for text, tokens in zip(options.sequences, encoded, strict=True):
         with torch.no_grad():

@@ -13,7 +13,7 @@ from fastweights.cli import parse
 from fastweights.commands.live import run_live
 from fastweights.config import Config
 from fastweights.runner import Status
-from fastweights.tasks import TASKS, AssociativeRetrieval
+from fastweights.tasks import AssociativeRetrieval, make_task
 from fastweights.worker import Job, job_data
 
 
@@ -130,4 +130,4 @@ def show_table(statuses: list[Status]) -> None:
 
 def guess_floor(folder: Path) -> float:
     task: dict[str, Any] = json.loads((folder / runs.CONFIG).read_text())["task"]
-    return TASKS[task["name"]](**{k: v for k, v in task.items() if k not in ("name", "version")}).guess_floor
+    return make_task(task).guess_floor

@@ -80,7 +80,7 @@ def _import(name: str, input_size: int, config: Config) -> nn.Module:
         sys.path.append(os.getcwd())
     try:
         made = getattr(import_module(module), attribute)(input_size, config.hidden_size, batch_first=True)
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"model {name!r}: got {type(error).__name__}: {error}; wanted package.module:Class, "
                          "called as Class(input_size, hidden_size, batch_first=True)") from error  # fmt: skip
     if not isinstance(made, nn.Module):
