@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, LookupError, AttributeError) as error:
         print(f"fastweights: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 

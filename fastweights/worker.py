@@ -100,7 +100,7 @@ def main() -> int:
     except runs.RunLocked as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return LOCKED
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, LookupError, AttributeError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2
     return 0

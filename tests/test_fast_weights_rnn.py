@@ -340,3 +340,17 @@ def test_autocast_keeps_the_memory_in_the_precision_of_the_weights(learned):
     assert torch.allclose(output, want, atol=0.1)
     (output.sum() + stepped.hidden.sum()).backward()
     assert all(torch.isfinite(p.grad).all() for p in [*rnn.parameters(), *cell.parameters()])
+
+
+@pytest.mark.parametrize("time", [1, TIME])
+@pytest.mark.parametrize("grad", [False, True])
+def test_an_output_changed_in_place_leaves_the_state_and_the_gradient(time, grad):
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN, nonlinearity="tanh"), torch.randn(time, BATCH, INPUT)
+    with torch.set_grad_enabled(grad):
+        state = rnn(inputs)[1]
+        want = rnn(inputs, state)[1]
+        output, got = rnn(inputs, state)
+        output.mul_(0)
+        assert torch.equal(got.hidden, want.hidden) and torch.equal(got.weights, want.weights)
+        if grad:
+            nn.functional.dropout(rnn(inputs)[0], 0.5, inplace=True).sum().backward()

@@ -115,14 +115,15 @@ class FastWeightsRNN(nn.Module):
             raise ValueError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
         if input.dim() == 2:
             output, state = self._run(self._project(0, input[None]), add_batch(state), None)
-            return output[0], state.map(lambda tensor: tensor[:, 0])
+            return output[0].clone(), state.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
         if inputs.shape[1] == 1 and not torch.is_grad_enabled():
             streamed = self._stream(inputs[:, 0], state)
             if streamed is not None:
-                hidden = streamed.hidden
+                hidden = streamed.hidden.clone()  # the output may be changed in place, the state not with it
                 return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed
         output, state = self._run(self._project(0, inputs), state, None)
+        output = output.clone()  # the state is computed from what stays behind
         return (output if self.batch_first else output.transpose(0, 1)), state
 
     def _stream(self, inputs: Tensor, state: FastWeightsState | Tensor | None) -> FastWeightsState | None:

@@ -48,7 +48,7 @@ class FastWeightsState:
         if self._weights is None:
             self._weights = self.hidden.new_zeros(*self.hidden.shape, self.hidden.shape[-1])
         elif not isinstance(self._weights, Tensor):
-            with torch.set_grad_enabled(self._with_grad):
+            with torch.set_grad_enabled(self._with_grad), torch.autocast(self.hidden.device.type, enabled=False):
                 self._weights = self._weights()
         return self._weights
 
