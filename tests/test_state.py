@@ -105,3 +105,15 @@ def test_a_stream_that_never_reads_its_weights_keeps_little_of_the_past(backend)
         1
     ]
     assert torch.allclose(state.weights, whole.weights, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "idiom", ["contiguous", "cpu", "double", "clone", "detach", "detach_", "torch.clone", "torch.detach"]
+)
+def test_what_code_for_gru_does_to_h_n_keeps_the_memory(idiom):
+    _, state = final_state()
+    weights = state.weights.detach().clone()
+    kept = getattr(torch, idiom[6:])(state) if idiom.startswith("torch.") else getattr(state, idiom)()
+    assert isinstance(kept, FastWeightsState) and torch.equal(kept.weights.float(), weights)
+    if "detach" in idiom:
+        assert not kept.hidden.requires_grad and not kept.weights.requires_grad

@@ -6,6 +6,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 
+# methods of a tensor that leave its shape and meaning alone: hidden and weights go through them together
+_TOGETHER = frozenset({"contiguous", "cpu", "cuda", "float", "double", "half", "bfloat16", "pin_memory"})
+
+
 class FastWeightsState:
     """What a fast-weights network carries between steps: `hidden` h(t) and `weights` A(t), which contains h(t).
 
@@ -104,13 +108,24 @@ class FastWeightsState:
     def __len__(self) -> int:
         return len(self.hidden)
 
+    def detach_(self) -> "FastWeightsState":
+        """As `detach`, for code that calls it on h_n; this very state is cut."""
+        cut = self.detach()
+        self.hidden, self._weights = cut.hidden, cut._weights
+        return self
+
     def __getattr__(self, name: str) -> Any:
+        if name in _TOGETHER and "hidden" in self.__dict__:
+            return lambda *args, **kwargs: self.map(lambda tensor: getattr(tensor, name)(*args, **kwargs))
         if name.startswith("__") or "hidden" not in self.__dict__:
             raise AttributeError(f"'FastWeightsState' object has no attribute {name!r}")
         return getattr(self.hidden, name)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if args and isinstance(args[0], FastWeightsState) and function in (torch.clone, torch.detach):
+            return args[0].clone() if function is torch.clone else args[0].detach()
+
         def as_hidden(value: Any) -> Any:
             return value.hidden if isinstance(value, FastWeightsState) else value
 
