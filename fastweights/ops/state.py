@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-
 # methods of a tensor that leave its shape and meaning alone: hidden and weights go through them together
 _TOGETHER = frozenset({"contiguous", "cpu", "cuda", "float", "double", "half", "bfloat16", "pin_memory"})
 
