@@ -24,6 +24,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["fastweights"])
+            if not isinstance(header, dict):
+                raise KeyError
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError, TypeError) as error:
         reason = str(error).splitlines()[0] if not isinstance(error, KeyError) else "it has no header of fastweights"
@@ -46,6 +48,8 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
                 f"{path}: got {name} {list(tensor.shape)} {tensor.dtype}, "
                 f"wanted {list(own[name].shape)} {own[name].dtype}: the checkpoint of another model"
             )
+        if not bool(tensor.isfinite().all()):
+            raise RunError(f"{path}: got a {name} that is not finite, wanted weights; train again into another --run")
     module.load_state_dict(stored)
 
 

@@ -66,14 +66,16 @@ def train(
         run = Run(model, config, data, folder)
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored["config"])
-        elif stored is not None or not any((folder / name).exists() for name in (METRICS, CHECKPOINT)):
+        elif stored is not None or not any((folder / name).exists() for name in (METRICS, TIMINGS, FINAL, CHECKPOINT)):
             for name in (METRICS, TIMINGS):
                 (folder / name).unlink(missing_ok=True)
             runs.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
         else:
-            raise RunError(f"{folder}: got metrics without a {CONFIG}, wanted an empty folder; choose another --run")
+            raise RunError(f"{folder}: got files of a run without its {CONFIG}; choose another --run")
+        done = run.progress.done and (folder / FINAL).exists()
         row = run.finish(stop, watch)
-        runs.write_json(folder / FINAL, run.final())
+        if not done:
+            runs.write_json(folder / FINAL, run.final())
         return row
 
 

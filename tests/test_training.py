@@ -249,3 +249,34 @@ def test_the_classifier_reads_embeddings_step_by_step(embedding_sizes, head_size
     features = model.embedding(features * (1.0 if embedding_sizes else config.symbol_scale))
     expected = model.head(model.recurrent(features)[0][:, -1])
     assert torch.allclose(model(tokens), expected, atol=1e-6)
+
+
+def test_weights_that_are_not_finite_are_refused_and_nothing_is_rewritten(tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path)
+    path = tmp_path / runs.CHECKPOINT
+    tensors, header = checkpoints.load_checkpoint(path)
+    tensors["model.head.0.bias"].fill_(math.nan)
+    checkpoints.save_checkpoint(path, tensors, header)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(RunError, match="got a head.0.bias that is not finite, wanted weights"):
+        training.load_run(tmp_path, "CONTROL")
+    with pytest.raises(RunError, match="not finite"):
+        training.train("CONTROL", SMALL, sequences(), tmp_path, resume=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("header", [[1], None, "x"])
+def test_a_header_that_is_no_object(header, tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path)
+    tensors, _ = checkpoints.load_checkpoint(tmp_path / runs.CHECKPOINT)
+    checkpoints.save_checkpoint(tmp_path / runs.CHECKPOINT, tensors, header)
+    with pytest.raises(RunError, match="no header of fastweights"):
+        training.load_run(tmp_path, "CONTROL")
+
+
+@pytest.mark.parametrize("name", ["final.json", runs.TIMINGS, runs.METRICS])
+def test_files_without_a_description_are_left_alone(name, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match="files of a run without its config.json"):
+        training.train("CONTROL", SMALL, sequences(), tmp_path)
+    assert (tmp_path / name).read_text() == "mine" and not (tmp_path / runs.CONFIG).exists()
