@@ -2,7 +2,8 @@
 
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.fast_weights_rnn import FastWeightsRNN, FastWeightsRNNCell
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM

@@ -1,4 +1,3 @@
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +8,22 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from fastweights.nn import constants
-from fastweights.ops import FastWeightsState, fast_weights_rnn
+from fastweights.nn.layer import (
+    check_sizes,
+    current_rule,
+    describe,
+    look_up,
+    make_parameters,
+    project,
+    reset_parameters,
+    run,
+    slow_weights,
+    stream_step,
+)
+from fastweights.ops import FastWeightsState
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.ops.fast_weights_rnn.inspection import attended
-from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.rules import Hebbian, Rule
-
-STREAM_BATCH = 16  # up to here a step of the cell is one call; beyond, the op's matrix products are faster
-RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
 
 
 class FastWeightsRNN(nn.Module):
@@ -204,169 +211,6 @@ class FastWeightsRNN(nn.Module):
 
     def extra_repr(self) -> str:
         return describe(self)
-
-
-class FastWeightsRNNCell(nn.Module):
-    r"""One step of `FastWeightsRNN`: `state = cell(input, state)`, as `nn.GRUCell`, with a state in place of h.
-
-    input: [batch, input_size] or [input_size]; state: a `FastWeightsState` with hidden [batch, hidden_size] (or
-    [hidden_size]), a plain tensor (an empty memory), or None. `state.hidden` is the output. The options and the
-    equation are those of `FastWeightsRNN`; parameters: weight_ih, weight_hh, gain, bias.
-
-    Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
-        learned: Sequence[str] = (),
-        inner_steps: int = 1,
-        layer_norm: bool = True,
-        nonlinearity: str = "relu",
-        backend: str = "auto",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
-        self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
-        make_parameters(self, "", input_size, hidden_size, layer_norm, self.learned, {"device": device, "dtype": dtype})
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        reset_parameters(self, "")
-
-    def forward(self, input: Tensor, state: FastWeightsState | Tensor | None = None) -> FastWeightsState:
-        if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"input: got shape {list(input.shape)}, wanted [batch, {self.input_size}] or [{self.input_size}]"
-            )
-        if isinstance(state, Tensor):
-            state = FastWeightsState(state)
-        if not torch.is_grad_enabled() and input.dim() == 2:
-            streamed = stream_step(self, "", input, state)
-            if streamed is not None:
-                return streamed
-        if input.dim() == 1:
-            lifted = None if state is None else state.map(lambda tensor: tensor[None])
-            return self(input[None], lifted).map(lambda tensor: tensor[0])
-        return run(self, "", project(self, "", input)[:, None], state, None)[1]
-
-    def extra_repr(self) -> str:
-        return describe(self)
-
-
-def check_sizes(owner: str, **sizes: int) -> None:
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{owner}: got {name}={size!r}, wanted an integer >= 1")
-
-
-def make_parameters(
-    module: nn.Module, suffix: str, size: int, hidden: int, layer_norm: bool, learned: tuple[str, ...], options: Any
-) -> None:
-    shapes = {"weight_ih": (hidden, size), "weight_hh": (hidden, hidden), "gain": (hidden,), "bias": (hidden,)}
-    if not layer_norm:
-        del shapes["gain"]
-    shapes |= {f"{name}_raw": () for name in learned}
-    for name, shape in shapes.items():
-        module.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **options)))
-
-
-@torch.no_grad()
-def reset_parameters(module: Any, suffix: str) -> None:
-    bound = 1 / math.sqrt(module.hidden_size)
-    nn.init.uniform_(getattr(module, "weight_ih" + suffix), -bound, bound)
-    nn.init.eye_(getattr(module, "weight_hh" + suffix)).mul_(RECURRENT_SCALE)
-    nn.init.zeros_(getattr(module, "bias" + suffix))
-    if module.layer_norm:
-        nn.init.ones_(getattr(module, "gain" + suffix))
-    for name in module.learned:
-        nn.init.constant_(getattr(module, f"{name}_raw{suffix}"), constants.to_raw(module.rule, name))
-
-
-def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
-    bias = None if module.layer_norm else getattr(module, "bias" + suffix)
-    return functional.linear(inputs, getattr(module, "weight_ih" + suffix), bias)
-
-
-def look_up(table: Tensor, symbols: Tensor) -> Tensor:
-    """table[symbols]; on a CPU by index_select, whose gradient takes half the time of that of an embedding."""
-    if table.is_cuda:  # there it adds in any order: the gradient would change from run to run
-        return functional.embedding(symbols, table)
-    return table.index_select(0, symbols.reshape(-1)).view(*symbols.shape, -1)
-
-
-def run(
-    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None
-) -> tuple[Tensor, FastWeightsState]:
-    device, dtype = inputs.device.type, getattr(module, "weight_hh" + suffix).dtype
-    if inputs.dtype != dtype and torch.is_autocast_enabled(device):  # the memory adds up: it keeps its own precision
-        with torch.autocast(device, enabled=False):
-            return run(module, suffix, inputs.to(dtype), state, lengths)
-    return fast_weights_rnn(
-        inputs,
-        *slow_weights(module, suffix),
-        state,
-        rule=current_rule(module, suffix),
-        inner_steps=module.inner_steps,
-        nonlinearity=module.nonlinearity,
-        lengths=lengths,
-        backend=module.backend,
-    )
-
-
-def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None) -> FastWeightsState | None:
-    """One step, [batch, input_size], in one compiled call where that can be; None where the op has to be asked."""
-    if module.backend not in ("auto", "cpu") or inputs.shape[0] > STREAM_BATCH:
-        return None
-    bias = None if module.layer_norm else getattr(module, "bias" + suffix)
-    return stream(
-        inputs,
-        getattr(module, "weight_ih" + suffix),
-        bias,
-        *slow_weights(module, suffix),
-        state,
-        current_rule(module, suffix),
-        module.inner_steps,
-        module.nonlinearity,
-    )
-
-
-def slow_weights(module: Any, suffix: str) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """W, and gain and bias of the layer norm where there is one."""
-    recurrent = getattr(module, "weight_hh" + suffix)
-    if not module.layer_norm:
-        return recurrent, None, None
-    return recurrent, getattr(module, "gain" + suffix), getattr(module, "bias" + suffix)
-
-
-def current_rule(module: Any, suffix: str) -> Any:
-    """The rule with the constants that are learned where they stand now."""
-    if not module.learned:
-        return module.rule
-    return constants.with_learned(module.rule, {n: getattr(module, f"{n}_raw{suffix}") for n in module.learned})
-
-
-def describe(module: Any) -> str:
-    parts = [f"{module.input_size}, {module.hidden_size}"]
-    defaults = {
-        "num_layers": 1,
-        "batch_first": False,
-        "dropout": 0.0,
-        "bidirectional": False,
-        "learned": (),
-        "inner_steps": 1,
-        "layer_norm": True,
-        "nonlinearity": "relu",
-        "backend": "auto",
-    }
-    parts += [f"{n}={getattr(module, n)!r}" for n, d in defaults.items() if getattr(module, n, d) != d]
-    return ", ".join([*parts, f"rule={module.rule}"])
 
 
 def add_batch(state: FastWeightsState | Tensor | None) -> FastWeightsState | Tensor | None:
