@@ -354,3 +354,20 @@ def test_an_output_changed_in_place_leaves_the_state_and_the_gradient(time, grad
         assert torch.equal(got.hidden, want.hidden) and torch.equal(got.weights, want.weights)
         if grad:
             nn.functional.dropout(rnn(inputs)[0], 0.5, inplace=True).sum().backward()
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_the_names_that_gru_has_for_its_arguments(layer_norm):
+    """hx= for the state, and bias=False, which must equal a bias that stays zero."""
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, bias=False, layer_norm=layer_norm, nonlinearity="tanh")
+    assert not [name for name, _ in rnn.named_parameters() if name.startswith("bias")]
+    assert "bias=False" in repr(rnn)
+    twin = FastWeightsRNN(INPUT, HIDDEN, 2, bias=True, layer_norm=layer_norm, nonlinearity="tanh")
+    twin.load_state_dict(rnn.state_dict(), strict=False)
+    inputs, hidden = torch.randn(TIME, BATCH, INPUT), torch.randn(2, BATCH, HIDDEN)
+    want = twin(inputs, hidden)[0]
+    assert torch.equal(rnn(inputs, hx=hidden)[0], want) and not torch.equal(rnn(inputs)[0], want)
+    cell = FastWeightsRNNCell(INPUT, HIDDEN, bias=False, layer_norm=layer_norm, nonlinearity="tanh")
+    with torch.no_grad():
+        streamed = cell(inputs[0], hx=hidden[0]).hidden
+    assert torch.allclose(cell(inputs[0], hidden[0]).hidden, streamed, atol=1e-6)

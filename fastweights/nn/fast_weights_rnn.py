@@ -45,6 +45,8 @@ class FastWeightsRNN(nn.Module):
         layer_norm: normalise over the units of each sample before f (gain and bias learned). Without it the boundary
             has a learned bias instead.
         nonlinearity: f, "relu" or "tanh".
+        bias: False for none, neither in the layer norm nor in the boundary. Give it by name: the fourth place, where
+            `nn.GRU` has it, is `batch_first` here.
         backend: how the sequence is run; `state.backend` of a result names what ran.
 
     Shapes:
@@ -75,6 +77,7 @@ class FastWeightsRNN(nn.Module):
         layer_norm: bool = True,
         nonlinearity: str = "relu",
         backend: str = "auto",
+        bias: bool = True,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -88,11 +91,12 @@ class FastWeightsRNN(nn.Module):
         self.batch_first, self.dropout, self.bidirectional = batch_first, float(dropout), bidirectional
         self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
+        self.has_bias = bool(bias)
         options = {"device": device, "dtype": dtype}
         for layer in range(num_layers):
             size = input_size if layer == 0 else hidden_size * self.num_directions
             for suffix in self._suffixes(layer):
-                make_parameters(self, suffix, size, hidden_size, layer_norm, self.learned, options)
+                make_parameters(self, suffix, size, options)
         self.reset_parameters()
 
     @property
@@ -111,8 +115,13 @@ class FastWeightsRNN(nn.Module):
         """Nothing to do: here so that code written for `nn.GRU` may call it."""
 
     def forward(
-        self, input: Tensor | PackedSequence, state: FastWeightsState | Tensor | None = None
+        self,
+        input: Tensor | PackedSequence,
+        state: FastWeightsState | Tensor | None = None,
+        *,
+        hx: FastWeightsState | Tensor | None = None,
     ) -> tuple[Any, FastWeightsState]:
+        state = state if hx is None else hx  # the name that nn.GRU has for it
         if isinstance(input, PackedSequence):
             padded, lengths = pad_packed_sequence(input, batch_first=True)
             output, state = self._run(self._project(0, padded), state, lengths)

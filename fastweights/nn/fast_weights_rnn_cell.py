@@ -38,6 +38,7 @@ class FastWeightsRNNCell(nn.Module):
         layer_norm: bool = True,
         nonlinearity: str = "relu",
         backend: str = "auto",
+        bias: bool = True,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -46,13 +47,21 @@ class FastWeightsRNNCell(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
-        make_parameters(self, "", input_size, hidden_size, layer_norm, self.learned, {"device": device, "dtype": dtype})
+        self.has_bias = bool(bias)
+        make_parameters(self, "", input_size, {"device": device, "dtype": dtype})
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         reset_parameters(self, "")
 
-    def forward(self, input: Tensor, state: FastWeightsState | Tensor | None = None) -> FastWeightsState:
+    def forward(
+        self,
+        input: Tensor,
+        state: FastWeightsState | Tensor | None = None,
+        *,
+        hx: FastWeightsState | Tensor | None = None,
+    ) -> FastWeightsState:
+        state = state if hx is None else hx  # the name that nn.GRUCell has for it
         if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
             raise ValueError(
                 f"input: got shape {list(input.shape)}, wanted [batch, {self.input_size}] or [{self.input_size}]"

@@ -21,13 +21,14 @@ def check_sizes(owner: str, **sizes: int) -> None:
             raise ValueError(f"{owner}: got {name}={size!r}, wanted an integer >= 1")
 
 
-def make_parameters(
-    module: nn.Module, suffix: str, size: int, hidden: int, layer_norm: bool, learned: tuple[str, ...], options: Any
-) -> None:
-    shapes = {"weight_ih": (hidden, size), "weight_hh": (hidden, hidden), "gain": (hidden,), "bias": (hidden,)}
-    if not layer_norm:
-        del shapes["gain"]
-    shapes |= {f"{name}_raw": () for name in learned}
+def make_parameters(module: Any, suffix: str, size: int, options: Any) -> None:
+    hidden = module.hidden_size
+    shapes = {"weight_ih": (hidden, size), "weight_hh": (hidden, hidden)}
+    if module.layer_norm:
+        shapes["gain"] = (hidden,)
+    if module.has_bias:
+        shapes["bias"] = (hidden,)
+    shapes |= {f"{name}_raw": () for name in module.learned}
     for name, shape in shapes.items():
         module.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **options)))
 
@@ -37,7 +38,8 @@ def reset_parameters(module: Any, suffix: str) -> None:
     bound = 1 / math.sqrt(module.hidden_size)
     nn.init.uniform_(getattr(module, "weight_ih" + suffix), -bound, bound)
     nn.init.eye_(getattr(module, "weight_hh" + suffix)).mul_(RECURRENT_SCALE)
-    nn.init.zeros_(getattr(module, "bias" + suffix))
+    if module.has_bias:
+        nn.init.zeros_(getattr(module, "bias" + suffix))
     if module.layer_norm:
         nn.init.ones_(getattr(module, "gain" + suffix))
     for name in module.learned:
@@ -45,8 +47,12 @@ def reset_parameters(module: Any, suffix: str) -> None:
 
 
 def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
-    bias = None if module.layer_norm else getattr(module, "bias" + suffix)
-    return functional.linear(inputs, getattr(module, "weight_ih" + suffix), bias)
+    return functional.linear(inputs, getattr(module, "weight_ih" + suffix), boundary_bias(module, suffix))
+
+
+def boundary_bias(module: Any, suffix: str) -> Tensor | None:
+    """The bias of C x, where no layer norm has one of its own."""
+    return getattr(module, "bias" + suffix) if module.has_bias and not module.layer_norm else None
 
 
 def look_up(table: Tensor, symbols: Tensor) -> Tensor:
@@ -79,11 +85,10 @@ def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsStat
     """One step, [batch, input_size], in one compiled call where that can be; None where the op has to be asked."""
     if module.backend not in ("auto", "cpu") or inputs.shape[0] > STREAM_BATCH:
         return None
-    bias = None if module.layer_norm else getattr(module, "bias" + suffix)
     return stream(
         inputs,
         getattr(module, "weight_ih" + suffix),
-        bias,
+        boundary_bias(module, suffix),
         *slow_weights(module, suffix),
         state,
         current_rule(module, suffix),
@@ -97,7 +102,8 @@ def slow_weights(module: Any, suffix: str) -> tuple[Tensor, Tensor | None, Tenso
     recurrent = getattr(module, "weight_hh" + suffix)
     if not module.layer_norm:
         return recurrent, None, None
-    return recurrent, getattr(module, "gain" + suffix), getattr(module, "bias" + suffix)
+    gain = getattr(module, "gain" + suffix)
+    return recurrent, gain, getattr(module, "bias" + suffix) if module.has_bias else torch.zeros_like(gain)
 
 
 def current_rule(module: Any, suffix: str) -> Any:
@@ -119,6 +125,8 @@ def describe(module: Any) -> str:
         "layer_norm": True,
         "nonlinearity": "relu",
         "backend": "auto",
+        "has_bias": True,
     }
-    parts += [f"{n}={getattr(module, n)!r}" for n, d in defaults.items() if getattr(module, n, d) != d]
+    changed = [(n, getattr(module, n)) for n, d in defaults.items() if getattr(module, n, d) != d]
+    parts += [f"{name.removeprefix('has_')}={value!r}" for name, value in changed]
     return ", ".join([*parts, f"rule={module.rule}"])
