@@ -5,6 +5,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+MOST_SEQUENCES = 100_000_000  # of 80 bytes and more each
+
 
 @dataclass(frozen=True)
 class Config:
@@ -68,6 +70,9 @@ class Config:
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
+        for name in ("train_size", "valid_size"):
+            if getattr(self, name) > MOST_SEQUENCES:
+                raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted at most {MOST_SEQUENCES:,}")
         if self.seed >= 2**63 - 1:
             raise ValueError(f"--seed {self.seed}: wanted an integer below 2^63 - 1")
         if self.train_size < self.batch_size:

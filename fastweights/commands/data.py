@@ -4,7 +4,7 @@ from pathlib import Path
 import tyro
 
 from fastweights.cli import parse
-from fastweights.config import near
+from fastweights.config import MOST_SEQUENCES, near
 from fastweights.tasks import TASKS
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     from fastweights.tasks.batch import check_integer
 
     for option, low in (("train", 1), ("valid", 1), ("seed", 0)):
-        check_integer(f"--{option}", getattr(chosen, option), low)
+        check_integer(f"--{option}", getattr(chosen, option), low, MOST_SEQUENCES if option != "seed" else None)
     drawn = data.draw(chosen.task, chosen.train, chosen.valid, chosen.seed)
     data.write(drawn, chosen.output, chosen.seed)
     first = drawn.task.decode(drawn.train.tokens[0])

@@ -45,6 +45,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError("got no model, wanted at least one, as in `fastweights train RNN-LN-FW`")
     if options.workers < 1:
         raise ValueError(f"--workers {options.workers}: wanted an integer >= 1")
+    if options.run is not None and not str(options.run).strip("."):
+        raise ValueError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
     if len(set(options.models)) < len(options.models):
         raise ValueError(f"got a model twice in {' '.join(options.models)}, wanted each once")
     jobs = make_jobs(options)
