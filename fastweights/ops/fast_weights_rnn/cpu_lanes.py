@@ -77,8 +77,8 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def at(typing: Any, address: Any, kind: Any) -> Any:
-    """The pointer that an integer address is, to numbers of the dtype of the array or tuple, or of the NumPy type."""
-    dtype = kind.dtype if isinstance(kind, types.Array | types.UniTuple) else kind.instance_type
+    """The pointer that an integer address is, to numbers of the dtype of the array, or of the NumPy type, `kind`."""
+    dtype = kind.dtype if isinstance(kind, types.Array) else kind.instance_type
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
