@@ -61,7 +61,8 @@ def fast_weights_rnn(
         backend: "auto" takes the fastest that can run this call; `state.backend` of the result names it.
 
     Returns:
-        The outputs h(1) .. h(time), [batch, time, hidden], and the state after the last step. Differentiable in every
+        The outputs h(1) .. h(time), [batch, time, hidden], and the state after the last step, which is computed from
+        them: do not change the outputs in place while the state is in use. Differentiable in every
         tensor argument, the initial state and the constants of the rule included.
 
     Raises:
