@@ -117,3 +117,24 @@ def test_what_code_for_gru_does_to_h_n_keeps_the_memory(idiom):
     assert isinstance(kept, FastWeightsState) and torch.equal(kept.weights.float(), weights)
     if "detach" in idiom:
         assert not kept.hidden.requires_grad and not kept.weights.requires_grad
+
+
+def test_samples_of_all_layers_keep_their_memory():
+    state = FastWeightsState(torch.randn(2, 3, 4), torch.randn(2, 3, 4, 4))
+    for index in [(slice(None), torch.tensor([2, 0])), slice(0, 1), (slice(None), slice(1, 3))]:
+        chosen = state[index]
+        assert torch.equal(chosen.hidden, state.hidden[index]) and torch.equal(chosen.weights, state.weights[index])
+    for index in [-1, (-1, 0), (slice(None), slice(None), 0), (slice(None), ..., 0), (0, slice(None))]:
+        assert isinstance(state[index], torch.Tensor) and torch.equal(state[index], state.hidden[index])
+    assert len(list(state)) == 2
+
+
+def test_arithmetic_is_that_of_the_hidden_vectors():
+    hidden = torch.randn(2, 3, 4)
+    state = FastWeightsState(hidden)
+    for got, want in [
+        (state + 1, hidden + 1), (1 - state, 1 - hidden), (2 * state, 2 * hidden), (-state, -hidden),
+        (state / 2, hidden / 2), (state**2, hidden**2), (state > 0, hidden > 0), (state + state, 2 * hidden),
+        (hidden * state, hidden * hidden), (state @ torch.eye(4), hidden),
+    ]:  # fmt: skip
+        assert torch.equal(got, want)

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -19,7 +19,9 @@ class FastWeightsState:
 
     It stands where h_n stood: an index, a tensor method or a torch function that has no meaning of its own here is
     applied to `hidden` (`state[-1]`, `torch.cat([state[-2], state[-1]], dim=1)`, `state.squeeze(0)`).
-    `detach`, `clone`, `to`, `index_select` and `reset` keep hidden and weights together.
+    `detach`, `clone`, `to`, `index_select`, `reset`, what copies or moves (`contiguous`, `cpu`, `float` ...) and an
+    index of samples, `state[:, samples]`, keep hidden and weights together; arithmetic (`state * 2`) gives a tensor of
+    hidden vectors, without the memory.
     """
 
     def __init__(
@@ -101,8 +103,15 @@ class FastWeightsState:
         weights = None if self.is_empty else self.weights.masked_fill(where[:, None, None], 0.0)
         return FastWeightsState(hidden, weights, backend=self.backend)
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Any) -> "Tensor | FastWeightsState":
+        """A layer, `state[-1]`, is its hidden vectors; samples of all layers, `state[:, samples]`, are a state."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if isinstance(parts[0], slice) and len(parts) < self.hidden.dim() and not any(part is ... for part in parts):
+            return self.map(lambda tensor: tensor[index])
         return self.hidden[index]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.hidden)
 
     def __len__(self) -> int:
         return len(self.hidden)
@@ -158,3 +167,15 @@ def _unflatten(leaves: Any, backend: str | None) -> FastWeightsState:
 
 
 pytree.register_pytree_node(FastWeightsState, _flatten, _unflatten, serialized_type_name="fastweights.FastWeightsState")
+
+
+def _on_hidden(name: str) -> Callable[..., Tensor]:
+    def operator(self: FastWeightsState, *others: Any) -> Tensor:
+        others = tuple(o.hidden if isinstance(o, FastWeightsState) else o for o in others)
+        return getattr(self.hidden, name)(*others)
+
+    return operator
+
+
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "matmul", "neg", "gt", "lt"):
+    setattr(FastWeightsState, f"__{_name}__", _on_hidden(f"__{_name}__"))
