@@ -268,7 +268,13 @@ def test_a_bad_checkpoint(damage, trained, tmp_path, capsys):
 def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path):
     options = [*TINY, "--schedule", "constant", "--epochs", "40000", "--run", str(tmp_path / "runs")]
     command = [sys.executable, "-m", "fastweights.cli", "train", *models, *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, where the tests run in a background
+    )
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "runs").rglob("checkpoint.safetensors"))) < len(models) and time.monotonic() < deadline:
         time.sleep(0.05)
