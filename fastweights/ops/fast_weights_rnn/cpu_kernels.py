@@ -115,8 +115,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                             recall(A, b, powers[t], units, past, us + lane, lanes, vector, result, x, x0 + lane)
                 to = ht if s + 1 >= inner else us + n if keep else us
                 if norms:
-                    normalise(kind, x, x0, units, gains, biases, rstd, r0, past, to)
-                    activate(kind, relu, past, to, units, past, to)
+                    normalise(kind, relu, x, x0, units, gains, biases, rstd, r0, past, to)
                 else:
                     activate(kind, relu, x, x0, units, past, to)
             for lane in range(lanes):

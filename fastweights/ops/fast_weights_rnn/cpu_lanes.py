@@ -7,6 +7,7 @@ Infinities and NaN keep their meaning: no flag here allows LLVM to assume that t
 """
 
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -118,6 +119,43 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value), generate
+
+
+@intrinsic
+def transpose(typing: Any, source: Any, s0: Any, s_step: Any, out: Any, o0: Any, o_step: Any, kind: Any) -> Any:
+    """A square block: out[o0 + k o_step + j] = source[s0 + j s_step + k] for j and k below the number of lanes."""
+    lanes = _lanes(kind)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def places(array: int) -> Iterator[Any]:
+            index, step = args[array + 1], args[array + 2]
+            for _ in range(lanes.count):
+                yield _element(context, builder, sig.args[array], args[array], index, _vector(lanes))
+                index = builder.add(index, step)
+
+        align = lanes.dtype.bitwidth // 8
+        rows = [builder.load(place, align=align) for place in places(0)]
+        # swap the off-diagonal quarters of ever smaller squares
+        half = lanes.count // 2
+        while half:
+            for j in range(lanes.count):
+                if not j & half:
+                    rows[j], rows[j + half] = (
+                        _shuffle(builder, rows[j], rows[j + half], half, lanes.count, first) for first in (0, half)
+                    )
+            half //= 2
+        for row, place in zip(rows, places(3), strict=True):
+            builder.store(row, place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64, out, types.int64, types.int64, kind), generate
+
+
+def _shuffle(builder: Any, a: Any, b: Any, half: int, count: int, first: int) -> Any:
+    """The half-blocks of a and b that begin at `first` of each pair of them, side by side."""
+    picked = [k + first if not k & half else count + k - half + first for k in range(count)]
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), count), picked)
+    return builder.shuffle_vector(a, b, mask)
 
 
 @intrinsic

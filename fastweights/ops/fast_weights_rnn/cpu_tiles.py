@@ -19,6 +19,7 @@ from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     root,
     spread,
     store,
+    transpose,
     where_positive,
 )
 
@@ -71,7 +72,16 @@ def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, b
 @_helper
 def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
     """One step of a tile, transposed to lanes; zero where t is not before the end, whatever lies there."""
-    lanes = lanes_of(kind)
+    lanes, whole = lanes_of(kind), hidden >= lanes_of(kind)
+    for lane in range(lanes):
+        whole = whole and t < ends[lane]
+    if whole:
+        k = 0
+        while k < hidden:  # the last block may overlap the one before
+            first = min(k, hidden - lanes)
+            transpose(source, s0 + first, sample, out, out0 + first * lanes, lanes, kind)
+            k += lanes
+        return
     for lane in range(lanes):
         if t < ends[lane]:
             row = source[s0 + lane * sample : s0 + lane * sample + hidden]
@@ -86,6 +96,13 @@ def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
 def scatter(kind, source, s0, hidden, samples, out, out0, sample):
     """Back from lanes to rows, for the lanes that are samples."""
     lanes = lanes_of(kind)
+    if samples == lanes and hidden >= lanes:
+        k = 0
+        while k < hidden:
+            first = min(k, hidden - lanes)
+            transpose(source, s0 + first * lanes, lanes, out, out0 + first, sample, kind)
+            k += lanes
+        return
     for lane in range(samples):
         row = out[out0 + lane * sample : out0 + lane * sample + hidden]
         for k in range(hidden):
@@ -110,22 +127,32 @@ def activate(kind, relu, x, x0, hidden, out, out0):
 
 
 @_helper
-def normalise(kind, x, x0, hidden, gain, bias, rstd, r0, out, out0):
-    """x becomes (x - mean) * rstd in place; out = gain x + bias."""
-    lanes = lanes_of(kind)
-    total, count = fill(0.0, kind), fill(1.0 / hidden, kind)
-    for k in range(hidden):
-        total = total + load(x, x0 + k * lanes, kind)
-    mean, squares = total * count, fill(0.0, kind)
-    for k in range(hidden):
-        v = load(x, x0 + k * lanes, kind) - mean
-        squares = squares + v * v
-    scale = fill(1.0, kind) / root(squares * count + fill(EPSILON, kind))
+def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
+    """x becomes (x - mean) * rstd in place; out = f(gain x + bias). Four sums at a time: one would wait for itself."""
+    lanes, count, odd = lanes_of(kind), fill(1.0 / hidden, kind), hidden % 4
+    a, b, c, d = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+    for k in range(x0, x0 + odd * lanes, lanes):
+        a = a + load(x, k, kind)
+    for k in range(x0 + odd * lanes, x0 + hidden * lanes, 4 * lanes):
+        a, b = a + load(x, k, kind), b + load(x, k + lanes, kind)
+        c, d = c + load(x, k + 2 * lanes, kind), d + load(x, k + 3 * lanes, kind)
+    mean = (a + b + (c + d)) * count
+    a, b, c, d = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+    for k in range(x0, x0 + odd * lanes, lanes):
+        v = load(x, k, kind) - mean
+        a = a + v * v
+    for k in range(x0 + odd * lanes, x0 + hidden * lanes, 4 * lanes):
+        v, w = load(x, k, kind) - mean, load(x, k + lanes, kind) - mean
+        a, b = a + v * v, b + w * w
+        v, w = load(x, k + 2 * lanes, kind) - mean, load(x, k + 3 * lanes, kind) - mean
+        c, d = c + v * v, d + w * w
+    scale = fill(1.0, kind) / root((a + b + (c + d)) * count + fill(EPSILON, kind))
     store(rstd, r0, scale)
     for k in range(hidden):
         v = (load(x, x0 + k * lanes, kind) - mean) * scale
         store(x, x0 + k * lanes, v)
-        store(out, out0 + k * lanes, v * spread(gain, k, kind) + spread(bias, k, kind))
+        v = v * spread(gain, k, kind) + spread(bias, k, kind)
+        store(out, out0 + k * lanes, rectify(v) if relu else hyperbolic_tangent(v))
 
 
 @_helper
@@ -262,18 +289,19 @@ def fill_powers(decay, rate, time, powers, scale):
 @_helper
 def normalise_backward(kind, relu, d, d0, y, y0, x, x0, hidden, gain, rstd, r0, d_norm, n0, out, out0):
     """From d y, through y = f(gain x + bias), to the gradient of what was normalised."""
-    lanes = lanes_of(kind)
+    lanes, below = lanes_of(kind), hidden * lanes_of(kind)
     count, one = fill(1.0 / hidden, kind), fill(1.0, kind)
-    m1, m2 = fill(0.0, kind), fill(0.0, kind)
+    m1, m2, l1, l2 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
     for i in range(hidden):
         k = i * lanes
         v, h, normal = load(d, d0 + k, kind), load(y, y0 + k, kind), load(x, x0 + k, kind)
         v = where_positive(h, v) if relu else v * (one - h * h)
         store(d_norm, n0 + k, load(d_norm, n0 + k, kind) + v * normal)
-        store(d_norm, n0 + hidden * lanes + k, load(d_norm, n0 + hidden * lanes + k, kind) + v)
+        store(d_norm, n0 + below + k, load(d_norm, n0 + below + k, kind) + v)
         v = v * spread(gain, i, kind)
-        m1, m2 = m1 + v, m2 + v * normal
+        m1, m2, l1, l2 = l1 + v, l2 + v * normal, m1, m2  # two sums in turn: one would wait for itself
         store(out, out0 + k, v)
+    m1, m2 = m1 + l1, m2 + l2
     m1, m2, scale = m1 * count, m2 * count, load(rstd, r0, kind)
     for i in range(hidden):
         k = i * lanes
