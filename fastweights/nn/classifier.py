@@ -48,16 +48,12 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: [batch, time] integers. Returns logits, [batch, classes]."""
-        return self.head(self.read(tokens)[:, -1])
-
-    def read(self, tokens: Tensor) -> Tensor:
-        """The outputs of the recurrent network, [batch, time, hidden]."""
-        by_symbol = getattr(self.recurrent, "forward_symbols", None)
+        by_symbol = getattr(self.recurrent, "last_of_symbols", None)
         if by_symbol is None:
-            return self.recurrent(functional.embedding(tokens, self.features))[0]
-        outputs, state = by_symbol(tokens, self.features)
-        self.backend = state.backend
-        return outputs
+            last = self.recurrent(functional.embedding(tokens, self.features))[0][:, -1]
+        else:
+            last, self.backend = by_symbol(tokens, self.features)
+        return self.head(last)
 
 
 def layers(sizes: Sequence[int]) -> nn.Sequential:

@@ -17,6 +17,7 @@ from fastweights.nn.layer import (
     project,
     reset_parameters,
     run,
+    run_symbols,
     slow_weights,
     stream_step,
 )
@@ -162,6 +163,18 @@ class FastWeightsRNN(nn.Module):
         """
         projected = [look_up(table, symbols) for table in self._project(0, features)]
         return self._run(projected, state, None)
+
+    def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str]:
+        """`self.forward_symbols(symbols, features)[0][:, -1]`, [batch, directions * hidden], and the backend that ran.
+
+        On a CPU in one call, which forms neither the inputs of all steps nor the other outputs' gradients.
+        """
+        if self.num_layers * self.num_directions == 1 and self.backend in ("auto", "cpu"):
+            last = run_symbols(self, "_l0", self._project(0, features)[0], symbols)
+            if last is not None:
+                return last, "cpu"
+        outputs, state = self.forward_symbols(symbols, features)
+        return outputs[:, -1], state.backend
 
     @torch.no_grad()
     def attention(self, input: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from fastweights.nn import constants
 from fastweights.ops import FastWeightsState, fast_weights_rnn
 from fastweights.ops.fast_weights_rnn.streaming import stream
+from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 
 STREAM_BATCH = 16  # up to here a step of the cell is one call; beyond, the op's matrix products are faster
 RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
@@ -78,6 +79,18 @@ def run(
         nonlinearity=module.nonlinearity,
         lengths=lengths,
         backend=module.backend,
+    )
+
+
+def run_symbols(module: Any, suffix: str, table: Tensor, symbols: Tensor) -> Tensor | None:
+    """The last hidden vector after `symbols`, from the projection of each; None where the op has to be asked."""
+    return last_hidden(
+        table,
+        symbols,
+        *slow_weights(module, suffix),
+        current_rule(module, suffix),
+        module.inner_steps,
+        module.nonlinearity,
     )
 
 

@@ -57,14 +57,22 @@ def why_not(call: Call) -> str | None:
     return None
 
 
+def _chunk(hidden: int) -> int:
+    return max(LEAST, hidden // 2)
+
+
+def cuts(time: int, hidden: int, inner_steps: int) -> bool:
+    """Whether a sequence is so long that it is cut into chunks."""
+    return inner_steps > 0 and time > 2 * _chunk(hidden)
+
+
 def run(call: Call) -> tuple[Tensor, FastWeightsState]:
     batch, time, hidden = call.inputs.shape
     if batch == 0 or time == 0:
         outputs = torch.zeros_like(call.inputs)
         return outputs, final_state(call, outputs)
-    steps = max(LEAST, hidden // 2)
-    if call.inner_steps and time > 2 * steps:
-        return _in_chunks(call, steps)
+    if cuts(time, hidden, call.inner_steps):
+        return _in_chunks(call, _chunk(hidden))
     if time == 1 and batch <= FEW and call.lengths is None and not _differentiated():
         return _stream(call)
     outputs = _outputs(call)

@@ -4,6 +4,8 @@ Tensors come as addresses, 0 where there is none; `kind`, an empty array, carrie
 
     saved, a tile:  h [time]   u [time, inner_steps]   x [time, norms]   rstd [time, norms] (one number a lane each)
 
+Where there are symbols, the inputs are rows of a table that they name, and the last output alone has a gradient.
+
 with u_s = h_s(t), x the normalised argument of the nonlinearity and norms = max(inner_steps, 1), 0 without layer norm.
 Numba's cache looks at the date of this file only: touch it after a change to what it imports.
 """
@@ -19,6 +21,7 @@ from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, lanes_of, load,
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     OPTIONS,
     activate,
+    add_row,
     any_nonzero,
     attend,
     attend_backward,
@@ -26,6 +29,7 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     fill_powers,
     find_ends,
     gather,
+    look_up,
     normalise,
     normalise_backward,
     outer,
@@ -36,6 +40,7 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     settle,
     slope,
     times_vector,
+    total,
 )
 
 _ANY = 1 << 40  # the length of an array that is only known as an address
@@ -63,7 +68,7 @@ def _sources() -> str:
 def forward(kind, tiles, sizes, strides, constants, tensors):
     """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu.py` sizes it."""
     batch, time, units, inner, relu, keep = sizes
-    inputs, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
+    inputs, symbols, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
     lanes, zero = (
         lanes_of(kind),
         min(0, sizes[0]),
@@ -73,6 +78,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
+    names = numba.carray(at(symbols, numpy.int64), (_ANY,))
     y, own = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
     boundary, x, rstd, x0, r0 = own[:n], own[n : 2 * n], own[2 * n : 2 * n + lanes], zero, zero
     o = 2 * n + lanes
@@ -81,7 +87,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     past = numba.carray(at(saved, kind), (_ANY,)) if keep else own[o : o + (time + 1) * n]
     o += (0 if keep else time + 1) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
-    vector, result = own[o : o + units], own[o + units : o + 2 * units]
+    vector, result, rows = own[o : o + units], own[o + units : o + 2 * units], own[o + 2 * units :]
     fill_powers(constants[0], constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
     tile_size = time * (n * (1 + inner + norms) + norms * lanes)
@@ -93,7 +99,10 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
         u_base = h0 + time * n
         for t in range(time):
             ht, u0 = h0 + t * n, u_base + t * inner * n if keep else u_base
-            gather(kind, x_in, first * strides[0] + t * strides[1], strides[0], units, ends, t, boundary, zero)
+            if symbols:
+                look_up(kind, x_in, names, first * time + t, time, units, ends, t, rows, boundary, zero)
+            else:
+                gather(kind, x_in, first * strides[0] + t * strides[1], strides[0], units, ends, t, boundary, zero)
             if t > 0:
                 product(kind, W, zero, units, 1, units, units, past, ht - n, lanes, boundary, zero, boundary, zero)
             elif hidden:
@@ -128,7 +137,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
 @_cached
 def backward(kind, groups, sizes, strides, constants, tensors):
     """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
-    batch, time, units, inner, relu, group_tiles = sizes
+    batch, time, units, inner, relu, group_tiles, last = sizes
     recurrent, gain, hidden, weights, lengths, outputs, saved = tensors[:7]
     d_outputs, d_inputs, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[7:]
     lanes, zero = (
@@ -166,7 +175,9 @@ def backward(kind, groups, sizes, strides, constants, tensors):
             find_ends(until, first, batch, time, ends)
             h0 = tile * tile_size
             u_base, x_base = h0 + time * n, h0 + time * (1 + inner) * n
-            for t in range(time):
+            if last:  # of d_outputs there is the last step alone, [batch, hidden]
+                clear(kind, d_past, zero, (time - 1) * units)
+            for t in range(time - 1 if last else zero, time):
                 gather(kind, d_y, first * strides[0] + t * strides[1], strides[0], units, ends, t, d_past, t * n)
             for t in range(time - 1, -1, -1):
                 d, d0 = d_past, t * n
@@ -197,12 +208,12 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                             o = ((first * time + t) * inner + s) * units
                             scatter(kind, past, us, units, samples, read, o, time * inner * units)
                             scatter(kind, r, zero, units, samples, d_read, o, time * inner * units)
-                        total = fill(0.0, kind)
+                        change = fill(0.0, kind)
                         for k in range(0, n, lanes):
                             v = load(d_u, k, kind)
-                            total = total + v * load(past, us + k, kind)
+                            change = change + v * load(past, us + k, kind)
                             store(d_u, k, v * spread(powers, t, kind))
-                        store(d_s, f0 + t * lanes, load(d_s, f0 + t * lanes, kind) + total)
+                        store(d_s, f0 + t * lanes, load(d_s, f0 + t * lanes, kind) + change)
                     attend_backward(
                         kind, past, h0, t, units, past, us, r, zero, scale, d_past, zero, d_u, zero, d_s, s0
                     )
@@ -279,33 +290,30 @@ def step(kind, sizes, constants, tensors):
 @_cached
 def collect(kind, sizes, tensors):
     """Sum over groups, then lanes, in an order that does not depend on who computed them."""
-    units, time, groups, norms, want = sizes
-    d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out = tensors
+    units, time, groups, norms, want, rows, entries = sizes
+    d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out, d_inputs, symbols, table_out = tensors
     lanes = lanes_of(kind)
     n, blocks = units * lanes, (units + lanes - 1) // lanes
     d_W, W = numba.carray(at(d_recurrent, kind), (_ANY,)), numba.carray(at(W_out, kind), (_ANY,))
     d_n, norm = numba.carray(at(d_norm, kind), (_ANY,)), numba.carray(at(norm_out, kind), (_ANY,))
     d_s, scale = numba.carray(at(d_scale, kind), (_ANY,)), numba.carray(at(scale_out, numpy.float64), (_ANY,))
+    d_x, table = numba.carray(at(d_inputs, kind), (_ANY,)), numba.carray(at(table_out, kind), (_ANY,))
+    names = numba.carray(at(symbols, numpy.int64), (rows,))
+    table[: entries * units] = 0
+    for row in range(rows):
+        add_row(kind, d_x, row * units, units, table, names[row] * units)
     for block in range(blocks if want else 0):
         column = max(0, min(block * lanes, units - lanes))
         width = min(lanes, units)
         for i in range(units):
             o = (block * units + i) * lanes
-            total = load(d_W, o, kind)
+            each = load(d_W, o, kind)
             for group in range(1, groups):
-                total = total + load(d_W, group * blocks * n + o, kind)
-            store(d_W, o, total)
+                each = each + load(d_W, group * blocks * n + o, kind)
+            store(d_W, o, each)
             for k in range(width):
                 W[i * units + column + k] = d_W[o + k]
     for i in range(2 * units if norms else 0):
-        total64 = 0.0
-        for group in range(groups):
-            for lane in range(lanes):
-                total64 += d_n[group * 2 * n + i * lanes + lane]
-        norm[i] = total64
+        norm[i] = total(kind, d_n, i * lanes, 2 * n, groups)
     for i in range(2 * time):
-        total64 = 0.0
-        for group in range(groups):
-            for lane in range(lanes):
-                total64 += d_s[(group * 2 * time + i) * lanes + lane]
-        scale[i] = total64
+        scale[i] = total(kind, d_s, i * lanes, 2 * time * lanes, groups)

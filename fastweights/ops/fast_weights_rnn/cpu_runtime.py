@@ -33,20 +33,30 @@ def forward(
     inner_steps: int,
     relu: bool,
     keep: bool,
+    symbols: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The outputs and, if `keep`, what the backward pass needs."""
-    batch, time, units = inputs.shape
+    """The outputs and, if `keep`, what the backward pass needs.
+
+    symbols: [batch, time] integers, contiguous and in range; `inputs` is then a table [number of symbols, hidden].
+    """
+    (batch, time), units = (inputs if symbols is None else symbols).shape[:2], inputs.shape[-1]
     lanes = _LANES[inputs.dtype]
     tiles = -(-batch // lanes)
     outputs = inputs.new_empty(batch, time, units)
-    saved = inputs.new_empty(saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)) if keep else None
-    rows = _rows(inputs)
+    saved = inputs.new_empty(saved_size(outputs.shape, inputs.dtype, inner_steps, gain is not None)) if keep else None
+    rows = _rows(inputs) if symbols is None else inputs.contiguous()
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
-    addresses = (_address(rows), *(_address(t) for t in tensors), outputs.data_ptr(), _address(saved))
+    addresses = (
+        _address(rows),
+        _address(symbols),
+        *(_address(t) for t in tensors),
+        outputs.data_ptr(),
+        _address(saved),
+    )
     sizes = (batch, time, units, inner_steps, int(relu), int(keep))
     strides = rows.stride()[:2]
     n = units * lanes
-    work = 2 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + 2 * units
+    work = 3 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + 2 * units
 
     threads = cpu_threads.worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
     own = [_scratch(f"forward {i}", work, inputs.dtype).data_ptr() for i in range(threads)]
@@ -81,15 +91,24 @@ def backward(
     inner_steps: int,
     relu: bool,
     needs: Sequence[bool],
+    symbols: Tensor | None = None,
+    entries: int = 0,
 ) -> list[Tensor | None]:
-    """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed."""
+    """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed.
+
+    With the symbols of the forward pass, d_outputs is that of the last step, [batch, hidden], and the gradient of the
+    inputs is that of their table, of so many `entries`.
+    """
     batch, time, units = outputs.shape
     lanes, dtype = _LANES[outputs.dtype], outputs.dtype
     tiles = -(-batch // lanes)
     group_tiles = -(-tiles // _GROUPS)
     groups = -(-tiles // group_tiles)
     rows = _rows(d_outputs)
-    d_inputs = torch.empty_like(outputs)
+    if symbols is None:
+        d_inputs, d_table = torch.empty_like(outputs), None
+    else:
+        d_inputs, d_table = _scratch("d_inputs", outputs.numel(), dtype), outputs.new_empty(entries, units)
     d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
     d_norm = None if gain is None else gain.new_empty(2, units)
     d_hidden = outputs.new_empty(batch, units) if needs[4] else None
@@ -111,8 +130,8 @@ def backward(
         *parts,
         *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
-    sizes = (batch, time, units, inner_steps, int(relu), group_tiles)
-    strides = rows.stride()[:2]
+    sizes = (batch, time, units, inner_steps, int(relu), group_tiles, int(symbols is not None))
+    strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
     work = (3 + time) * n + 2 * (time + 1) + units
 
     threads = cpu_threads.worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
@@ -126,8 +145,11 @@ def backward(
     _launch(
         "collect",
         dtype,
-        (units, time, groups, int(gain is not None), int(needs[1])),
-        (*parts, _address(d_recurrent), _address(d_norm), d_scale.data_ptr()),
+        (units, time, groups, int(gain is not None), int(needs[1]), 0 if symbols is None else batch * time, entries),
+        (
+            *(*parts, _address(d_recurrent), _address(d_norm), d_scale.data_ptr()),
+            *(d_inputs.data_ptr(), _address(symbols), _address(d_table)),
+        ),
     )
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
     d_weights, d_decay, d_rate = None, None, None
@@ -144,7 +166,7 @@ def backward(
             if reads is not None:
                 factors = powers.to(dtype).repeat_interleave(inner_steps)[:, None]
                 d_weights = (reads[1] * factors).transpose(1, 2) @ reads[0]
-    return [d_inputs, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
+    return [d_inputs if d_table is None else d_table, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
 
 
 def step(
@@ -184,7 +206,7 @@ def step(
 
 def _rows(tensor: Tensor) -> Tensor:
     """With units that lie next to each other, as the kernels read them."""
-    return tensor if tensor.stride(2) == 1 or tensor.shape[2] == 1 else tensor.contiguous()
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
 def _address(tensor: Tensor | None) -> int:

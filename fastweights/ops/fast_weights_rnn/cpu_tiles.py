@@ -93,6 +93,17 @@ def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
 
 
 @_helper
+def look_up(kind, table, symbols, s0, sample, hidden, ends, t, rows, out, out0):
+    """One step of a tile as `gather`, whose rows are those of a table that the symbols name."""
+    for lane in range(lanes_of(kind)):
+        if t < ends[lane]:
+            row = symbols[s0 + lane * sample] * hidden
+            for k in range(hidden):
+                rows[lane * hidden + k] = table[row + k]
+    gather(kind, rows, s0 * 0, hidden, hidden, ends, t, out, out0)
+
+
+@_helper
 def scatter(kind, source, s0, hidden, samples, out, out0, sample):
     """Back from lanes to rows, for the lanes that are samples."""
     lanes = lanes_of(kind)
@@ -107,6 +118,28 @@ def scatter(kind, source, s0, hidden, samples, out, out0, sample):
         row = out[out0 + lane * sample : out0 + lane * sample + hidden]
         for k in range(hidden):
             row[k] = source[s0 + k * lanes + lane]
+
+
+@_helper
+def add_row(kind, x, x0, hidden, out, out0):
+    lanes = lanes_of(kind)
+    whole = hidden - hidden % lanes
+    for k in range(0, whole, lanes):
+        store(out, out0 + k, load(out, out0 + k, kind) + load(x, x0 + k, kind))
+    for k in range(whole, hidden):
+        out[out0 + k] += x[x0 + k]
+
+
+@_helper
+def total(kind, x, x0, step, count):
+    """The sum of `count` vectors and of their lanes."""
+    each, number = fill(0.0, kind), 0.0
+    for k in range(count):
+        each = each + load(x, x0 + k * step, kind)
+    store(x, x0, each)
+    for lane in range(lanes_of(kind)):
+        number += x[x0 + lane]
+    return number
 
 
 @_helper

@@ -1,0 +1,185 @@
+"""From symbols to the last hidden vector: the same numbers as the op on looked-up inputs, and what falls back to it."""
+
+import pytest
+import torch
+
+from fastweights import FastWeightsRNN
+from fastweights.nn.classifier import SequenceClassifier
+from fastweights.ops.fast_weights_rnn import cpu_runtime
+from fastweights.ops.fast_weights_rnn.symbols import last_hidden
+from fastweights.rules import Delta, Hebbian
+
+pytest.importorskip("numba")
+
+
+def network(hidden=9, inputs=5, dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(inputs, hidden, batch_first=True, dtype=dtype, **options)
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return rnn
+
+
+def sequences(batch=7, time=6, entries=11, inputs=5, dtype=torch.float64, seed=1):
+    g = torch.Generator().manual_seed(seed)
+    features = torch.randn(entries, inputs, generator=g, dtype=torch.float64).to(dtype).requires_grad_()
+    return torch.randint(entries, (batch, time), generator=g), features
+
+
+def outcome(rnn, symbols, features, last):
+    """The last hidden vectors and the gradient of everything."""
+    hidden = last(symbols, features)
+    weigh = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    leaves, loss = [features, *rnn.parameters()], (hidden * weigh.to(hidden.dtype)).sum()
+    return [hidden.detach(), *torch.autograd.grad(loss, leaves, materialize_grads=True)]
+
+
+def fused(rnn):
+    def last(symbols, features):
+        hidden, backend = rnn.last_of_symbols(symbols, features)
+        assert backend == "cpu" and "LastHidden" in hidden.grad_fn.name()
+        return hidden
+
+    return last
+
+
+def by_reference(rnn):
+    def last(symbols, features):
+        rnn.backend = "reference"
+        try:
+            return rnn(features[symbols])[0][:, -1]
+        finally:
+            rnn.backend = "auto"
+
+    return last
+
+
+def assert_same(got, want, tolerance=1e-10):
+    for ours, true in zip(got, want, strict=True):
+        assert torch.allclose(ours, true, rtol=tolerance, atol=tolerance * float(true.detach().abs().max().clamp(min=1)))
+
+
+@pytest.mark.parametrize("hidden", [1, 7, 8, 33])
+@pytest.mark.parametrize("batch", [1, 8, 19])
+@pytest.mark.parametrize("inner_steps", [0, 1, 3])
+def test_it_is_the_reference_and_so_are_all_gradients(hidden, batch, inner_steps):
+    rnn = network(hidden, inner_steps=inner_steps, nonlinearity="tanh", learned=("decay", "rate"))
+    given = sequences(batch)
+    assert_same(outcome(rnn, *given, fused(rnn)), outcome(rnn, *given, by_reference(rnn)))
+
+
+@pytest.mark.parametrize("options", [{"layer_norm": False}, {"bias": False}, {"nonlinearity": "relu"}])
+@pytest.mark.parametrize("time", [1, 2, 63])
+def test_it_is_the_reference_in_other_networks_too(options, time):
+    rnn = network(**({"nonlinearity": "tanh"} | options))
+    given = sequences(time=time)
+    assert_same(outcome(rnn, *given, fused(rnn)), outcome(rnn, *given, by_reference(rnn)))
+
+
+def test_without_a_graph_it_is_the_same():
+    rnn, (symbols, features) = network(), sequences(batch=19)
+    with torch.no_grad():
+        assert torch.equal(rnn.last_of_symbols(symbols, features)[0], fused_value(rnn, symbols, features))
+
+
+def fused_value(rnn, symbols, features):
+    with torch.enable_grad():
+        return fused(rnn)(symbols, features).detach()
+
+
+def test_symbols_may_be_views_and_the_gradient_may_be_strided():
+    rnn, (symbols, features) = network(), sequences(batch=12, time=10)
+    view = symbols[::2, 1:9:2]
+    want = outcome(rnn, view.clone(), features, fused(rnn))
+    assert_same(outcome(rnn, view, features, fused(rnn)), want, 0)
+
+    def strided(symbols, features):
+        return fused(rnn)(symbols, features).t()
+
+    def copied(symbols, features):
+        return by_reference(rnn)(symbols, features).t()
+
+    assert_same(outcome(rnn, view, features, strided), outcome(rnn, view, features, copied))
+
+
+def test_nothing_depends_on_uninitialised_memory(monkeypatch):
+    rnn, given = network(), sequences(batch=11)
+    want = outcome(rnn, *given, fused(rnn))
+    original = cpu_runtime._scratch
+    monkeypatch.setattr(cpu_runtime, "_scratch", lambda *a: original(*a).fill_(float("nan")))
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        got = outcome(rnn, *given, fused(rnn))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_same(got, want, 0)
+
+
+def test_two_passes_may_be_in_flight_and_one_may_go_back_twice():
+    rnn, (symbols, features) = network(), sequences()
+    other = sequences(seed=5)[0]
+    first, second = fused(rnn)(symbols, features), fused(rnn)(other, features)
+    want = [torch.autograd.grad(fused(rnn)(s, features).sum(), features)[0] for s in (symbols, other)]
+    for _ in range(2):
+        got = [torch.autograd.grad(h.sum(), features, retain_graph=True)[0] for h in (first, second)]
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    rnn, (symbols, table) = network(64, dtype=torch.float32), sequences(300, 9, inputs=64, dtype=torch.float32)
+
+    def outcome_with(threads):
+        torch.set_num_threads(threads)
+        slow = rnn.weight_hh_l0, rnn.gain_l0, rnn.bias_l0
+        hidden = last_hidden(table, symbols, *slow, rnn.rule, 1, "relu")
+        return hidden, *torch.autograd.grad(hidden.square().sum(), [table, *slow])
+
+    before = torch.get_num_threads()
+    try:
+        one, *others = (outcome_with(threads) for threads in (1, 2, 3))
+    finally:
+        torch.set_num_threads(before)
+    for other in others:
+        assert_same(other, one, 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_layers": 2},
+        {"bidirectional": True},
+        {"rule": Delta()},
+        {"backend": "attention"},
+        {"dtype": torch.bfloat16},
+    ],
+)
+def test_what_it_cannot_do_the_op_does(options):
+    rnn = network(**options)
+    symbols, features = sequences(dtype=options.get("dtype", torch.float64))
+    hidden, backend = rnn.last_of_symbols(symbols, features)
+    outputs, state = rnn.forward_symbols(symbols, features)
+    assert torch.equal(hidden, outputs[:, -1]) and backend == state.backend
+
+
+@pytest.mark.parametrize("wrong", [-1, 11])
+def test_a_symbol_that_is_not_in_the_table_is_an_error(wrong):
+    rnn, (symbols, features) = network(), sequences()
+    symbols[2, 3] = wrong
+    with pytest.raises((IndexError, RuntimeError)):
+        rnn.last_of_symbols(symbols, features)
+
+
+def test_a_long_sequence_is_left_to_the_op():
+    rnn, (symbols, features) = network(), sequences(batch=2, time=300)
+    hidden, _ = rnn.last_of_symbols(symbols, features)
+    assert torch.allclose(hidden, rnn(features[symbols])[0][:, -1])
+
+
+def test_a_classifier_reads_by_it():
+    rnn = network(inputs=11, dtype=torch.float32, rule=Hebbian(decay=0.9))
+    model = SequenceClassifier(rnn, 11, 3, 9)
+    symbols, _ = sequences()
+    want = model.head(rnn(model.features[symbols])[0][:, -1])
+    assert torch.allclose(model(symbols), want, atol=1e-6) and model.backend == "cpu"
