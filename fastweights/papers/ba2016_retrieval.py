@@ -81,9 +81,9 @@ BEST = replace(PAPER, embedding_sizes=())
 # row, kind, model, settings, {units: (epochs of 781 updates, learning rate, seeds)}
 ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW", "paper", "RNN-LN-FW", PAPER, {20: (240, 2e-3, 5), 50: (80, 2e-3, 3), 100: (60, 1e-3, 3)}),
-    ("IRNN", "paper", "IRNN", PAPER, {20: (200, 1e-3, 3), 50: (200, 1e-3, 3), 100: (200, 1e-3, 3)}),
-    ("LSTM", "paper", "LSTM", PAPER, {20: (200, 3e-3, 3), 50: (200, 3e-3, 3), 100: (80, 2e-3, 3)}),
-    ("A-LSTM", "paper", "A-LSTM", PAPER, {20: (100, 2e-3, 1), 50: (120, 2e-3, 1), 100: (40, 1e-3, 1)}),
+    ("IRNN", "paper", "IRNN", PAPER, {20: (120, 1e-3, 3), 50: (120, 1e-3, 3), 100: (120, 1e-3, 3)}),
+    ("LSTM", "paper", "LSTM", PAPER, {20: (120, 3e-3, 3), 50: (120, 3e-3, 3), 100: (60, 2e-3, 3)}),
+    ("A-LSTM", "paper", "A-LSTM", PAPER, {20: (40, 2e-3, 1), 50: (80, 2e-3, 1), 100: (30, 1e-3, 1)}),
     ("RNN-LN", "control", "RNN-LN", PAPER, {20: (240, 2e-3, 3), 50: (80, 2e-3, 3)}),
     ("RNN-LN-FW0", "control", "RNN-LN-FW0", PAPER, {20: (240, 2e-3, 3), 50: (80, 2e-3, 3)}),
     ("GRU-LN", "control", "GRU-LN", PAPER, {20: (120, 3e-3, 1), 50: (80, 3e-3, 1)}),
