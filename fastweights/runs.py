@@ -68,10 +68,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text().splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
-            if number < len(lines):
-                raise RunError(f"{path}: got a broken line {number}, wanted a JSON object a line") from None
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        elif number < len(lines) or row is not None:
+            raise RunError(f"{path}: got a broken line {number}, wanted a JSON object a line")
     return rows
 
 

@@ -45,6 +45,14 @@ class Progress:
     gradient_norm: float = 0.0
     done: bool = False
 
+    @staticmethod
+    def from_json(stored: dict[str, Any]) -> "Progress":
+        progress = Progress(**stored)
+        for name, value in asdict(Progress()).items():
+            if type(got := getattr(progress, name)) is not type(value):
+                raise TypeError(f"{name} is {got!r}, not a {type(value).__name__}")
+        return progress
+
 
 Watch = Callable[["Run"], None]  # called a few times a second
 
@@ -263,10 +271,18 @@ class Run:
         if header.get("model") != self.name:
             raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {self.name}")
         load_weights(self.model, tensors, path)
-        self.optimizer.load_state(tensors)
-        self.order = tensors["random.order"]
-        torch.random.set_rng_state(tensors["random.torch"])
-        self.progress = Progress(**header["progress"])
+        try:
+            self.optimizer.load_state(tensors)
+            self.order = tensors["random.order"]
+            self.generator.set_state(self.order)
+            torch.random.set_rng_state(tensors["random.torch"])
+            self.progress = Progress.from_json(header["progress"])
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise RunError(
+                f"{path}: got a checkpoint that no run can go on from ({reason}), wanted one that `fastweights train` "
+                "has written; train again into another --run"
+            ) from None
         for name in (METRICS, TIMINGS):
             runs.keep_rows(self.folder / name, self.progress.update)
         rows = runs.read_rows(self.folder / METRICS)

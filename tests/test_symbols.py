@@ -57,7 +57,9 @@ def by_reference(rnn):
 
 def assert_same(got, want, tolerance=1e-10):
     for ours, true in zip(got, want, strict=True):
-        assert torch.allclose(ours, true, rtol=tolerance, atol=tolerance * float(true.detach().abs().max().clamp(min=1)))
+        assert torch.allclose(
+            ours, true, rtol=tolerance, atol=tolerance * float(true.detach().abs().max().clamp(min=1))
+        )
 
 
 @pytest.mark.parametrize("hidden", [1, 7, 8, 33])

@@ -274,6 +274,32 @@ def test_a_header_that_is_no_object(header, tmp_path):
         training.load_run(tmp_path, "CONTROL")
 
 
+@pytest.mark.parametrize("part", ["random.order", "adam.exp_avg", "progress", "progress update"])
+@pytest.mark.parametrize("damage", ["missing", "odd"])
+def test_a_checkpoint_that_no_run_can_go_on_from(part, damage, tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path)
+    path = tmp_path / runs.CHECKPOINT
+    tensors, header = checkpoints.load_checkpoint(path)
+    place, _, name = (header["progress"], "", "update") if " " in part else (header, "", part)
+    where = tensors if part in tensors else place
+    if damage == "missing" and " " not in part:
+        del where[name]
+    else:
+        where[name] = torch.zeros(3) if where is tensors else "three"
+    checkpoints.save_checkpoint(path, tensors, header)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors: got a checkpoint that no run can go on from"):
+        training.train("CONTROL", SMALL, sequences(), tmp_path, resume=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_row_that_is_no_object(tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path)
+    (tmp_path / runs.METRICS).write_text("[1]\n")
+    with pytest.raises(RunError, match="broken line 1"):
+        training.train("CONTROL", SMALL, sequences(), tmp_path, resume=True)
+
+
 @pytest.mark.parametrize("name", ["final.json", runs.TIMINGS, runs.METRICS])
 def test_files_without_a_description_are_left_alone(name, tmp_path):
     (tmp_path / name).write_text("mine")
