@@ -10,6 +10,7 @@ import torch
 from fastweights import cli
 from fastweights.bench import Record, Settings, bench, contenders, curve, curves, gate, measure, memory, timing
 from fastweights.bench.table import show
+from fastweights.nn import layer
 from fastweights.ops.fast_weights_rnn import BACKENDS, attention
 
 TINY = Settings(batch=4, steps=(5,), hidden=(6,), rounds=2)
@@ -91,6 +92,13 @@ def test_a_wrong_backend_is_reported_and_not_timed(fault, monkeypatch, capsys, t
     own = [r for r in stored["records"] if r["contender"] == "wrong" and r["measure"] not in ("token", "state")]
     assert [(r["value"], r["wrong"]) for r in own] == [(None, True)]
     assert stored["machine"]["threads"] == 1 and stored["settings"]["rounds"] == 1
+
+
+def test_what_a_classifier_calls_is_held_to_the_reference_too(monkeypatch):
+    assert gate.mismatch("cpu", gate.Shape(4, 5, 6)) is None
+    right = layer.last_hidden
+    monkeypatch.setattr(layer, "last_hidden", lambda *a: right(*a) * 1.0001)
+    assert "last hidden off by" in str(gate.mismatch("cpu", gate.Shape(4, 5, 6)))
 
 
 def test_a_backend_that_raises_is_wrong(monkeypatch):

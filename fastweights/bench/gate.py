@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.nn import FastWeightsRNNCell
+from fastweights.nn import FastWeightsRNN, FastWeightsRNNCell
 from fastweights.ops import FastWeightsState, fast_weights_rnn
 from fastweights.ops.fast_weights_rnn.call import Call, check
 from fastweights.rules import Hebbian
@@ -17,6 +17,7 @@ from fastweights.rules import Hebbian
 FLOOR = 2e-6  # relative error that float32 is always granted: 17 units in the last place
 DRAWS = 3  # the median over these counts: one ReLU that rounding turns over is no error
 Results = dict[str, Tensor]
+SYMBOLS = 10  # of a classifier
 TOKENS = 8  # streamed, for the comparison of a cell
 COMPARED = 2**27  # numbers of fast weights that the reference may keep for its gradient
 
@@ -53,13 +54,13 @@ class Shape:
 
 
 def mismatch(backend: str, shape: Shape) -> str | None:
-    """What of `backend` differs from the reference on this shape, or None.
+    """What of `backend` differs from the reference on this shape, or None: of the op, and of what a classifier calls.
 
     The error of each result against the reference in float64, relative in the 2-norm, may be twice that of the
     reference in float32 (and FLOOR).
     """
     shape = replace(shape, steps=shape.steps_compared)
-    return compare(op_results, shape, backend)
+    return compare(op_results, shape, backend) or compare(last_results, shape, backend)
 
 
 def mismatch_of_cell(backend: str, shape: Shape) -> str | None:
@@ -88,7 +89,7 @@ def compare(results: Callable[[str, Shape, torch.dtype, int], Results], shape: S
     return None
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def truth(results: Any, shape: Shape) -> list[tuple[Results, Results]]:
     """The reference in float64 and in float32, a pair a draw: once for all the backends of a shape."""
     return [
@@ -113,6 +114,23 @@ def op_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> dic
     names = ["gradient of inputs", "gradient of recurrent", "gradient of gain", "gradient of bias"]
     found = {"outputs": outputs, "final hidden": state.hidden, "final weights": state.weights}
     return {name: tensor.detach() for name, tensor in (found | dict(zip(names, gradients, strict=True))).items()}
+
+
+def last_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
+    """From symbols to the last hidden vector, as in a training step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        rnn = FastWeightsRNN(SYMBOLS, shape.hidden, batch_first=True, inner_steps=shape.inner_steps, backend=backend)
+        features = SYMBOLS**0.5 * torch.randn(SYMBOLS, SYMBOLS)
+        symbols = torch.randint(SYMBOLS, (shape.batch, shape.steps))
+        weigh = torch.randn(shape.batch, shape.hidden)
+    rnn.to(shape.device, dtype)
+    features = features.to(shape.device, dtype).requires_grad_()
+    last, _ = rnn.last_of_symbols(symbols.to(shape.device), features)
+    named = {"features": features, **dict(rnn.named_parameters())}
+    gradients = torch.autograd.grad((last * weigh.to(last)).sum(), list(named.values()))
+    found = {"last hidden": last.detach()}
+    return found | {f"gradient of {name}": g for name, g in zip(named, gradients, strict=True)}
 
 
 @torch.no_grad()
