@@ -164,7 +164,7 @@ class FastWeightsRNN(nn.Module):
         projected = [look_up(table, symbols) for table in self._project(0, features)]
         return self._run(projected, state, None)
 
-    def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str]:
+    def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str | None]:
         """`self.forward_symbols(symbols, features)[0][:, -1]`, [batch, directions * hidden], and the backend that ran.
 
         On a CPU in one call, which forms neither the inputs of all steps nor the other outputs' gradients.

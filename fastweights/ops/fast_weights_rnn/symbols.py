@@ -73,8 +73,9 @@ class _LastHidden(torch.autograd.Function):
         recurrent, gain, bias, symbols, outputs, saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[:6]
         constants = (float(c) for c in ctx.constants)
-        given: Any = (d[0], recurrent, gain, bias, None, None, None, outputs, saved, *constants, *ctx.settings)
-        found = cpu_runtime.backward(*given, (*needs[:4], False, False, *needs[4:]), symbols, ctx.entries)
+        wanted = (*needs[:4], False, False, *needs[4:])
+        given: Any = (d[0], recurrent, gain, bias, None, None, None, outputs, saved, *constants, *ctx.settings, wanted)
+        found: Any = cpu_runtime.backward(*given, symbols=symbols, entries=ctx.entries)
         d_table, d_recurrent, d_gain, d_bias, _, _, *d_constants = found
         gradients: list[Any] = [d_table, d_recurrent, d_gain, d_bias]
         for gradient, constant, needed in zip(d_constants, ctx.constants, needs[4:], strict=True):
