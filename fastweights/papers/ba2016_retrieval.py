@@ -89,9 +89,10 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("GRU-LN", "control", "GRU-LN", PAPER, {20: (120, 3e-3, 1), 50: (80, 3e-3, 1)}),
     ("LSTM-LN", "control", "LSTM-LN", PAPER, {20: (120, 3e-3, 1), 50: (80, 3e-3, 1)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 2e-3, 3)}),
-    ("FW-best", "beyond", "RNN-LN-FW", BEST, {10: (400, 3e-3, 3), 20: (240, 3e-3, 5)}),
+    ("FW-best", "beyond", "RNN-LN-FW", BEST,
+     {10: (300, 1e-3, 3), 20: (300, 5e-4, 5), 50: (80, 2e-3, 3), 100: (40, 1e-3, 3)}),
 ]  # fmt: skip
-GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 2e-3, 4e-3, 8e-3), "schedule": ("cosine", "constant")}
+GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3), "schedule": ("cosine", "constant")}
 WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
     "FW-best": {"schedule": ("cosine",), "learned": ((), ("decay", "rate")), "input_scale": (None, 1.0)}
 }
