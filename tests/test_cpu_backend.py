@@ -165,6 +165,9 @@ def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatc
     original = cpu_runtime._scratch
     monkeypatch.setattr(cpu_runtime, "_scratch", lambda *a: original(*a).fill_(float("nan")))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    for held in cpu_runtime._spare.values():
+        for buffer in held:
+            buffer.fill_(float("nan"))
     torch.use_deterministic_algorithms(True)
     try:
         assert torch.empty(3).isnan().all()
@@ -172,6 +175,31 @@ def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatc
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_buffers_are_lent_again_only_once_their_graph_is_gone(monkeypatch):
+    monkeypatch.setattr(cpu_runtime, "_spare", {})
+    leaves, other = draw(3, 4, 5), draw(3, 4, 5, seed=7)
+    want = [torch.autograd.grad(run(each)[0].sum(), each["inputs"])[0] for each in (leaves, other)]
+    assert [len(held) for held in cpu_runtime._spare.values()] == [1]
+    first, second = run(leaves)[0].sum(), run(other)[0].sum()
+    assert [len(held) for held in cpu_runtime._spare.values()] == [0]
+    for _ in range(2):
+        got = [
+            torch.autograd.grad(loss, each["inputs"], retain_graph=True)[0]
+            for loss, each in ((first, leaves), (second, other))
+        ]
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+    del first, second
+    assert [len(held) for held in cpu_runtime._spare.values()] == [2]
+
+
+def test_no_more_than_so_much_is_kept_between_calls(monkeypatch):
+    monkeypatch.setattr(cpu_runtime, "_spare", {})
+    monkeypatch.setattr(cpu_runtime, "_KEEP_BYTES", 1000)
+    for count in (100, 50, 30, 200):
+        cpu_runtime.Lent(count, torch.float64)
+    assert [(size, len(held)) for (size, _), held in cpu_runtime._spare.items() if held] == [(50, 1), (30, 1)]
 
 
 @pytest.mark.parametrize("wanted", [["inputs"], ["recurrent"], ["gain"], ["decay"], ["rate"], ["hidden"], ["weights"]])

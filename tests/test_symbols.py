@@ -111,6 +111,7 @@ def test_nothing_depends_on_uninitialised_memory(monkeypatch):
     original = cpu_runtime._scratch
     monkeypatch.setattr(cpu_runtime, "_scratch", lambda *a: original(*a).fill_(float("nan")))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    monkeypatch.setattr(cpu_runtime, "_spare", {})
     torch.use_deterministic_algorithms(True)
     try:
         got = outcome(rnn, *given, fused(rnn))

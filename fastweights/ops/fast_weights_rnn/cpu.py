@@ -125,27 +125,38 @@ def _outputs(call: Call) -> Tensor:
     if torch.is_grad_enabled():
         return _Recurrence.apply(*tensors, rule.decay, rule.rate, call.lengths, call.inner_steps, relu)
     constants = float(rule.decay), float(rule.rate)
-    return cpu_runtime.forward(*tensors, *constants, call.lengths, call.inner_steps, relu, False)[0]
+    return cpu_runtime.forward(*tensors, *constants, call.lengths, call.inner_steps, relu, None)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        keep = any(ctx.needs_input_grad)
+        inputs, gain = arguments[0], arguments[2]
         decay, rate, *settings = arguments[6:]
         lengths, inner_steps, relu = settings
-        given: Any = (*arguments[:6], float(decay), float(rate), *settings, keep)
-        outputs, saved = cpu_runtime.forward(*given)
-        if keep:
-            ctx.save_for_backward(*arguments[1:6], lengths, outputs, saved)
-            ctx.constants, ctx.settings = (decay, rate), (inner_steps, relu)
+        kept = None
+        if any(ctx.needs_input_grad):
+            size = cpu_runtime.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+            kept = cpu_runtime.Lent(size, inputs.dtype)
+        given: Any = (*arguments[:6], float(decay), float(rate), *settings, None if kept is None else kept.tensor)
+        outputs = cpu_runtime.forward(*given)
+        if kept is not None:
+            ctx.save_for_backward(*arguments[1:6], lengths, outputs)
+            ctx.kept, ctx.constants, ctx.settings = kept, (decay, rate), (inner_steps, relu)
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
-        given: Any = (d[0], *ctx.saved_tensors, *(float(c) for c in ctx.constants), *ctx.settings, needs)
+        given: Any = (
+            d[0],
+            *ctx.saved_tensors,
+            ctx.kept.tensor,
+            *(float(c) for c in ctx.constants),
+            *ctx.settings,
+            needs,
+        )
         gradients: list[Any] = cpu_runtime.backward(*given)
         *tensors, d_decay, d_rate = gradients
         d_constants = [

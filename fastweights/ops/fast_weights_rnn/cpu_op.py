@@ -28,9 +28,9 @@ def recurrence(
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
     tensors = inputs, recurrent, gain, bias, hidden, weights
-    outputs, saved = cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, True)
-    assert saved is not None
-    return outputs, saved
+    size = cpu_runtime.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+    saved = inputs.new_empty(size)
+    return cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, saved), saved
 
 
 @recurrence.register_fake

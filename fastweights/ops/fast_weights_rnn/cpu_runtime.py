@@ -12,12 +12,36 @@ from fastweights.ops.fast_weights_rnn import cpu_threads
 
 _LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
 _GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
-_KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls
+_KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are more of what backward needs in all
 
 _log = logging.getLogger("fastweights")
 _local = threading.local()
 _kinds: dict[torch.dtype, Any] = {}
 _ready: dict[tuple[str, torch.dtype], Any] = {}
+_spare: dict[tuple[int, torch.dtype], list[Tensor]] = {}
+
+
+class Lent:
+    """A buffer for what backward needs; the next call of the same size gets it once the graph that holds it is gone.
+
+    Fresh memory of this size is given back to the system and faulted in again, page by page, at every call: that took
+    an eighth of the op's time, and most of what a second thread could have saved.
+    """
+
+    def __init__(self, count: int, dtype: torch.dtype) -> None:
+        try:
+            self.tensor = _spare[count, dtype].pop()
+        except (LookupError, AttributeError):
+            self.tensor = torch.empty(count, dtype=dtype)
+
+    def __del__(self) -> None:
+        size = self.tensor.nbytes
+        if size > _KEEP_BYTES:
+            return
+        held = sum(len(each) * count * dtype.itemsize for (count, dtype), each in list(_spare.items()))
+        if held + size > _KEEP_BYTES:
+            _spare.clear()
+        _spare.setdefault((self.tensor.numel(), self.tensor.dtype), []).append(self.tensor)
 
 
 def forward(
@@ -32,10 +56,10 @@ def forward(
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
-    keep: bool,
+    saved: Tensor | None,
     symbols: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """The outputs and, if `keep`, what the backward pass needs.
+) -> Tensor:
+    """The outputs; into `saved`, of `saved_size`, goes what the backward pass needs.
 
     symbols: [batch, time] integers, contiguous and in range; `inputs` is then a table [number of symbols, hidden].
     """
@@ -43,7 +67,6 @@ def forward(
     lanes = _LANES[inputs.dtype]
     tiles = -(-batch // lanes)
     outputs = inputs.new_empty(batch, time, units)
-    saved = inputs.new_empty(saved_size(outputs.shape, inputs.dtype, inner_steps, gain is not None)) if keep else None
     rows = _rows(inputs) if symbols is None else inputs.contiguous()
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
     addresses = (
@@ -53,10 +76,10 @@ def forward(
         outputs.data_ptr(),
         _address(saved),
     )
-    sizes = (batch, time, units, inner_steps, int(relu), int(keep))
+    sizes = (batch, time, units, inner_steps, int(relu), int(saved is not None))
     strides = rows.stride()[:2]
     n = units * lanes
-    work = 3 * n + lanes + time * lanes + (0 if keep else (time + 1) * n) + 2 * (time + 1) + 2 * units
+    work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
 
     threads = cpu_threads.worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
     own = [_scratch(f"forward {i}", work, inputs.dtype).data_ptr() for i in range(threads)]
@@ -66,7 +89,7 @@ def forward(
         _launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each)
 
     cpu_threads.share_out(share, tiles, threads)
-    return outputs, saved
+    return outputs
 
 
 def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool) -> int:

@@ -46,35 +46,41 @@ def last_hidden(
     settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
     if torch.is_grad_enabled():
         return _LastHidden.apply(table, recurrent, gain, bias, rule.decay, rule.rate, *settings)
-    return _forward((table, recurrent, gain, bias, rule.decay, rule.rate), *settings, keep=False)[0][:, -1].clone()
+    return _forward((table, recurrent, gain, bias, rule.decay, rule.rate), *settings, saved=None)[:, -1].clone()
 
 
-def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, keep: bool) -> tuple[Tensor, Tensor | None]:
+def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, saved: Tensor | None) -> Tensor:
     table, recurrent, gain, bias, decay, rate = arguments
     return cpu_runtime.forward(
-        table, recurrent, gain, bias, None, None, float(decay), float(rate), None, inner_steps, relu, keep, symbols
+        table, recurrent, gain, bias, None, None, float(decay), float(rate), None, inner_steps, relu, saved, symbols
     )
 
 
 class _LastHidden(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        keep = any(ctx.needs_input_grad)
         tensors, settings = arguments[:6], arguments[6:]
-        outputs, saved = _forward(tensors, *settings, keep=keep)
-        if keep:
-            ctx.save_for_backward(*tensors[1:4], settings[0], outputs, saved)
-            ctx.constants, ctx.settings, ctx.entries = tensors[4:], settings[1:], len(tensors[0])
+        table, gain, symbols, inner_steps = tensors[0], tensors[2], *settings[:2]
+        kept = None
+        if any(ctx.needs_input_grad):
+            shape = (*symbols.shape, table.shape[1])
+            size = cpu_runtime.saved_size(shape, table.dtype, inner_steps, gain is not None)
+            kept = cpu_runtime.Lent(size, table.dtype)
+        outputs = _forward(tensors, *settings, saved=None if kept is None else kept.tensor)
+        if kept is not None:
+            ctx.save_for_backward(*tensors[1:4], symbols, outputs)
+            ctx.kept, ctx.constants, ctx.settings, ctx.entries = kept, tensors[4:], settings[1:], len(table)
         return outputs[:, -1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        recurrent, gain, bias, symbols, outputs, saved = ctx.saved_tensors
+        recurrent, gain, bias, symbols, outputs = ctx.saved_tensors
         needs = ctx.needs_input_grad[:6]
         constants = (float(c) for c in ctx.constants)
         wanted = (*needs[:4], False, False, *needs[4:])
-        given: Any = (d[0], recurrent, gain, bias, None, None, None, outputs, saved, *constants, *ctx.settings, wanted)
+        tensors = (d[0], recurrent, gain, bias, None, None, None, outputs, ctx.kept.tensor)
+        given: Any = (*tensors, *constants, *ctx.settings, wanted)
         found: Any = cpu_runtime.backward(*given, symbols=symbols, entries=ctx.entries)
         d_table, d_recurrent, d_gain, d_bias, _, _, *d_constants = found
         gradients: list[Any] = [d_table, d_recurrent, d_gain, d_bias]
