@@ -304,15 +304,17 @@ def collect(kind, sizes, tensors):
         add_row(kind, d_x, row * units, units, table, names[row] * units)
     for block in range(blocks if want else 0):
         column = max(0, min(block * lanes, units - lanes))
-        width = min(lanes, units)
         for i in range(units):
             o = (block * units + i) * lanes
             each = load(d_W, o, kind)
             for group in range(1, groups):
                 each = each + load(d_W, group * blocks * n + o, kind)
-            store(d_W, o, each)
-            for k in range(width):
-                W[i * units + column + k] = d_W[o + k]
+            if units >= lanes:
+                store(W, i * units + column, each)
+            else:
+                store(d_W, o, each)
+                for k in range(units):
+                    W[i * units + k] = d_W[o + k]
     for i in range(2 * units if norms else 0):
         norm[i] = total(kind, d_n, i * lanes, 2 * n, groups)
     for i in range(2 * time):
