@@ -90,7 +90,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("LSTM-LN", "control", "LSTM-LN", PAPER, {20: (120, 3e-3, 1), 50: (80, 3e-3, 1)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 2e-3, 3)}),
     ("FW-best", "beyond", "RNN-LN-FW", BEST,
-     {10: (300, 1e-3, 3), 20: (300, 5e-4, 5), 50: (80, 2e-3, 3), 100: (40, 1e-3, 3)}),
+     {10: (300, 1e-3, 3), 20: (300, 5e-4, 5), 50: (150, 1e-3, 3), 100: (80, 1e-3, 3)}),
 ]  # fmt: skip
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3), "schedule": ("cosine", "constant")}
 WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
