@@ -24,6 +24,8 @@ class Config:
     """Constants of the rule to learn: decay rate."""
     embedding_sizes: tuple[int, ...] = ()
     """Sizes of the embedding layers; none: one-hot."""
+    linear_embeddings: bool = False
+    """No ReLU between embedding layers, and C x starts at unit variance."""
     head_sizes: tuple[int, ...] = ()
     """Sizes of the ReLU layers before the softmax."""
     input_scale: float | None = None
@@ -70,6 +72,8 @@ class Config:
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
+        if self.linear_embeddings and not self.embedding_sizes:
+            raise ValueError("--linear-embeddings: got no --embedding-sizes, wanted some, such as 50 100")
         for name in ("train_size", "valid_size"):
             if getattr(self, name) > MOST_SEQUENCES:
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted at most {MOST_SEQUENCES:,}")
@@ -82,8 +86,14 @@ class Config:
 
     @property
     def symbol_scale(self) -> float:
-        """Weights uniform in +-1/sqrt(hidden) have variance 1 / (3 hidden)."""
-        return math.sqrt(3 * self.hidden_size) if self.input_scale is None else self.input_scale
+        """What a symbol is multiplied by so that C x has unit variance, unless `input_scale` says.
+
+        Weights uniform in +-1/sqrt(fan out) have variance 1 / (3 fan out): each layer divides the variance by 3, and C
+        by the hidden units as well.
+        """
+        if self.input_scale is not None:
+            return self.input_scale
+        return math.sqrt(3 ** (1 + len(self.embedding_sizes)) * self.hidden_size)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -251,6 +251,20 @@ def test_the_classifier_reads_embeddings_step_by_step(embedding_sizes, head_size
     assert torch.allclose(model(tokens), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("embedding_sizes", [(), (70,), (60, 80)])
+@pytest.mark.parametrize("hidden_size", [20, 100])
+def test_the_boundary_starts_at_unit_variance(embedding_sizes, hidden_size):
+    config = replace(
+        SMALL, embedding_sizes=embedding_sizes, hidden_size=hidden_size, linear_embeddings=bool(embedding_sizes)
+    )
+    boundaries = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        model = build("RNN-LN-FW", config, 37, 10)
+        boundaries.append(model.features @ model.recurrent.weight_ih_l0.T)
+    assert torch.cat(boundaries).var().item() == pytest.approx(1, abs=0.05)
+
+
 def test_weights_that_are_not_finite_are_refused_and_nothing_is_rewritten(tmp_path):
     training.train("CONTROL", SMALL, sequences(), tmp_path)
     path = tmp_path / runs.CHECKPOINT

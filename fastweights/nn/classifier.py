@@ -15,6 +15,8 @@ class SequenceClassifier(nn.Module):
     recurrent: called as `nn.GRU(..., batch_first=True)`: `output, state = recurrent(input)`.
     embedding_sizes: () for one-hot symbols times `input_scale`; else a learned table and then linear layers, a ReLU
         between two of them. The network's input_size is the last of them, or the number of symbols.
+    linear_embeddings: no ReLU there, and `input_scale` multiplies the table's first values, not the symbols: a table
+        learns at the rate of all weights, whatever the size of what it holds.
     head_sizes: ReLU layers between the network and the logits.
 
     Symbols are embedded (and, by `FastWeightsRNN`, projected) once each and then looked up: the same numbers as step
@@ -33,12 +35,17 @@ class SequenceClassifier(nn.Module):
         embedding_sizes: Sequence[int] = (),
         head_sizes: Sequence[int] = (),
         input_scale: float = 1.0,
+        linear_embeddings: bool = False,
     ) -> None:
         super().__init__()
-        self.recurrent, self.input_scale = recurrent, input_scale
+        self.recurrent = recurrent
         self.backend = "torch"  # what ran the recurrence last
-        self.embedding = layers((num_symbols, *embedding_sizes))
+        self.embedding = layers((num_symbols, *embedding_sizes), nn.Identity if linear_embeddings else nn.ReLU)
         self.head = layers((hidden_size, *head_sizes, num_classes))
+        if linear_embeddings and embedding_sizes:
+            with torch.no_grad():
+                self.embedding[0].get_parameter("weight").mul_(input_scale)
+            input_scale = 1.0
         self.register_buffer("one_hot", torch.eye(num_symbols) * input_scale, persistent=False)
 
     @property
@@ -56,12 +63,12 @@ class SequenceClassifier(nn.Module):
         return self.head(last)
 
 
-def layers(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers between the sizes, a ReLU between two of them."""
+def layers(sizes: Sequence[int], between: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers between the sizes, a ReLU (or what else) between two of them."""
     modules: list[nn.Module] = []
     for before, after in pairwise(sizes):
         if modules:
-            modules.append(nn.ReLU())
+            modules.append(between())
         linear = nn.Linear(before, after)
         bound = 1 / math.sqrt(after)
         nn.init.uniform_(linear.weight, -bound, bound)

@@ -63,7 +63,8 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
         config.hidden_size,
         embedding_sizes=config.embedding_sizes,
         head_sizes=config.head_sizes,
-        input_scale=1.0 if config.embedding_sizes else config.symbol_scale,
+        input_scale=config.symbol_scale if config.linear_embeddings or not config.embedding_sizes else 1.0,
+        linear_embeddings=config.linear_embeddings,
     )
 
 
