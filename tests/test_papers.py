@@ -235,6 +235,14 @@ def test_results_of_other_settings_are_left_out(toy, tmp_path):
         results.read(tmp_path, paper("toy").RUNS)
 
 
+def test_a_result_that_is_older_than_a_setting_had_its_default(toy, tmp_path):
+    content = json.loads((toy / "results/toy/A-8-seed0.json").read_text())
+    del content["settings"]["linear_embeddings"]
+    (tmp_path / "A-8-seed0.json").write_text(json.dumps(content))
+    found, stale = results.read(tmp_path, paper("toy").RUNS)
+    assert len(found["A-8"]) == 1 and not stale
+
+
 def test_a_run_that_breaks_down_is_named_after_the_table(toy, capsys, monkeypatch):
     (toy / "broken.py").write_text(
         "from torch import nn\nclass Broken(nn.GRU):\n    def forward(self, x, s=None):\n"

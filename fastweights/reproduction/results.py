@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from fastweights import runs
+from fastweights.config import Config
 from fastweights.evaluation import Estimate, over_seeds
 from fastweights.papers import Cell
 from fastweights.runs import RunError
@@ -84,8 +85,9 @@ def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What two runs of one cell have in common."""
-    return {k: v for k, v in json.loads(json.dumps(config)).items() if k not in ("seed", "backend")}
+    """What two runs of one cell have in common; a setting that is younger than a run had its default there."""
+    complete = json.loads(json.dumps(Config().as_json() | config))
+    return {k: v for k, v in complete.items() if k not in ("seed", "backend")}
 
 
 @dataclass(frozen=True)
