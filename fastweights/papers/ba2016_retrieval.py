@@ -92,7 +92,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("GRU-LN", "control", "GRU-LN", PAPER, {20: (120, 3e-3, 1), 50: (80, 3e-3, 1)}),
     ("LSTM-LN", "control", "LSTM-LN", PAPER, {20: (120, 3e-3, 1), 50: (80, 3e-3, 1)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 2e-3, 3)}),
-    ("FW-unit", "beyond", "RNN-LN-FW", UNIT, {50: (60, 2e-4, 3), 100: (40, 1e-4, 3)}),
+    ("FW-unit", "beyond", "RNN-LN-FW", UNIT, {50: (120, 2e-4, 3), 100: (40, 1e-4, 3)}),
     ("FW-best", "beyond", "RNN-LN-FW", BEST,
      {10: (300, 1e-3, 3), 20: (300, 5e-4, 5), 50: (80, 2e-3, 3), 100: (40, 1e-3, 3)}),
 ]  # fmt: skip
