@@ -10,7 +10,7 @@ from statistics import quantiles
 
 import torch
 
-SAMPLE = 1e-3  # seconds that a sample takes at least: what is quicker is repeated
+SAMPLE = 1e-2  # seconds that a sample takes at least, by repetition: training is a loop, its caches are its own
 LONG = 0.2  # seconds: what takes longer is timed in fewer rounds
 FEWEST = 3  # samples
 
