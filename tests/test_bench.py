@@ -135,7 +135,8 @@ def test_what_is_unreasonably_large_is_said_and_not_timed():
     ]
 
 
-def test_rounds_interleave_and_ctrl_c_keeps_what_was_sampled():
+def test_rounds_interleave_and_ctrl_c_keeps_what_was_sampled(monkeypatch):
+    monkeypatch.setattr(timing, "SAMPLE", 1e-3)
     calls: list[str] = []
     samples, stopped = timing.rounds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4, seed=0)
     assert not stopped and [len(s) for s in samples.values()] == [4, 4]
