@@ -238,6 +238,11 @@ def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
         ({"input_size": -1}, ValueError, "got input_size=-1"),
         ({"num_layers": 1.5}, ValueError, "got num_layers=1.5"),
         ({"dropout": 1.5}, ValueError, "got dropout=1.5, wanted a number in"),
+        ({"dropout": "0.5"}, ValueError, "got dropout='0.5', wanted a number in"),
+        ({"inner_steps": -1}, ValueError, "inner_steps: got -1, wanted an integer >= 0"),
+        ({"inner_steps": 1.5}, ValueError, "inner_steps: got 1.5"),
+        ({"nonlinearity": "sigmoid"}, ValueError, "nonlinearity: got 'sigmoid', wanted 'relu' or 'tanh'"),
+        ({"rule": "hebbian"}, TypeError, "rule: got 'hebbian', wanted an update rule"),
         ({"learned": ("strength",)}, ValueError, r"got 'strength', wanted constants of Hebbian \(decay, rate\)"),
         ({"learned": "decay"}, TypeError, r"got the string 'decay', wanted a tuple"),
     ],
@@ -245,6 +250,9 @@ def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
 def test_bad_options(options, error, message):
     with pytest.raises(error, match=message):
         FastWeightsRNN(**{"input_size": INPUT, "hidden_size": HIDDEN} | options)
+    if not {"num_layers", "dropout"} & options.keys():
+        with pytest.raises(error, match=message):
+            FastWeightsRNNCell(**{"input_size": INPUT, "hidden_size": HIDDEN} | options)
 
 
 def test_bad_inputs():
@@ -257,6 +265,13 @@ def test_bad_inputs():
         rnn(torch.zeros(TIME, BATCH, INPUT), torch.zeros(1, 3, HIDDEN))
     with pytest.raises(TypeError, match="state: got tuple"):
         rnn(torch.zeros(TIME, BATCH, INPUT), (torch.zeros(1, BATCH, HIDDEN),))
+    with pytest.raises(TypeError, match="state: got tuple"):
+        rnn(torch.zeros(TIME, INPUT), (torch.zeros(1, HIDDEN),))
+    with pytest.raises(ValueError, match="input: got list"):
+        cell([0.0] * INPUT)
+    for shape in [(BATCH, INPUT), (INPUT,)]:
+        with pytest.raises(TypeError, match="state: got tuple"), torch.no_grad():
+            cell(torch.zeros(shape), (torch.zeros(BATCH, HIDDEN),))
     with pytest.raises(ValueError, match=r"got shape \[4, 4\], wanted \[batch, 3\] or \[3\]"):
         cell(torch.zeros(4, 4))
 

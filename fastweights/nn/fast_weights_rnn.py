@@ -84,8 +84,8 @@ class FastWeightsRNN(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if isinstance(dropout, bool) or not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"FastWeightsRNN: got dropout={dropout}, wanted a number in [0, 1]")
+        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"FastWeightsRNN: got dropout={dropout!r}, wanted a number in [0, 1]")
         if dropout > 0 and num_layers == 1:
             warnings.warn("FastWeightsRNN: dropout acts between layers, and num_layers is 1", stacklevel=2)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -224,7 +224,9 @@ class FastWeightsRNN(nn.Module):
         if isinstance(state, Tensor):
             state = FastWeightsState(state)
         if not isinstance(state, FastWeightsState):
-            raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState, a tensor or None")
+            raise TypeError(
+                f"state: got {type(state).__name__}, wanted a FastWeightsState (cut by .detach()), a tensor or None"
+            )
         wanted = [self.num_layers * self.num_directions, inputs.shape[0], self.hidden_size]
         if list(state.hidden.shape) != wanted:
             raise ValueError(f"state: got hidden {list(state.hidden.shape)}, wanted {wanted}")
@@ -235,10 +237,10 @@ class FastWeightsRNN(nn.Module):
         return describe(self)
 
 
-def add_batch(state: FastWeightsState | Tensor | None) -> FastWeightsState | Tensor | None:
+def add_batch(state: Any) -> Any:
     if isinstance(state, FastWeightsState):
         return state.map(lambda tensor: tensor.unsqueeze(1))
-    return None if state is None else state.unsqueeze(1)
+    return state.unsqueeze(1) if isinstance(state, Tensor) else state
 
 
 def stack(states: list[FastWeightsState]) -> FastWeightsState:

@@ -62,12 +62,13 @@ class FastWeightsRNNCell(nn.Module):
         hx: FastWeightsState | Tensor | None = None,
     ) -> FastWeightsState:
         state = state if hx is None else hx  # the name that nn.GRUCell has for it
-        if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"input: got shape {list(input.shape)}, wanted [batch, {self.input_size}] or [{self.input_size}]"
-            )
+        if not isinstance(input, Tensor) or input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
+            got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
+            raise ValueError(f"input: got {got}, wanted [batch, {self.input_size}] or [{self.input_size}]")
         if isinstance(state, Tensor):
             state = FastWeightsState(state)
+        if state is not None and not isinstance(state, FastWeightsState):
+            raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState, a tensor or None")
         if not torch.is_grad_enabled() and input.dim() == 2:
             streamed = stream_step(self, "", input, state)
             if streamed is not None:

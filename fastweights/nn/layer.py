@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from fastweights.nn import constants
 from fastweights.ops import FastWeightsState, fast_weights_rnn
+from fastweights.ops.fast_weights_rnn.call import check_settings
 from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 
@@ -23,6 +24,7 @@ def check_sizes(owner: str, **sizes: int) -> None:
 
 
 def make_parameters(module: Any, suffix: str, size: int, options: Any) -> None:
+    check_settings(module.rule, module.inner_steps, module.nonlinearity)  # a streamed step has no time to look
     hidden = module.hidden_size
     shapes = {"weight_ih": (hidden, size), "weight_hh": (hidden, hidden)}
     if module.layer_norm:

@@ -69,15 +69,19 @@ def check(
     elif not isinstance(state, FastWeightsState):
         raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState or None")
     _check_tensor("state.hidden", state.hidden, inputs, batch, hidden)
+    check_settings(rule, inner_steps, nonlinearity)
+    if lengths is not None:
+        lengths = _check_lengths(lengths, inputs)
+    return Call(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths)
+
+
+def check_settings(rule: Any, inner_steps: int, nonlinearity: str) -> None:
     if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
         raise ValueError(f"inner_steps: got {inner_steps!r}, wanted an integer >= 0")
     if nonlinearity not in NONLINEARITIES:
         raise ValueError(f"nonlinearity: got {nonlinearity!r}, wanted 'relu' or 'tanh'")
     if not (callable(getattr(rule, "write", None)) and callable(getattr(rule, "read", None))):
         raise TypeError(f"rule: got {rule!r}, wanted an update rule, such as Hebbian(decay=0.95, rate=0.5)")
-    if lengths is not None:
-        lengths = _check_lengths(lengths, inputs)
-    return Call(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths)
 
 
 def _check_tensor(name: str, tensor: Tensor, inputs: Tensor, *shape: int) -> None:
