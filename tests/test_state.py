@@ -4,6 +4,7 @@ import io
 import pytest
 import torch
 
+from fastweights.nn import FastWeightsRNN
 from fastweights.ops import FastWeightsState, fast_weights_rnn
 
 
@@ -135,6 +136,14 @@ def test_arithmetic_is_that_of_the_hidden_vectors():
     for got, want in [
         (state + 1, hidden + 1), (1 - state, 1 - hidden), (2 * state, 2 * hidden), (-state, -hidden),
         (state / 2, hidden / 2), (state**2, hidden**2), (state > 0, hidden > 0), (state + state, 2 * hidden),
-        (hidden * state, hidden * hidden), (state @ torch.eye(4), hidden),
+        (hidden * state, hidden * hidden), (state @ torch.eye(4), hidden), (state == 0, hidden == 0),
+        (state != state, hidden != hidden), (state >= 0, hidden >= 0), (state <= 0, hidden <= 0), (abs(state), hidden.abs()),
+        (state // 1, hidden // 1), (state % 1, hidden % 1), (2**state, 2**hidden),
     ]:  # fmt: skip
         assert torch.equal(got, want)
+    assert state in {state: 1}
+
+
+def test_shapes_can_be_had_without_memory():
+    _, state = FastWeightsRNN(3, 4, device="meta")(torch.zeros(5, 2, 3, device="meta"))
+    assert state.weights.shape == (1, 2, 4, 4)

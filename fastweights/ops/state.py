@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -7,6 +8,11 @@ from torch.utils import _pytree as pytree
 
 # methods of a tensor that leave its shape and meaning alone: hidden and weights go through them together
 _TOGETHER = frozenset({"contiguous", "cpu", "cuda", "float", "double", "half", "bfloat16", "pin_memory"})
+
+
+def _full_precision(device: str) -> Any:
+    available = torch.amp.autocast_mode.is_autocast_available(device)  # there is none on the meta device
+    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 class FastWeightsState:
@@ -53,7 +59,7 @@ class FastWeightsState:
         if self._weights is None:
             self._weights = self.hidden.new_zeros(*self.hidden.shape, self.hidden.shape[-1])
         elif not isinstance(self._weights, Tensor):
-            with torch.set_grad_enabled(self._with_grad), torch.autocast(self.hidden.device.type, enabled=False):
+            with torch.set_grad_enabled(self._with_grad), _full_precision(self.hidden.device.type):
                 self._weights = self._weights()
         return self._weights
 
@@ -149,6 +155,8 @@ class FastWeightsState:
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self.__dict__.update(saved)
 
+    __hash__ = object.__hash__  # as a tensor: by identity, though == compares the numbers
+
     def __repr__(self) -> str:
         how = "empty" if self.is_empty else "computed" if isinstance(self._weights, Tensor) else "not computed yet"
         return f"FastWeightsState(hidden={list(self.hidden.shape)}, weights {how}, backend={self.backend})"
@@ -177,5 +185,6 @@ def _on_hidden(name: str) -> Callable[..., Tensor]:
     return operator
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "matmul", "neg", "gt", "lt"):
+_OPERATORS = "add radd sub rsub mul rmul truediv rtruediv floordiv mod pow rpow matmul rmatmul neg abs"
+for _name in f"{_OPERATORS} gt ge lt le eq ne".split():
     setattr(FastWeightsState, f"__{_name}__", _on_hidden(f"__{_name}__"))
