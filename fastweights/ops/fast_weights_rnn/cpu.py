@@ -33,9 +33,14 @@ def _transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _traced() -> bool:
+    """Inside `torch.jit.trace`, which cannot look into a kernel."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
 def runs(dtype: torch.dtype) -> bool:
     """Whether the kernels can be called directly now, on tensors of this dtype."""
-    return _HAS_NUMBA and dtype in _DTYPES and not torch.compiler.is_compiling() and not _transformed()
+    return _HAS_NUMBA and dtype in _DTYPES and not (torch.compiler.is_compiling() or _traced() or _transformed())
 
 
 def why_not(call: Call) -> str | None:
@@ -50,6 +55,8 @@ def why_not(call: Call) -> str | None:
     if not torch.compiler.is_compiling():
         if _transformed():
             return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
+        if _traced():
+            return "it cannot be traced by torch.jit"
         if torch.autograd.forward_ad._current_level >= 0:
             return "it has no forward-mode derivative"
         if type(call.inputs) not in (Tensor, torch.nn.Parameter):
