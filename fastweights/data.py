@@ -9,6 +9,7 @@ import torch
 from fastweights.runs import RunError, make_folder, write_atomically, write_json
 from fastweights.tasks import AssociativeRetrieval, BadSequence, Batch
 
+MOST_SHOWN = 80  # characters of a broken line in an error; the longest sequence has 55
 VALID_SHARE = 5  # of a single file of sequences, one in so many validates
 
 
@@ -79,7 +80,9 @@ def load(path: Path) -> Data:
 
 def read_csv(path: Path) -> tuple[AssociativeRetrieval, Batch]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split(
+            "\n"
+        )  # as an editor counts them; spreadsheets write the mark
     except FileNotFoundError:
         raise RunError(
             f"{path}: no such file, wanted lines such as c9k8j3??c,9 (`fastweights data` writes them)"
@@ -91,7 +94,7 @@ def read_csv(path: Path) -> tuple[AssociativeRetrieval, Batch]:
     if not lines:
         raise RunError(f"{path}: got an empty file, wanted lines such as c9k8j3??c,9")
     try:
-        task = AssociativeRetrieval.from_text(lines[0].strip().partition(",")[0])
+        task = AssociativeRetrieval.from_text(lines[0].strip()[:MOST_SHOWN].partition(",")[0])
     except BadSequence as error:
         raise RunError(f"{path}, line 1: {error}") from None
     index = {symbol: place for place, symbol in enumerate(task.SYMBOLS)}
@@ -110,6 +113,7 @@ def read_csv(path: Path) -> tuple[AssociativeRetrieval, Batch]:
 
 
 def _complaint(task: AssociativeRetrieval, line: str) -> str:
+    line = line if len(line) <= MOST_SHOWN else line[:MOST_SHOWN] + "..."
     text, comma, target = line.strip().partition(",")
     if not comma:
         return f"got {line!r}, wanted a sequence, a comma and its answer, as in c9k8j3??c,9"

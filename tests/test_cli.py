@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from fastweights import cli
+from fastweights import cli, data
 
 TINY = "--hidden-size 8 --epochs 2 --train-size 256 --valid-size 64 --batch-size 64 --num-pairs 2".split()
 
@@ -218,13 +218,27 @@ def test_a_broken_line_of_a_csv_is_named(line, says, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "content, says", [(b"", "empty file"), (b"\xff\xfe\x00", "cannot be read as text"), (b"hello\n", "line 1")]
+    "content, says",
+    [
+        (b"", "empty file"),
+        (b"\xff\xfe\x00", "cannot be read as text"),
+        (b"hello\n", "line 1"),
+        (b"x" * 10**6, "^.{,300}$"),
+        (b"a1b2??a,1\n" + b"a" * 10**6, "^.{,300}$"),
+        ("a1b2??a,1\u2028\na1b2??a,2\n".encode(), "line 2: got the answer '2'"),
+    ],
 )
 def test_what_is_no_csv(content, says, tmp_path, capsys):
     path = tmp_path / "own.csv"
     path.write_bytes(content)
     code, _, err = run(capsys, "train", "CONTROL", "--data", path, "--run", tmp_path / "run")
     assert code == 2 and re.search(says, err) and not (tmp_path / "run").exists()
+
+
+def test_a_csv_of_a_spreadsheet_is_read(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + b"a1b2??a,1\r\nc3d4??d,4\r\n" * 5)
+    assert len(data.load(path).train.targets) == 8
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(trained, capsys):
