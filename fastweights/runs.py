@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 CONFIG, METRICS, TIMINGS, CHECKPOINT = "config.json", "metrics.jsonl", "timings.jsonl", "checkpoint.safetensors"
+NUMBERS = {  # what readers rely on in each row
+    METRICS: ("epoch", "update", "valid_loss", "valid_accuracy", "gradient_norm"),
+    TIMINGS: ("update", "seconds", "sequences_per_second"),
+}
 FINAL = "final.json"  # of a run that is done: its weights, judged on the test sequences, and where that was
 
 
@@ -65,16 +69,16 @@ def make_folder(folder: Path) -> None:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a .jsonl; a last line that a kill cut short is left out."""
     rows: list[dict[str, Any]] = []
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             row = None
-        if isinstance(row, dict):
+        if isinstance(row, dict) and all(type(row.get(name)) in (int, float) for name in NUMBERS.get(path.name, ())):
             rows.append(row)
         elif number < len(lines) or row is not None:
-            raise RunError(f"{path}: got a broken line {number}, wanted a JSON object a line")
+            raise RunError(f"{path}: got a broken line {number}, wanted a JSON object of an epoch a line")
     return rows
 
 

@@ -206,9 +206,10 @@ class Run:
         value, norm, logits = training_step(self.model, self.optimizer, tokens, targets, self.learning_rate())
         if not math.isfinite(norm):
             what = f"the loss became {value}" if not math.isfinite(value) else f"the gradient norm became {norm}"
+            kept = f"; the last good checkpoint is kept in {self.folder}" if (self.folder / CHECKPOINT).exists() else ""
             raise NonFiniteLoss(
-                f"{self.name}: {what} at update {progress.update + 1}; the last good checkpoint is kept in "
-                f"{self.folder}; try a smaller --learning-rate or --clip"
+                f"{self.name}: {what} at update {progress.update + 1}{kept}; try a smaller --learning-rate or --clip, "
+                "and another --run"
             )
         progress.update += 1
         progress.batch += 1
@@ -265,6 +266,12 @@ class Run:
         header = {"model": self.name, "progress": asdict(self.progress)}
         save_checkpoint(self.folder / CHECKPOINT, tensors, header)
 
+    def check_place(self) -> None:
+        """Raise where the progress that was stored is no place of this run."""
+        at = self.progress
+        if not (0 <= at.batch <= self.batches and at.epoch >= 0 and at.update == at.epoch * self.batches + at.batch):
+            raise ValueError(f"batch {at.batch} of epoch {at.epoch} is not update {at.update}")
+
     def load(self, stored: dict[str, Any]) -> None:
         path = self.folder / CHECKPOINT
         tensors, header = load_checkpoint(path)
@@ -277,12 +284,20 @@ class Run:
             self.generator.set_state(self.order)
             torch.random.set_rng_state(tensors["random.torch"])
             self.progress = Progress.from_json(header["progress"])
+            self.check_place()
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise RunError(
                 f"{path}: got a checkpoint that no run can go on from ({reason}), wanted one that `fastweights train` "
                 "has written; train again into another --run"
             ) from None
+        for name in (METRICS, TIMINGS):  # both are read before one is written
+            logged = [row for row in runs.read_rows(self.folder / name) if row["update"] <= self.progress.update]
+            if len(logged) != self.progress.epoch:
+                raise RunError(
+                    f"{self.folder / name}: got {len(logged)} epochs up to the checkpoint, wanted its "
+                    f"{self.progress.epoch}; train again into another --run"
+                )
         for name in (METRICS, TIMINGS):
             runs.keep_rows(self.folder / name, self.progress.update)
         rows = runs.read_rows(self.folder / METRICS)

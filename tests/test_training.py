@@ -107,7 +107,8 @@ def test_stopped_anywhere_and_resumed_equals_one_run(schedule, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             training.train("RNN-LN-FW", config, sequences(), cut)
     assert checkpoints.load_checkpoint(cut / runs.CHECKPOINT)[1]["progress"]["update"] == 11
-    runs.append_row(cut / runs.METRICS, {"update": 16, "epoch": 2, "valid_accuracy": 0.0})
+    logged = runs.read_rows(cut / runs.METRICS)[-1]
+    runs.append_row(cut / runs.METRICS, logged | {"update": 16, "epoch": 2, "valid_accuracy": 0.0})
     training.train("RNN-LN-FW", config, sequences(), cut, resume=True)
     assert same(cut, tmp_path / "through")
     assert (cut / runs.METRICS).read_bytes() == (tmp_path / "through" / runs.METRICS).read_bytes()
@@ -307,11 +308,35 @@ def test_a_checkpoint_that_no_run_can_go_on_from(part, damage, tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_a_row_that_is_no_object(tmp_path):
+@pytest.mark.parametrize("name", [runs.METRICS, runs.TIMINGS])
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (b"[1]\n", "broken line 1"), (b'{"a": 1}\n', "broken line 1"), (b"\xff\n\n", "broken line 1"),
+        (b'{"update": "x"}\n', "broken line 1"), (b"", "got 0 epochs up to the checkpoint, wanted its 3"),
+    ],
+)  # fmt: skip
+def test_rows_that_do_not_go_with_the_checkpoint(name, content, says, tmp_path):
     training.train("CONTROL", SMALL, sequences(), tmp_path)
-    (tmp_path / runs.METRICS).write_text("[1]\n")
-    with pytest.raises(RunError, match="broken line 1"):
+    (tmp_path / name).write_bytes(content)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(RunError, match=says):
         training.train("CONTROL", SMALL, sequences(), tmp_path, resume=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("place", [{"batch": -3}, {"batch": 99}, {"update": 10**9}, {"epoch": -1}])
+def test_a_checkpoint_of_no_place_of_the_run(place, tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path)
+    tensors, header = checkpoints.load_checkpoint(tmp_path / runs.CHECKPOINT)
+    checkpoints.save_checkpoint(tmp_path / runs.CHECKPOINT, tensors, header | {"progress": header["progress"] | place})
+    with pytest.raises(RunError, match="no run can go on from .ValueError: batch .* is not update"):
+        training.train("CONTROL", SMALL, sequences(), tmp_path, resume=True)
+
+
+def test_a_loss_that_breaks_down_at_once_speaks_of_no_checkpoint(tmp_path):
+    with pytest.raises(training.NonFiniteLoss, match="at update 2; try a smaller"):
+        training.train("RNN-LN", replace(SMALL, learning_rate=1e30), sequences(), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["final.json", runs.TIMINGS, runs.METRICS])
