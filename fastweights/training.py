@@ -71,6 +71,8 @@ def train(
     runs.make_folder(folder)
     with runs.only_one(folder), stop_signals() as stop:
         stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
+        for part in folder.glob(".*.part"):  # of a process that was killed as it wrote
+            part.unlink()
         run = Run(model, config, data, folder)
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored["config"])
