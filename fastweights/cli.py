@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TypeVar
 
+from fastweights.runs import EXPECTED, in_one_line
+
 T = TypeVar("T")
 
 COMMANDS = {
@@ -50,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    except (ValueError, TypeError, RuntimeError, OSError, LookupError, AttributeError) as error:
-        print(f"fastweights: error: {' '.join(str(error).split())}", file=sys.stderr)
+    except EXPECTED as error:
+        print(f"fastweights: error: {in_one_line(error)}", file=sys.stderr)
         return 2
 
 

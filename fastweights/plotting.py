@@ -29,10 +29,13 @@ def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
     curves = sorted((c for c in curves if c[2]), key=lambda curve: -curve[2][-1]["valid_accuracy"])
     if not curves:
         raise runs.RunError(f"{folders[0]}: got runs without a finished epoch, wanted at least one")
-    runs.make_folder(output)
+    figures = {
+        name: draw(curves, column, label, log_scale=column != "valid_accuracy")
+        for name, (column, label) in QUANTITIES.items()
+    }
+    runs.make_folder(output)  # once all that can go wrong has gone well
     written = []
-    for name, (column, label) in QUANTITIES.items():
-        figure = draw(curves, column, label, log_scale=column != "valid_accuracy")
+    for name, figure in figures.items():
         for ending in ("png", "svg"):
             written.append(output / f"{name}.{ending}")
             figure.savefig(written[-1], dpi=150)

@@ -19,6 +19,17 @@ NUMBERS = {  # what readers rely on in each row
 FINAL = "final.json"  # of a run that is done: its weights, judged on the test sequences, and where that was
 
 
+# what bad input can end in; anything else is a mistake of this library, and its traceback is wanted
+EXPECTED = (ValueError, TypeError, RuntimeError, OSError, LookupError, AttributeError, ArithmeticError, MemoryError,
+            ImportError)  # fmt: skip
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without the frames of C++ that torch adds; its name where it says nothing of itself."""
+    text = " ".join(str(error).split("Exception raised from")[0].split())
+    return f"{type(error).__name__}: {text}".rstrip(": ") if not text or isinstance(error, LookupError) else text
+
+
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and the way out."""
 

@@ -100,8 +100,8 @@ def main() -> int:
     except runs.RunLocked as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return LOCKED
-    except (ValueError, TypeError, RuntimeError, OSError, LookupError, AttributeError) as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+    except runs.EXPECTED as error:
+        print(json.dumps({"error": runs.in_one_line(error)}), flush=True)
         return 2
     return 0
 

@@ -157,6 +157,13 @@ def bad_input(*arguments, says):
         bad_input("bench", "--figure", "figures", says="--figure: got no --curve"),
         bad_input("bench", "--json", "nowhere/bench.json", says="got no folder nowhere"),
         bad_input("bench", "--round", 3, says="--round"),
+        bad_input("bench", "--json", ".", says="--json .: got a folder, wanted a file"),
+        bad_input("bench", "--curve", "--figure", __file__, says="test_cli.py: got a file, wanted a folder"),
+        bad_input(
+            "data", "associative-retrieval", "--seed", 10**30, says="--seed: got 1000.*wanted an integer from 0 to"
+        ),
+        bad_input("train", "CONTROL", "--hidden-size", 10**30, says="^.{,300}$"),
+        bad_input("train", "RNN-LN-FW", "--inner-steps", 10**30, says="^.{,300}$"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, monkeypatch, capsys):
@@ -334,6 +341,35 @@ def test_a_file_where_a_folder_is_wanted(trained, tmp_path, capsys):
         ["data", "associative-retrieval", "--train", 5, "--valid", 5, "--output", path],
         ["plot", trained, "--output", path],
     ]:
-        code, _, err = run(capsys, *arguments)
-        assert code == 2 and "got a file on the way there, wanted a folder" in err and err.count("\n") == 1, err
+        code, out, err = run(capsys, *arguments)
+        assert (
+            code == 2 and out == "" and "got a file on the way there, wanted a folder" in err and err.count("\n") == 1
+        ), err
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "source, says",
+    [
+        ("def f(:", "got SyntaxError"), ("raise SystemExit(0)", "got SystemExit"), ("1 / 0", "got ZeroDivisionError"),
+        ("class Net(torch.nn.GRU):\n    def forward(self, x): raise NotImplementedError", "got NotImplementedError when"),
+        ("class Net(torch.nn.Module):\n    def __init__(self, *a, **k): assert False", "got AssertionError"),
+        ("class Net(torch.nn.Identity): pass", "wanted output, state = model\\(input\\), the output \\[batch, time, 50\\]"),
+    ],
+)  # fmt: skip
+def test_a_model_of_the_user_that_breaks(source, says, tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.py").write_text(f"import torch\n{source}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    code, out, err = run(capsys, "train", "broken:Net", "--run", tmp_path / "run")
+    assert code == 2 and out == "" and err.count("\n") == 1 and re.search(says, err), err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_task_that_cannot_be_drawn_leaves_no_figure(trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "RNN-LN-FW", folder)
+    stored = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stored | {"task": {"name": "other"}}))
+    code, _, err = run(capsys, "plot", folder)
+    assert code == 2 and err.count("\n") == 1 and not (folder / "figures").exists()

@@ -33,6 +33,10 @@ def main(arguments: list[str]) -> int:
     for path in (options.json, options.figure):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: got no folder {path.parent}, wanted one that is there")
+    if options.json is not None and options.json.is_dir():
+        raise ValueError(f"--json {options.json}: got a folder, wanted a file")
+    if options.figure is not None and options.figure.exists() and not options.figure.is_dir():
+        raise ValueError(f"--figure {options.figure}: got a file, wanted a folder")
 
     from fastweights.bench import bench, curve, describe_machine
 

@@ -32,8 +32,8 @@ def main(arguments: list[str]) -> None:
     from fastweights import data
     from fastweights.tasks.batch import check_integer
 
-    for option, low in (("train", 1), ("valid", 1), ("seed", 0)):
-        check_integer(f"--{option}", getattr(chosen, option), low, MOST_SEQUENCES if option != "seed" else None)
+    for option, low, high in (("train", 1, MOST_SEQUENCES), ("valid", 1, MOST_SEQUENCES), ("seed", 0, 2**63 - 2)):
+        check_integer(f"--{option}", getattr(chosen, option), low, high)
     drawn = data.draw(chosen.task, chosen.train, chosen.valid, chosen.seed)
     data.write(drawn, chosen.output, chosen.seed)
     first = drawn.task.decode(drawn.train.tokens[0])

@@ -57,7 +57,8 @@ def main(arguments: list[str]) -> None:
         label=lambda job: job.model,
         on_stop="the runs are saved; the same command with --resume goes on with them",
     )
-    show_table(statuses)
+    if any(status.row and not status.error for status in statuses):
+        show_table(statuses)
     for status in statuses:
         if status.error:
             raise RuntimeError(status.error)
@@ -84,13 +85,11 @@ def make_jobs(options: Train) -> list[Job]:
 
 def check(jobs: list[Job]) -> None:
     """All that can be known to be wrong before the first process starts."""
-    import torch
-
-    from fastweights.nn.models import build
+    from fastweights.nn.models import try_out
     from fastweights.training import check_same, describe
 
     for job in jobs:
-        build(job.model, job.config, 2, 2)(torch.zeros(1, 2, dtype=torch.int64))  # its backend can run, too
+        try_out(job.model, job.config)  # its backend can run, too
     holding = [job for job in jobs if (job.folder / runs.CONFIG).exists()]
     if not holding and jobs[0].data is None:
         return

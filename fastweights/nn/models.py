@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 
+import torch
 from torch import nn
 
 from fastweights.config import Config, near
@@ -68,6 +69,20 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
     )
 
 
+def try_out(name: str, config: Config) -> None:
+    """Build the network and call it once: what is wrong with it is known before the first process starts."""
+    model = build(name, config, 2, 2)
+    try:
+        model(torch.zeros(1, 2, dtype=torch.int64))
+    except Exception as error:
+        if name in BUILDERS:
+            raise
+        raise ValueError(
+            f"model {name!r}: got {type(error).__name__} when it was called: {error}; "
+            f"wanted output, state = model(input), the output [batch, time, {config.hidden_size}]"
+        ) from error
+
+
 def check_model(name: str) -> str:
     """The name, if it is one of BUILDERS or a user's package.module:Class."""
     if name not in BUILDERS and ":" not in name:
@@ -81,7 +96,7 @@ def _import(name: str, input_size: int, config: Config) -> nn.Module:
         sys.path.append(os.getcwd())
     try:
         made = getattr(import_module(module), attribute)(input_size, config.hidden_size, batch_first=True)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # whatever a file of the user's does
         raise ValueError(f"model {name!r}: got {type(error).__name__}: {error}; wanted package.module:Class, "
                          "called as Class(input_size, hidden_size, batch_first=True)") from error  # fmt: skip
     if not isinstance(made, nn.Module):
