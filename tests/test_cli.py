@@ -51,6 +51,7 @@ def test_every_command_has_help_without_torch(command):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "usage: fastweights " + command in done.stdout, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80, "tyro joins lines that begin with a letter"
 
 
 def test_the_table_shows_accuracy_beside_its_guess_floor(trained, capsys):

@@ -11,10 +11,11 @@ from fastweights.cli import parse
 
 @dataclass(frozen=True)
 class Bench:
-    """What fast weights cost beside nn.LSTM and nn.GRU: training, inference, one streamed token, memory, state.
+    """What fast weights cost beside nn.LSTM and nn.GRU.
 
-    A backend is timed only after it matched the reference on the very shape that is timed; the exit code is 1 where
-    one did not.
+    Training, inference, one streamed token, memory and state. A backend is timed
+      only after it matched the reference on the very shape that is timed; the
+      exit code is 1 where one did not.
     """
 
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()

@@ -20,9 +20,10 @@ it is not the table, which `fastweights reproduce {name}` makes."""
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Train the table of a paper, and print ours beside it. Papers: ba2016-retrieval, goku2016.
+    """Train the table of a paper, and print ours beside it.
 
-    A run that is done is not done again, and one that was cut goes on; several runners may share a folder.
+    Papers: ba2016-retrieval, goku2016. A run that is done is not done again, and
+      one that was cut goes on; several runners may share a folder.
     """
 
     name: tyro.conf.Positional[str | None] = None

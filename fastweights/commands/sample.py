@@ -11,7 +11,7 @@ BAR = 30  # columns
 
 @dataclass(frozen=True)
 class Sample:
-    """Ask a trained model: its answer, how sure it is, and what the network attended to."""
+    """Ask a trained model: its answer, how sure it is, and what it attended to."""
 
     model: tyro.conf.Positional[str]
     """The model, as it was trained."""

@@ -19,10 +19,10 @@ from fastweights.worker import Job, job_data
 
 @dataclass(frozen=True)
 class Train:
-    """Train one model into a run folder, or several side by side, each in a process of its own.
+    """Train one model into a run folder, or several side by side, a process each.
 
-    Models: RNN-LN-FW (fast weights), RNN-LN, CONTROL, GRU-LN, LSTM-LN, GRU, LSTM, IRNN, A-LSTM, RNN-LN-FW0, or your
-    own as package.module:Class.
+    Models: RNN-LN-FW (fast weights), RNN-LN, CONTROL, GRU-LN, LSTM-LN, GRU, LSTM,
+      IRNN, A-LSTM, RNN-LN-FW0, or your own as package.module:Class.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]

@@ -17,9 +17,10 @@ class AssociativeRetrieval:
     """Which digit followed this letter?
 
     g 5 o 8 k 1 ? ? g  ->  5
-    | |         | | |
-    | value     | | the query: one of the keys
-    key         the pairs are over
+    | |         |   |
+    | |         |   '- the query: one of the keys
+    | '- value  '- the pairs are over
+    '- key
 
     Keys are distinct letters; values are digits, drawn with replacement unless they are to be distinct.
 
