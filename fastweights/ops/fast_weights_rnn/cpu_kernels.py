@@ -46,7 +46,7 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
 _ANY = 1 << 40  # the length of an array that is only known as an address
 
 
-def _cached(function: Any) -> Any:
+def cached(function: Any) -> Any:
     """Compiled at the first call and kept on disk, or in this process alone where no folder can be written."""
     try:
         compiled = numba.njit(cache=True, **OPTIONS)(function)
@@ -64,7 +64,7 @@ def _sources() -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-@_cached
+@cached
 def forward(kind, tiles, sizes, strides, constants, tensors):
     """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu.py` sizes it."""
     batch, time, units, inner, relu, keep = sizes
@@ -134,7 +134,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
             scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
 
 
-@_cached
+@cached
 def backward(kind, groups, sizes, strides, constants, tensors):
     """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
     batch, time, units, inner, relu, group_tiles, last = sizes
@@ -245,7 +245,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                 outer(kind, d_x, rows, time * units, samples, h_in, first * units, units, units, d_W, W0)
 
 
-@_cached
+@cached
 def step(kind, sizes, constants, tensors):
     """One step of a few samples and the fast weights after it: rows of a matrix at a time, for no tile is full."""
     batch, features, units, inner, relu = sizes
@@ -287,7 +287,7 @@ def step(kind, sizes, constants, tensors):
                     row[k] = value * u[k]
 
 
-@_cached
+@cached
 def collect(kind, sizes, tensors):
     """Sum over groups, then lanes, in an order that does not depend on who computed them."""
     units, time, groups, norms, want, rows, entries = sizes

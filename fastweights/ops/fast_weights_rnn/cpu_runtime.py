@@ -1,5 +1,6 @@
 """Around the kernels of `cpu_kernels.py`: buffers, shares of the work, and the first call, which compiles."""
 
+import importlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are m
 _log = logging.getLogger("fastweights")
 _local = threading.local()
 _kinds: dict[torch.dtype, Any] = {}
-_ready: dict[tuple[str, torch.dtype], Any] = {}
+_ready: dict[tuple[str, str, torch.dtype], Any] = {}
 _spare: dict[tuple[int, torch.dtype], list[Tensor]] = {}
 
 
@@ -86,7 +87,7 @@ def forward(
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index])
-        _launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each)
+        launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each)
 
     cpu_threads.share_out(share, tiles, threads)
     return outputs
@@ -162,10 +163,10 @@ def backward(
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index])
-        _launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
+        launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
 
     cpu_threads.share_out(share, groups, threads)
-    _launch(
+    launch(
         "collect",
         dtype,
         (units, time, groups, int(gain is not None), int(needs[1]), 0 if symbols is None else batch * time, entries),
@@ -223,7 +224,7 @@ def step(
         new_weights.data_ptr(),
         _scratch("step", 2 * units, x.dtype).data_ptr(),
     )
-    _launch("step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
+    launch("step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
     return new_hidden, new_weights
 
 
@@ -246,20 +247,19 @@ def _kind(dtype: torch.dtype) -> Any:
     return kind
 
 
-def _launch(name: str, dtype: torch.dtype, *arguments: Any) -> None:
-    kernel = _ready.get((name, dtype))
+def launch(name: str, dtype: torch.dtype, *arguments: Any, module: str = "fast_weights_rnn.cpu_kernels") -> None:
+    """Call a kernel of a module of `fastweights.ops`; the module is imported, and with it Numba, at the first call."""
+    kernel = _ready.get((module, name, dtype))
     if kernel is None:
-        _first_launch(name, dtype, arguments)
+        _first_launch(module, name, dtype, arguments)
     else:
         kernel(_kind(dtype), *arguments)
 
 
-def _first_launch(name: str, dtype: torch.dtype, arguments: Any) -> None:
+def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) -> None:
     """Loads the machine code from Numba's cache or compiles it, and says so where that takes long."""
-    from fastweights.ops.fast_weights_rnn import cpu_kernels
-
-    kernel = getattr(cpu_kernels, name)
-    what = f"fast_weights_rnn: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
+    kernel = getattr(importlib.import_module(f"fastweights.ops.{module}"), name)
+    what = f"{module.partition('.')[0]}: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
     _log.info("%s is loaded, or compiled where this is its first use", what)
     notice = threading.Timer(1.0, _log.warning, (f"{what} is being compiled, once: this takes some seconds",))
     notice.daemon = True
@@ -271,7 +271,7 @@ def _first_launch(name: str, dtype: torch.dtype, arguments: Any) -> None:
         kernel(_kind(dtype), *arguments)
     finally:
         notice.cancel()
-    _ready[name, dtype] = kernel
+    _ready[module, name, dtype] = kernel
 
 
 def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
