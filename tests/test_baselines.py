@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from fastweights.nn import associative_lstm
 from fastweights.nn.associative_lstm import AssociativeLSTM, read, write
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
@@ -340,6 +341,57 @@ def test_irnn_starts_at_a_multiple_of_the_identity():
     assert torch.equal(module.rnn.weight_hh_l0, torch.eye(16))
     assert (module.rnn.bias_ih_l0 == 0).all() and (module.rnn.bias_hh_l0 == 0).all()
     assert 0.2 < module.rnn.weight_ih_l0.abs().max() <= 0.25
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-10), (torch.float32, 2e-4)])
+@pytest.mark.parametrize(
+    "batch,time,options", [(0, 2, {}), (3, 1, {}), (19, 4, {}), (16, 3, {"num_copies": 1}), (33, 2, {"num_heads": 1})]
+)
+def test_associative_lstm_kernels_equal_the_operations_of_torch(monkeypatch, batch, time, options, dtype, tolerance):
+    module, input, state = draw(AssociativeLSTM, batch=batch, time=time, **options)
+    leaves = [input, *state, *module.parameters()]
+    for leaf in leaves:
+        leaf.data = leaf.data.to(dtype)
+    results = []
+    for kernels in (True, False):
+        assert not kernels or associative_lstm.runs(*leaves)
+        if not kernels:
+            monkeypatch.setattr(associative_lstm, "runs", lambda *_: False)
+        result = flat(module(input, state))
+        assert result[0].dtype == dtype
+        results.append([*result, *gradients(result, leaves)])
+    if batch:
+        assert_close(*results, tolerance)
+    else:
+        assert [r.shape for r in results[0]] == [r.shape for r in results[1]]
+
+
+def test_associative_lstm_gradients_are_those_of_finite_differences():
+    module, input, state = draw(AssociativeLSTM, batch=2, time=3, num_copies=2, num_heads=2)
+    names, leaves = zip(*module.named_parameters(), strict=True)
+
+    def run(input, hidden, memory, *leaves):
+        named = dict(zip(names, leaves, strict=True))
+        return tuple(flat(torch.func.functional_call(module, named, (input, (hidden, memory)))))
+
+    assert torch.autograd.gradcheck(run, (input, *state, *leaves))
+
+
+def test_associative_lstm_backward_passes_repeat_and_have_no_gradient_of_their_own():
+    module, input, _ = draw(AssociativeLSTM)
+    loss = module(input)[0].square().sum()
+    (first,) = torch.autograd.grad(loss, input, retain_graph=True)
+    (again,) = torch.autograd.grad(loss, input, create_graph=True)
+    assert torch.equal(first, again)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        again.sum().backward()
+
+
+def test_associative_lstm_runs_under_transforms_of_torch_func():
+    module, input, _ = draw(AssociativeLSTM)
+    assert_close([torch.func.vmap(lambda each: module(each)[0])(input)], [module(input)[0]])
+    want = torch.autograd.grad(module(input)[0].sum(), input)
+    assert_close([torch.func.grad(lambda input: module(input)[0].sum())(input)], want)
 
 
 def test_associative_lstm_retrieves_with_less_noise_from_more_copies():

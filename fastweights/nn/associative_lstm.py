@@ -3,6 +3,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fastweights.nn._sequence import as_given, batched, check_sizes, final, initial, pair
+from fastweights.ops.associative_lstm import Recurrence, runs
 
 # A complex vector is its real and its imaginary part, two tensors [..., unit, batch]: with the batch as the last axis,
 # all slices are contiguous and a permutation of the units copies whole rows.
@@ -124,9 +125,13 @@ class AssociativeLSTM(nn.Module):
     ]:
         steps = batched("AssociativeLSTM", input, self.input_size)
         hidden, memory = pair("AssociativeLSTM", state)
-        hidden = initial("AssociativeLSTM", "hidden state", hidden, input, self.hidden_size).t()
+        hidden = initial("AssociativeLSTM", "hidden state", hidden, input, self.hidden_size)
         memory = initial("AssociativeLSTM", "cell state", memory, input, self.num_copies, self.hidden_size)
-        memory = memory.permute(1, 2, 0).chunk(2, dim=1)
+        if runs(steps, hidden, memory, self.weight_input):
+            output, memory = self._by_kernels(steps, hidden, memory, self.weight_input)
+            hidden = output[:, -1].clone()
+            return (output if input.dim() == 3 else output[0]), (final(input, hidden), final(input, memory))
+        hidden, memory = hidden.t(), memory.permute(1, 2, 0).chunk(2, dim=1)
         columns = steps.permute(2, 1, 0)  # [input, time, batch]
         inputs = torch.addmm(self.bias[:, None], self.weight_input, columns.flatten(1)).unflatten(1, columns.shape[1:])
         outputs: list[Tensor] = []
@@ -142,6 +147,10 @@ class AssociativeLSTM(nn.Module):
             outputs.append(hidden.t())
         memory = torch.cat(memory, dim=1).permute(2, 0, 1)
         return as_given(input, outputs), (final(input, hidden.t()), final(input, memory))
+
+    def _by_kernels(self, steps: Tensor, hidden: Tensor, memory: Tensor, weight_input: Tensor) -> tuple[Tensor, Tensor]:
+        weight = torch.cat([self.weight_recurrent, weight_input, self.bias[:, None]], dim=1)
+        return Recurrence.apply(steps, hidden, memory, weight, self.permutations)
 
     def extra_repr(self) -> str:
         return (

@@ -1,0 +1,83 @@
+"""The associative LSTM over whole sequences on a CPU: the products with the weights by torch, the rest by kernels."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from fastweights.ops.fast_weights_rnn import cpu
+from fastweights.ops.fast_weights_rnn.cpu_runtime import launch
+
+_LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+_MODULE = "associative_lstm.cpu_kernels"
+
+
+def runs(*tensors: Tensor) -> bool:
+    """Whether `Recurrence` takes these tensors as they are, now: it is not for autocast nor for torch.func."""
+    dtype = tensors[0].dtype
+    return (
+        cpu.runs(dtype)
+        and all(t.is_cpu and t.dtype == dtype and type(t) in (Tensor, nn.Parameter) for t in tensors)
+        and not torch.is_autocast_enabled("cpu")
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+class Recurrence(torch.autograd.Function):
+    """The outputs, [batch, time, hidden], and the memory after the last step."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        steps: Float[Tensor, "batch time input"],
+        hidden: Float[Tensor, "batch hidden"],
+        memory: Float[Tensor, "batch copy hidden"],
+        weight: Float[Tensor, "row hidden_input_one"],
+        permutations: Int[Tensor, "copy unit"],
+    ) -> Any:
+        (batch, time, _), size, lanes = steps.shape, hidden.shape[1], _LANES[weight.dtype]
+        width = -(-batch // lanes) * lanes
+        columns = weight.new_zeros(time + 1, weight.shape[1], width)  # what the weights of each step multiply
+        columns[0, :size, :batch] = hidden.t()
+        columns[:-1, size:-1, :batch] = steps.permute(1, 2, 0)
+        columns[:, -1] = 1.0
+        memories = weight.new_empty(time + 1, *memory.shape[1:], width)
+        memories[0, ..., batch:] = 0.0
+        memories[0, ..., :batch] = memory.permute(1, 2, 0)
+        rows, tile = weight.new_empty(time, len(weight), width), weight.new_empty(1, 2 * len(weight) * lanes)
+        each_rows, each_memory, each_column, scratch = (_flat(t) for t in (rows, memories, columns, tile))
+        for t in range(time):
+            torch.mm(weight, columns[t], out=rows[t])
+            arguments = each_rows[t], each_memory[t], each_memory[t + 1], each_column[t + 1], *scratch
+            launch("forward", weight.dtype, width, permutations.numpy(), *arguments, module=_MODULE)
+        ctx.save_for_backward(weight, permutations, columns, rows, memories)
+        outputs = columns[1:, :size, :batch].permute(2, 0, 1).contiguous()
+        return outputs, memories[-1, ..., :batch].permute(2, 0, 1).contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        weight, permutations, columns, rows, memories = ctx.saved_tensors
+        (batch, time, size), width, lanes = d_outputs.shape, columns.shape[2], _LANES[weight.dtype]
+        d_columns, d_weight, d_rows = torch.zeros_like(columns), torch.zeros_like(weight), torch.empty_like(rows[:1])
+        d_columns[1:, :size, :batch] = d_outputs.permute(1, 2, 0)
+        d_memory = torch.zeros_like(memories[:1])
+        d_memory[0, ..., :batch] = d_last.permute(1, 2, 0)
+        end = weight.shape[1] - 1 if ctx.needs_input_grad[0] else size
+        tiles = weight.new_empty(2, 2 * len(weight) * lanes)
+        each_rows, each_memory, d_hidden = (_flat(t) for t in (rows, memories, d_columns))
+        changed = [array for t in (d_memory, d_rows, tiles) for array in _flat(t)]
+        for t in reversed(range(time)):
+            given = each_rows[t], each_memory[t], each_memory[t + 1], d_hidden[t + 1]
+            launch("backward", weight.dtype, width, permutations.numpy(), *given, *changed, module=_MODULE)
+            d_weight.addmm_(d_rows[0], columns[t].t())
+            d_columns[t, :end].addmm_(weight[:, :end].t(), d_rows[0])
+        d_steps = d_columns[:-1, size:-1, :batch].permute(2, 0, 1) if ctx.needs_input_grad[0] else None
+        return d_steps, d_columns[0, :size, :batch].t(), d_memory[0, ..., :batch].permute(2, 0, 1), d_weight, None
+
+
+def _flat(tensor: Tensor) -> Any:
+    """A NumPy view of each part along the first axis."""
+    return list(tensor.flatten(1).numpy())
