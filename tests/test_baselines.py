@@ -387,6 +387,22 @@ def test_associative_lstm_backward_passes_repeat_and_have_no_gradient_of_their_o
         again.sum().backward()
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("num_symbols", [INPUT - 1, INPUT])  # each symbol is projected once, or looked up
+def test_associative_lstm_of_symbols_is_that_of_their_features(monkeypatch, num_symbols, kernels):
+    module, _, _ = draw(AssociativeLSTM)
+    features = torch.randn(num_symbols, INPUT, dtype=torch.float64, requires_grad=True)
+    symbols, leaves = torch.randint(0, num_symbols, (BATCH, TIME)), [features, *module.parameters()]
+    want = module(nn.functional.embedding(symbols, features))[0][:, -1]
+    if not kernels:
+        monkeypatch.setattr(associative_lstm, "runs", lambda *_: False)
+    got, backend = module.last_of_symbols(symbols, features)
+    assert backend == ("cpu" if kernels else "torch")
+    assert_close([got, *gradients([got], leaves)], [want, *gradients([want], leaves)])
+    with pytest.raises(IndexError):
+        module.last_of_symbols(symbols + num_symbols, features)
+
+
 def test_associative_lstm_runs_under_transforms_of_torch_func():
     module, input, _ = draw(AssociativeLSTM)
     assert_close([torch.func.vmap(lambda each: module(each)[0])(input)], [module(input)[0]])

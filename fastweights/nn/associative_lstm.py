@@ -1,6 +1,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fastweights.nn._sequence import as_given, batched, check_sizes, final, initial, pair
 from fastweights.ops.associative_lstm import Recurrence, runs
@@ -128,7 +129,8 @@ class AssociativeLSTM(nn.Module):
         hidden = initial("AssociativeLSTM", "hidden state", hidden, input, self.hidden_size)
         memory = initial("AssociativeLSTM", "cell state", memory, input, self.num_copies, self.hidden_size)
         if runs(steps, hidden, memory, self.weight_input):
-            output, memory = self._by_kernels(steps, hidden, memory, self.weight_input)
+            slow = self.weight_input, self.weight_recurrent, self.bias, self.permutations
+            output, memory = Recurrence.apply(steps, hidden, memory, *slow)
             hidden = output[:, -1].clone()
             return (output if input.dim() == 3 else output[0]), (final(input, hidden), final(input, memory))
         hidden, memory = hidden.t(), memory.permute(1, 2, 0).chunk(2, dim=1)
@@ -148,9 +150,19 @@ class AssociativeLSTM(nn.Module):
         memory = torch.cat(memory, dim=1).permute(2, 0, 1)
         return as_given(input, outputs), (final(input, hidden.t()), final(input, memory))
 
-    def _by_kernels(self, steps: Tensor, hidden: Tensor, memory: Tensor, weight_input: Tensor) -> tuple[Tensor, Tensor]:
-        weight = torch.cat([self.weight_recurrent, weight_input, self.bias[:, None]], dim=1)
-        return Recurrence.apply(steps, hidden, memory, weight, self.permutations)
+    def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str]:
+        """`self(features[symbols])[0][:, -1]`, [batch, hidden], and the backend that ran it.
+
+        Where there are fewer symbols than features, the weights meet each symbol once, and a step picks its column.
+        """
+        if len(features) >= self.input_size or not runs(features, self.weight_input):
+            inputs = functional.embedding(symbols, features)
+            return self(inputs)[0][:, -1], "cpu" if runs(inputs, self.weight_input) else "torch"
+        steps = functional.embedding(symbols, torch.eye(len(features), dtype=features.dtype))
+        hidden = features.new_zeros(len(symbols), self.hidden_size)
+        memory = features.new_zeros(len(symbols), self.num_copies, self.hidden_size)
+        slow = self.weight_input @ features.t(), self.weight_recurrent, self.bias, self.permutations
+        return Recurrence.apply(steps, hidden, memory, *slow)[0][:, -1], "cpu"
 
     def extra_repr(self) -> str:
         return (

@@ -34,25 +34,31 @@ class Recurrence(torch.autograd.Function):
         steps: Float[Tensor, "batch time input"],
         hidden: Float[Tensor, "batch hidden"],
         memory: Float[Tensor, "batch copy hidden"],
-        weight: Float[Tensor, "row hidden_input_one"],
+        weight_input: Float[Tensor, "row input"],
+        weight_recurrent: Float[Tensor, "row hidden"],
+        bias: Float[Tensor, " row"],
         permutations: Int[Tensor, "copy unit"],
     ) -> Any:
-        (batch, time, _), size, lanes = steps.shape, hidden.shape[1], _LANES[weight.dtype]
-        width = -(-batch // lanes) * lanes
-        columns = weight.new_zeros(time + 1, weight.shape[1], width)  # what the weights of each step multiply
+        (batch, time, features), size, dtype = steps.shape, hidden.shape[1], bias.dtype
+        width, end, count = _whole(batch, dtype), size + features, len(bias)
+        # hidden, input, 1: a step's pre-activations are one product. The zeros that follow make it a faster one.
+        weight = bias.new_zeros(count, _whole(end + 1, dtype))
+        weight[:, :size], weight[:, size:end], weight[:, end] = weight_recurrent, weight_input, bias
+        columns = bias.new_zeros(time + 1, weight.shape[1], width)
         columns[0, :size, :batch] = hidden.t()
-        columns[:-1, size:-1, :batch] = steps.permute(1, 2, 0)
-        columns[:, -1] = 1.0
-        memories = weight.new_empty(time + 1, *memory.shape[1:], width)
+        columns[:-1, size:end, :batch] = steps.permute(1, 2, 0)
+        columns[:, end] = 1.0
+        memories = bias.new_empty(time + 1, *memory.shape[1:], width)
         memories[0, ..., batch:] = 0.0
         memories[0, ..., :batch] = memory.permute(1, 2, 0)
-        rows, tile = weight.new_empty(time, len(weight), width), weight.new_empty(1, 2 * len(weight) * lanes)
+        rows, tile = bias.new_empty(time, count, width), bias.new_empty(1, 2 * count * _LANES[dtype])
         each_rows, each_memory, each_column, scratch = (_flat(t) for t in (rows, memories, columns, tile))
         for t in range(time):
             torch.mm(weight, columns[t], out=rows[t])
             arguments = each_rows[t], each_memory[t], each_memory[t + 1], each_column[t + 1], *scratch
-            launch("forward", weight.dtype, width, permutations.numpy(), *arguments, module=_MODULE)
+            launch("forward", dtype, width, permutations.numpy(), *arguments, module=_MODULE)
         ctx.save_for_backward(weight, permutations, columns, rows, memories)
+        ctx.end = end
         outputs = columns[1:, :size, :batch].permute(2, 0, 1).contiguous()
         return outputs, memories[-1, ..., :batch].permute(2, 0, 1).contiguous()
 
@@ -60,22 +66,28 @@ class Recurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         weight, permutations, columns, rows, memories = ctx.saved_tensors
-        (batch, time, size), width, lanes = d_outputs.shape, columns.shape[2], _LANES[weight.dtype]
+        (batch, time, size), width, end, dtype = d_outputs.shape, columns.shape[2], ctx.end, weight.dtype
         d_columns, d_weight, d_rows = torch.zeros_like(columns), torch.zeros_like(weight), torch.empty_like(rows[:1])
         d_columns[1:, :size, :batch] = d_outputs.permute(1, 2, 0)
         d_memory = torch.zeros_like(memories[:1])
         d_memory[0, ..., :batch] = d_last.permute(1, 2, 0)
-        end = weight.shape[1] - 1 if ctx.needs_input_grad[0] else size
-        tiles = weight.new_empty(2, 2 * len(weight) * lanes)
+        needed = end if ctx.needs_input_grad[0] else size  # the inputs' gradient costs as much as a forward pass
+        tiles = weight.new_empty(2, 2 * len(weight) * _LANES[dtype])
         each_rows, each_memory, d_hidden = (_flat(t) for t in (rows, memories, d_columns))
         changed = [array for t in (d_memory, d_rows, tiles) for array in _flat(t)]
         for t in reversed(range(time)):
             given = each_rows[t], each_memory[t], each_memory[t + 1], d_hidden[t + 1]
-            launch("backward", weight.dtype, width, permutations.numpy(), *given, *changed, module=_MODULE)
+            launch("backward", dtype, width, permutations.numpy(), *given, *changed, module=_MODULE)
             d_weight.addmm_(d_rows[0], columns[t].t())
-            d_columns[t, :end].addmm_(weight[:, :end].t(), d_rows[0])
-        d_steps = d_columns[:-1, size:-1, :batch].permute(2, 0, 1) if ctx.needs_input_grad[0] else None
-        return d_steps, d_columns[0, :size, :batch].t(), d_memory[0, ..., :batch].permute(2, 0, 1), d_weight, None
+            d_columns[t, :needed].addmm_(weight[:, :needed].t(), d_rows[0])
+        d_steps = d_columns[:-1, size:end, :batch].permute(2, 0, 1) if ctx.needs_input_grad[0] else None
+        d_first = d_columns[0, :size, :batch].t(), d_memory[0, ..., :batch].permute(2, 0, 1)
+        return d_steps, *d_first, d_weight[:, size:end], d_weight[:, :size], d_weight[:, end], None
+
+
+def _whole(count: int, dtype: torch.dtype) -> int:
+    """The next multiple of the lanes."""
+    return -(-count // _LANES[dtype]) * _LANES[dtype]
 
 
 def _flat(tensor: Tensor) -> Any:
