@@ -133,6 +133,7 @@ class AssociativeLSTM(nn.Module):
             output, memory = Recurrence.apply(steps, hidden, memory, *slow)
             hidden = output[:, -1].clone()
             return (output if input.dim() == 3 else output[0]), (final(input, hidden), final(input, memory))
+        # other devices and dtypes, autocast and torch.func: the equations as they stand
         hidden, memory = hidden.t(), memory.permute(1, 2, 0).chunk(2, dim=1)
         columns = steps.permute(2, 1, 0)  # [input, time, batch]
         inputs = torch.addmm(self.bias[:, None], self.weight_input, columns.flatten(1)).unflatten(1, columns.shape[1:])
