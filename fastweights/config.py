@@ -26,6 +26,8 @@ class Config:
     """Sizes of the embedding layers; none: one-hot."""
     linear_embeddings: bool = False
     """No ReLU between embedding layers, and C x starts at unit variance."""
+    orthogonal: bool = False
+    """Start C orthogonal, at unit variance of C x, and W as half an orthogonal matrix; one-hot symbols only."""
     head_sizes: tuple[int, ...] = ()
     """Sizes of the ReLU layers before the softmax."""
     input_scale: float | None = None
@@ -36,6 +38,10 @@ class Config:
     """Learning rate of Adam."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls over the epochs."""
+    label_smoothing: float = 0.0
+    """Share of each training target that is spread over all classes."""
+    renamed_keys: bool = False
+    """Give each training sequence other keys whenever it is read."""
     clip: float = 5.0
     """Largest global norm of the gradient."""
     epochs: int = 10
@@ -63,7 +69,7 @@ class Config:
                 raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
         for name, low, high in (
             ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf), ("input_scale", 0.0, math.inf),
-            ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0),
+            ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0), ("label_smoothing", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
@@ -74,6 +80,9 @@ class Config:
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
         if self.linear_embeddings and not self.embedding_sizes:
             raise ValueError("--linear-embeddings: got no --embedding-sizes, wanted some, such as 50 100")
+        if self.orthogonal and self.embedding_sizes:
+            got = " ".join(map(str, self.embedding_sizes))
+            raise ValueError(f"--orthogonal: got --embedding-sizes {got}, wanted one-hot symbols, without any")
         for name in ("train_size", "valid_size"):
             if getattr(self, name) > MOST_SEQUENCES:
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted at most {MOST_SEQUENCES:,}")

@@ -127,14 +127,19 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
 
 
 def training_step(
-    model: nn.Module, optimizer: FlatAdam, tokens: Tensor, targets: Tensor, learning_rate: float
+    model: nn.Module,
+    optimizer: FlatAdam,
+    tokens: Tensor,
+    targets: Tensor,
+    learning_rate: float,
+    label_smoothing: float = 0.0,
 ) -> tuple[float, float, Tensor]:
     """Forward, cross-entropy, backward, clipping, Adam; returns the loss, the gradient norm and the logits.
 
     A loss that is not finite has no backward pass (its norm is NaN), a norm that is not finite no update.
     """
     logits = model(tokens)
-    loss = functional.cross_entropy(logits, targets)
+    loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     value, norm = loss.item(), math.nan
     if math.isfinite(value):
         loss.backward()
@@ -190,6 +195,8 @@ class Run:
         self.generator.set_state(self.order)
         order = torch.randperm(len(self.data.train.tokens), generator=self.generator)
         tokens, targets = self.data.train.tokens[order], self.data.train.targets[order]
+        if self.config.renamed_keys:
+            tokens = self.data.task.rename_keys(tokens, self.generator)
         began, first, told = self.seconds, progress.batch, 0.0
         for batch in range(first, self.batches):
             part = slice(batch * size, (batch + 1) * size)
@@ -205,7 +212,10 @@ class Run:
 
     def update(self, tokens: Tensor, targets: Tensor) -> None:
         progress = self.progress
-        value, norm, logits = training_step(self.model, self.optimizer, tokens, targets, self.learning_rate())
+        smoothing = self.config.label_smoothing
+        value, norm, logits = training_step(
+            self.model, self.optimizer, tokens, targets, self.learning_rate(), smoothing
+        )
         if not math.isfinite(norm):
             what = f"the loss became {value}" if not math.isfinite(value) else f"the gradient norm became {norm}"
             kept = f"; the last good checkpoint is kept in {self.folder}" if (self.folder / CHECKPOINT).exists() else ""

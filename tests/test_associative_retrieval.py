@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastweights.tasks import TASKS, AssociativeRetrieval, BadSequence
+from fastweights.tasks import TASKS, AssociativeRetrieval, BadSequence, Batch
 
 
 def draw(task, count=2000, seed=0):
@@ -130,3 +130,15 @@ def test_nothing_drawn():
 
 def test_it_is_registered():
     assert TASKS["associative-retrieval"] is AssociativeRetrieval
+
+
+@pytest.mark.parametrize("num_pairs", [1, 4, 26])
+def test_renamed_keys_leave_values_and_answers(num_pairs):
+    task = AssociativeRetrieval(num_pairs)
+    batch = task.draw(500, torch.Generator().manual_seed(1))
+    before = batch.tokens.clone()
+    renamed = task.rename_keys(batch.tokens, torch.Generator().manual_seed(2))
+    assert task.first_bad(Batch(renamed, batch.targets)) is None
+    assert torch.equal(batch.tokens, before) and torch.equal(renamed[:, 1:-1:2], before[:, 1:-1:2])
+    assert (renamed[:, 0] != before[:, 0]).float().mean() > 0.9
+    assert torch.equal(renamed, task.rename_keys(before, torch.Generator().manual_seed(2)))

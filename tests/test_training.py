@@ -89,10 +89,10 @@ def test_flat_adam_takes_a_parameter_outside_the_loss_as_one_of_gradient_zero():
         assert torch.equal(value, before[name]) == name.startswith("unused")
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_stopped_anywhere_and_resumed_equals_one_run(schedule, tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine"}, {"renamed_keys": True, "label_smoothing": 0.1}])
+def test_stopped_anywhere_and_resumed_equals_one_run(settings, tmp_path):
     """Ctrl-C in the middle of an epoch, a kill after a row was logged and before its checkpoint, a kill at once."""
-    config = replace(SMALL, schedule=schedule)
+    config = replace(SMALL, **settings)
     training.train("RNN-LN-FW", config, sequences(), tmp_path / "through")
     cut = tmp_path / "cut"
 
@@ -265,6 +265,32 @@ def test_the_boundary_starts_at_unit_variance(embedding_sizes, hidden_size):
         model = build("RNN-LN-FW", config, 37, 10)
         boundaries.append(model.features @ model.recurrent.weight_ih_l0.T)
     assert torch.cat(boundaries).var().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("hidden_size", [20, 50])
+def test_an_orthogonal_start(hidden_size):
+    torch.manual_seed(0)
+    model = build("RNN-LN-FW", replace(SMALL, hidden_size=hidden_size, orthogonal=True), 37, 10)
+    recurrent = model.recurrent.weight_hh_l0.double()
+    assert torch.allclose(recurrent @ recurrent.T, 0.25 * torch.eye(hidden_size, dtype=torch.float64), atol=1e-6)
+    boundaries = model.features @ model.recurrent.weight_ih_l0.T
+    assert boundaries.square().mean().item() == pytest.approx(1, abs=1e-5)
+    gram = boundaries.T @ boundaries if hidden_size < 37 else boundaries @ boundaries.T
+    assert torch.allclose(gram, torch.eye(len(gram)) * gram[0, 0], atol=1e-4)
+    with pytest.raises(ValueError, match="--orthogonal: got --embedding-sizes 7, wanted one-hot symbols"):
+        replace(SMALL, orthogonal=True, embedding_sizes=(7,))
+
+
+def test_smoothed_labels_are_of_the_training_loss_alone(tmp_path):
+    config, batch = replace(SMALL, epochs=1, train_size=64, learning_rate=0.0), sequences().train
+    few = data.Data(sequences().task, type(batch)(batch.tokens[:64], batch.targets[:64]), sequences().valid)
+    plain = training.train("CONTROL", config, few, tmp_path / "plain")
+    smooth = training.train("CONTROL", replace(config, label_smoothing=0.2), few, tmp_path / "smooth")
+    torch.manual_seed(config.seed)
+    logits = build("CONTROL", config, 37, 10)(few.train.tokens)
+    spread = 0.8 * plain["train_loss"] - 0.2 * logits.log_softmax(1).mean().item()
+    assert smooth["train_loss"] == pytest.approx(spread, rel=1e-5) and smooth["train_loss"] != plain["train_loss"]
+    assert smooth["valid_loss"] == plain["valid_loss"]
 
 
 def test_weights_that_are_not_finite_are_refused_and_nothing_is_rewritten(tmp_path):

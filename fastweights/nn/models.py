@@ -18,9 +18,11 @@ from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
 from fastweights.rules import Hebbian
 
+ORTHOGONAL_SCALE = 0.5
+
 
 def fast_weights(input_size: int, config: Config, layer_norm: bool = True) -> nn.Module:
-    return FastWeightsRNN(
+    made = FastWeightsRNN(
         input_size,
         config.hidden_size,
         batch_first=True,
@@ -30,6 +32,11 @@ def fast_weights(input_size: int, config: Config, layer_norm: bool = True) -> nn
         layer_norm=layer_norm,
         backend=config.backend,
     )
+    if config.orthogonal:
+        nn.init.orthogonal_(made.get_parameter("weight_hh_l0"), ORTHOGONAL_SCALE)
+        variance = 1 / max(input_size, config.hidden_size)  # of an element of an orthogonal matrix
+        nn.init.orthogonal_(made.get_parameter("weight_ih_l0"), 1 / (config.symbol_scale * variance**0.5))
+    return made
 
 
 def slow_only(input_size: int, config: Config, layer_norm: bool) -> nn.Module:

@@ -70,6 +70,15 @@ class AssociativeRetrieval:
         tokens[:, -1:] = keys.gather(1, asked)
         return Batch(tokens, values.gather(1, asked).squeeze(1))
 
+    def rename_keys(self, tokens: "Tensor", generator: "Generator") -> "Tensor":
+        """The same sequences with keys drawn anew; their answers stay."""
+        keys = _distinct(len(tokens), self.num_pairs, 26, generator)
+        asked = (tokens[:, 0:-3:2] == tokens[:, -1:]).byte().argmax(1, keepdim=True)
+        renamed = tokens.clone()
+        renamed[:, 0:-3:2] = keys
+        renamed[:, -1:] = keys.gather(1, asked)
+        return renamed
+
     def encode(self, text: str) -> "Tensor":
         """The tokens of one sequence; `BadSequence` says what is wrong with it."""
         import torch
