@@ -356,19 +356,22 @@ def test_the_cells_of_a_paper(name):
     module.figure([])
 
 
+FREE = ("hidden_size", "epochs", "learning_rate")
+
+
 def test_table_1_has_its_cells_sizes_seeds_and_controls():
     module = paper("ba2016-retrieval")
     by_name = {cell.name: cell for cell in module.RUNS}
-    assert len(cells.choose(module.RUNS, "paper")) == 12 and len(by_name) == 27
+    assert len(cells.choose(module.RUNS, "paper")) == 12 and len(by_name) == 31
     assert by_name["FW-20"].seeds >= 5
     one_seed = {name for name, cell in by_name.items() if cell.seeds < 3}
     assert one_seed == {n for n in by_name if re.match("A-LSTM|GRU-LN|LSTM-LN", n)}
     for cell in module.RUNS:
         config = cell.config
         assert (config.train_size, config.valid_size, config.test_size) == (100_000, 10_000, 20_000)
-        assert (config.decay, config.rate, config.inner_steps, config.batch_size) == (0.9, 0.5, 1, 128)
-        literal = (config.embedding_sizes, config.head_sizes) == ((50, 100), (100,))
-        assert literal or cell.row == "FW-best"
+        literal = replace(paper("ba2016-retrieval").PAPER, **{name: getattr(config, name) for name in FREE})
+        assert config == literal or cell.kind == "beyond" or (cell.row == "FW-decay0" and config.decay == 0)
+        assert config.renamed_keys == (cell.row == "FW-renamed")
     assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
         assert len(curve) == len(module.REPORTED["updates"]) == 19
@@ -386,3 +389,17 @@ def test_the_page_is_that_of_the_committed_results():
     text = pages.page(ROOT / "results")
     assert (ROOT / "docs/papers.md").read_text(encoding="utf-8") == text, "run `fastweights reproduce NAME --render`"
     assert "of other settings" not in text
+
+
+def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():
+    tokens = AssociativeRetrieval(4).draw(64, torch.Generator().manual_seed(0)).tokens
+
+    def logits(model, **changes):
+        torch.manual_seed(0)
+        config = replace(paper("ba2016-retrieval").PAPER, hidden_size=20, **changes)
+        built = build(model, config, 37, 10)
+        torch.nn.init.normal_(built.recurrent.weight_ih_l0)
+        return built(tokens)
+
+    assert torch.equal(logits("RNN-LN-FW0"), logits("RNN-LN"))
+    assert not torch.allclose(logits("RNN-LN-FW", decay=0.0), logits("RNN-LN"), atol=0.01)
