@@ -25,8 +25,8 @@ What differs from the paper, or is not said there:
 
 Controls that the paper lacks: RNN-LN, GRU-LN and LSTM-LN have layer norm and no fast weights. RNN-LN-FW0 is the
 fast-weights network with rate 0, which in the literal reading is RNN-LN to the last bit: nothing is read, and h_0 is
-thrown away. A control of the same depth is therefore `FW-decay0`: with decay 0, A(t) holds h(t) alone, so that the inner
-loop multiplies and nothing is remembered.
+thrown away. A control of the same depth is therefore `FW-decay0`: with decay 0, A(t) holds h(t) alone, so that the
+inner loop multiplies and nothing is remembered.
 
 Beyond the paper, each a row of its own: 10 units; `unit`, the same architecture read as literally, with no ReLU between
 the embeddings and with first values such that C x has unit variance, at a small learning rate (each weight of its
