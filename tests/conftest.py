@@ -2,9 +2,13 @@ import os
 
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
+
+# shapes in types are checked, but not in ops: torch.compile cannot look through the checks
+jaxtyping.install_import_hook(["fastweights.nn", "fastweights.rules", "fastweights.tasks"], "beartype.beartype")
 
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")
@@ -18,3 +22,9 @@ if not torch.cuda.is_available():  # then Triton interprets its kernels, and mus
 def _one_thread():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def as_users_have_it(monkeypatch):
+    """Without the checks of shapes in types: what is wrong on purpose gets to our own error messages."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

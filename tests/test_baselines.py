@@ -265,6 +265,7 @@ def test_learns_to_recall_the_first_symbol(model):
     assert loss < 0.3  # chance: log 4 = 1.39
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "input,message",
@@ -282,6 +283,7 @@ def test_a_wrong_input_is_refused_in_one_line(model, input, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 @pytest.mark.parametrize("model", MODELS)
 def test_a_wrong_state_is_refused_in_one_line(model):
     module, input, state = draw(model)
@@ -291,6 +293,7 @@ def test_a_wrong_state_is_refused_in_one_line(model):
         module(input, 1)
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("size", [0, -2, 2.0, True])
 def test_a_wrong_size_is_refused(model, size):

@@ -231,6 +231,7 @@ def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
         FastWeightsRNN(INPUT, HIDDEN, 2).attention(inputs)
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 @pytest.mark.parametrize(
     "options, error, message",
     [
@@ -255,6 +256,7 @@ def test_bad_options(options, error, message):
             FastWeightsRNNCell(**{"input_size": INPUT, "hidden_size": HIDDEN} | options)
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 def test_bad_inputs():
     rnn, cell = FastWeightsRNN(INPUT, HIDDEN), FastWeightsRNNCell(INPUT, HIDDEN)
     with pytest.raises(ValueError, match="got 4 features a step, wanted input_size=3"):

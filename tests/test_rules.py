@@ -71,6 +71,7 @@ def test_a_zero_key_has_a_finite_gradient(rule):
     assert torch.isfinite(key.grad).all()
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 @pytest.mark.parametrize("rule", ALL)
 def test_rules_are_frozen_dataclasses_that_check_their_constants(rule):
     assert is_dataclass(rule) and rule.__dataclass_params__.frozen

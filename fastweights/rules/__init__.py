@@ -1,6 +1,6 @@
 """Update rules: what is written into the fast weights, and how it is read. Pure functions, one rule a file."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from fastweights.rules.hebbian import Hebbian
 __all__ = ["Delta", "Hebbian", "Rule"]
 
 
+@runtime_checkable
 class Rule(Protocol):
     """What the reference backend asks of a rule: a frozen dataclass of constants with these two methods.
 
