@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-# shapes in types are checked, but not in ops: torch.compile cannot look through the checks
-jaxtyping.install_import_hook(["fastweights.nn", "fastweights.rules", "fastweights.tasks"], "beartype.beartype")
+# shapes in types are checked, but for what torch.compile has to look through
+TYPED = ("nn.associative_lstm", "nn.classifier", "nn.irnn", "nn.ln_gru", "nn.ln_lstm", "tasks")
+jaxtyping.install_import_hook([f"fastweights.{name}" for name in TYPED], "beartype.beartype")
 
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")

@@ -36,8 +36,8 @@ class Lent:
             self.tensor = torch.empty(count, dtype=dtype)
 
     def __del__(self) -> None:
-        size = self.tensor.nbytes
-        if size > _KEEP_BYTES:
+        size = self.tensor.nbytes if hasattr(self, "tensor") else 0  # there was no memory for it
+        if not 0 < size <= _KEEP_BYTES:
             return
         held = sum(len(each) * count * dtype.itemsize for (count, dtype), each in list(_spare.items()))
         if held + size > _KEEP_BYTES:
