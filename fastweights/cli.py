@@ -76,8 +76,10 @@ def parse(options: type[T], arguments: list[str], prog: str) -> T:
     except SystemExit as stop:
         if not stop.code:
             raise
-        inside = [line for line in said.getvalue().splitlines() if not line.startswith(("╭", "╰"))]  # without its title
-        text = " ".join(filter(None, (line.strip("│─ \n") for line in inside)))
+        # a box: its title stands in the rule above, or above a rule where the terminal has plain characters alone
+        lines = [line for line in said.getvalue().splitlines() if not line.startswith(("╭", "╰"))]
+        lines = lines[1:] if lines and lines[0].strip().endswith(" error") else lines
+        text = " ".join(filter(None, (line.strip("│─ \n") for line in lines if line.strip().strip("-"))))
         text = text.split("For full helptext")[0].split("Argument helptext")[0].replace("Error parsing config: ", "")
         raise ValueError(f"{text.strip()} (`{prog} --help` lists the options)") from None
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 MOST_SEQUENCES = 100_000_000  # of 80 bytes and more each
+MOST_UNITS = 100_000
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Config:
 
     hidden_size: int = 50
     """Recurrent units."""
+    rule: str = "Hebbian"
+    """Update rule of the fast weights: Hebbian or Delta."""
     decay: float = 0.95
     """Decay of the fast weights (lambda)."""
     rate: float = 0.5
@@ -83,9 +86,14 @@ class Config:
         if self.orthogonal and self.embedding_sizes:
             got = " ".join(map(str, self.embedding_sizes))
             raise ValueError(f"--orthogonal: got --embedding-sizes {got}, wanted one-hot symbols, without any")
-        for name in ("train_size", "valid_size"):
-            if getattr(self, name) > MOST_SEQUENCES:
-                raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted at most {MOST_SEQUENCES:,}")
+        for name, most in (
+            ("train_size", MOST_SEQUENCES), ("valid_size", MOST_SEQUENCES), ("hidden_size", MOST_UNITS),
+            ("inner_steps", MOST_UNITS),
+        ):  # fmt: skip
+            if getattr(self, name) > most:
+                raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted at most {most:,}")
+        if len(set(self.learned)) < len(self.learned):
+            raise ValueError(f"--learned {' '.join(self.learned)}: got a constant twice, wanted each once")
         if self.seed >= 2**63 - 1:
             raise ValueError(f"--seed {self.seed}: wanted an integer below 2^63 - 1")
         if self.train_size < self.batch_size:

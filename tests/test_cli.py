@@ -102,6 +102,13 @@ def test_sample_of_a_network_without_fast_weights(trained, capsys):
     assert code == 0 and "reads no fast weights" in out
 
 
+def test_a_network_with_another_rule_trains_and_answers(tmp_path, capsys):
+    code, out, err = run(capsys, "train", "RNN-LN-FW", *TINY, "--rule", "Delta", "--run", tmp_path / "run")
+    assert code == 0 and re.search(r"RNN-LN-FW .* reference *$", out, re.M), err
+    code, out, _ = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", "--run", tmp_path / "run")
+    assert code == 0 and re.search(r"^  \(cannot show .* Delta, only of Hebbian\)$", out, re.M)
+
+
 def test_backends(capsys):
     code, out, _ = run(capsys, "backends")
     assert code == 0 and re.search(r"reference +runs", out) and "what auto takes" in out
@@ -165,6 +172,11 @@ def bad_input(*arguments, says):
         ),
         bad_input("train", "CONTROL", "--hidden-size", 10**30, says="^.{,300}$"),
         bad_input("train", "RNN-LN-FW", "--inner-steps", 10**30, says="^.{,300}$"),
+        bad_input("train", "RNN-LN-FW", "--inner-steps", 10**7, says="--inner-steps 10000000: wanted at most 100,000"),
+        bad_input("train", "CONTROL", "--hidden-size", 10**7, says="--hidden-size 10000000: wanted at most 100,000"),
+        bad_input("train", "CONTROL", "--learned", "rate", "rate", says="--learned rate rate: got a constant twice"),
+        bad_input("train", "RNN-LN-FW", "--rule", "Dleta", says="unknown --rule 'Dleta'; did you mean Delta\\?"),
+        bad_input("train", "CONTROL", "--label-smoothing", 2, says="--label-smoothing 2: wanted a number from 0 to 1"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, monkeypatch, capsys):

@@ -273,6 +273,8 @@ def bad_input(*arguments, says):
         bad_input("goku2016", "--quick", "--search", says="got two of --quick, --search and --render"),
         bad_input("goku2016", "--quick", "--only", "CONTROL", says="--only CONTROL: none of it is in --quick"),
         bad_input("goku2016", "--cluster", "slurm", says="slurm"),
+        bad_input("goku2016", "--run", __file__, says="test_papers.py: got a file, wanted a folder for the runs"),
+        bad_input("goku2016", "--render", "--results", "nowhere", says="--results nowhere: no such folder"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, says, tmp_path, monkeypatch, capsys):

@@ -68,9 +68,13 @@ def main(arguments: list[str]) -> None:
     if options.render:
         from fastweights.reproduction import pages
 
+        if not options.results.is_dir():
+            raise ValueError(f"--results {options.results}: no such folder, wanted one with results to render")
         for path in pages.render(options.name, options.results):
             print(path)
         return
+    if options.run is not None and options.run.exists() and not options.run.is_dir():
+        raise ValueError(f"--run {options.run}: got a file, wanted a folder for the runs")
     root = options.run or Path("runs") / (options.name + ("-quick" if options.quick else ""))
     folder = root / "results" if options.quick else options.results / options.name
     cells = choose_cells(options, module, options.results / options.name)

@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> None:
     import torch
 
     from fastweights.nn.models import check_model
+    from fastweights.ops.fast_weights_rnn import UnsupportedBackend
     from fastweights.tasks import make_task
     from fastweights.training import load_run
 
@@ -48,7 +49,10 @@ def main(arguments: list[str]) -> None:
         if attention is None or model.recurrent.inner_steps == 0:
             print("  (this network reads no fast weights)")
             continue
-        print_attention(text, attention(model.features[tokens][None])[0, -1])
+        try:
+            print_attention(text, attention(model.features[tokens][None])[0, -1])
+        except UnsupportedBackend as error:
+            print(f"  ({error})")
 
 
 def print_attention(text: str, weights) -> None:

@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 
 import torch
 from torch import nn
 
+from fastweights import rules
 from fastweights.config import Config, near
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
@@ -16,7 +17,6 @@ from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
-from fastweights.rules import Hebbian
 
 ORTHOGONAL_SCALE = 0.5
 
@@ -26,7 +26,7 @@ def fast_weights(input_size: int, config: Config, layer_norm: bool = True) -> nn
         input_size,
         config.hidden_size,
         batch_first=True,
-        rule=Hebbian(decay=config.decay, rate=config.rate),
+        rule=rule_of(config),
         learned=config.learned,
         inner_steps=config.inner_steps,
         layer_norm=layer_norm,
@@ -37,6 +37,15 @@ def fast_weights(input_size: int, config: Config, layer_norm: bool = True) -> nn
         variance = 1 / max(input_size, config.hidden_size)  # of an element of an orthogonal matrix
         nn.init.orthogonal_(made.get_parameter("weight_ih_l0"), 1 / (config.symbol_scale * variance**0.5))
     return made
+
+
+def rule_of(config: Config) -> rules.Rule:
+    """The rule that is named, with those of its constants that are settings."""
+    names = [name for name in rules.__all__ if name != "Rule"]
+    if config.rule not in names:
+        raise ValueError(f"unknown --rule {config.rule!r}{near(config.rule, names)} (rules: {', '.join(names)})")
+    kind = getattr(rules, config.rule)
+    return kind(**{field.name: getattr(config, field.name) for field in fields(kind) if hasattr(config, field.name)})
 
 
 def slow_only(input_size: int, config: Config, layer_norm: bool) -> nn.Module:
