@@ -5,148 +5,24 @@ from copy import deepcopy
 
 import pytest
 import torch
+from equations import (
+    BATCH,
+    HIDDEN,
+    INPUT,
+    MODELS,
+    TIME,
+    assert_close,
+    at,
+    draw,
+    flat,
+    gradients,
+    literal,
+    parts,
+    state_shapes,
+)
 from torch import nn
 
-from fastweights.nn import associative_lstm
-from fastweights.nn.associative_lstm import AssociativeLSTM, read, write
-from fastweights.nn.irnn import IRNN
-from fastweights.nn.ln_gru import LNGRU
-from fastweights.nn.ln_lstm import LNLSTM
-
-TOLERANCE = 1e-10
-MODELS = [LNGRU, LNLSTM, IRNN, AssociativeLSTM]
-BATCH, TIME, INPUT, HIDDEN = 3, 7, 5, 6
-
-
-def layer_norm(vector, gain, bias):
-    return gain * (vector - vector.mean()) / torch.sqrt(vector.var(unbiased=False) + 1e-5) + bias
-
-
-def literal_ln_gru(p, xs, h):
-    H, outputs = len(h), []
-    for x in xs:
-        recurrent, entering = p["weight_recurrent"] @ h, p["weight_input"] @ x
-        gates = layer_norm(recurrent[: 2 * H], p["gain_recurrent"][: 2 * H], p["bias_recurrent"][: 2 * H])
-        gates = gates + layer_norm(entering[: 2 * H], p["gain_input"][: 2 * H], p["bias_input"][: 2 * H])
-        z, r = torch.sigmoid(gates[:H]), torch.sigmoid(gates[H:])
-        recall = layer_norm(recurrent[2 * H :], p["gain_recurrent"][2 * H :], p["bias_recurrent"][2 * H :])
-        candidate = torch.tanh(
-            layer_norm(entering[2 * H :], p["gain_input"][2 * H :], p["bias_input"][2 * H :]) + r * recall
-        )
-        h = (1 - z) * h + z * candidate
-        outputs.append(h)
-    return torch.stack(outputs), h
-
-
-def literal_ln_lstm(p, xs, h, c):
-    H, outputs = len(h), []
-    for x in xs:
-        pre = layer_norm(p["weight_recurrent"] @ h, p["gain_recurrent"], p["bias_recurrent"])
-        pre = pre + layer_norm(p["weight_input"] @ x, p["gain_input"], p["bias_input"]) + p["bias"]
-        f, i, o, g = pre[:H], pre[H : 2 * H], pre[2 * H : 3 * H], pre[3 * H :]
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(layer_norm(c, p["gain_cell"], p["bias_cell"]))
-        outputs.append(h)
-    return torch.stack(outputs), h, c
-
-
-def literal_irnn(p, xs, h):
-    outputs = []
-    for x in xs:
-        pre = p["rnn.weight_hh_l0"] @ h + p["rnn.weight_ih_l0"] @ x + p["rnn.bias_ih_l0"] + p["rnn.bias_hh_l0"]
-        h = torch.relu(pre)
-        outputs.append(h)
-    return torch.stack(outputs), h
-
-
-def literal_associative_lstm(p, xs, h, c, permutations, heads):
-    def bound(vector):
-        return torch.stack([z if z.abs() <= 1 else z / z.abs() for z in vector])
-
-    units = len(h) // 2
-    memory = [torch.complex(copy[:units], copy[units:]) for copy in c]
-    outputs = []
-    for x in xs:
-        pre = p["weight_input"] @ x + p["weight_recurrent"] @ h + p["bias"]
-        forget, *rest = pre.split([units, *8 * [heads * units]])
-        enter, leave, *vectors = (part.view(heads, units) for part in rest)
-        updates, input_keys, output_keys = (torch.complex(vectors[i], vectors[i + 1]) for i in (0, 2, 4))
-        read_by_heads = []
-        for s, order in enumerate(permutations):
-            memory[s] = torch.sigmoid(forget) * memory[s]
-            for k in range(heads):
-                memory[s] = memory[s] + bound(input_keys[k])[order] * (torch.sigmoid(enter[k]) * bound(updates[k]))
-        for k in range(heads):
-            copies = [bound(output_keys[k])[order] * memory[s] for s, order in enumerate(permutations)]
-            read_by_heads.append(torch.sigmoid(leave[k]) * bound(sum(copies) / len(copies)))
-        mean = sum(read_by_heads) / heads
-        h = torch.cat([mean.real, mean.imag])
-        outputs.append(h)
-    return torch.stack(outputs), h, torch.stack([torch.cat([m.real, m.imag]) for m in memory])
-
-
-def draw(model, *, batch=BATCH, time=TIME, **options):
-    """A module with every parameter moved away from its initial value, an input, and a state, all in float64."""
-    module = model(INPUT, HIDDEN, **options).double()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    input = torch.randn(batch, time, INPUT, dtype=torch.float64, requires_grad=True)
-    state = tuple(
-        torch.randn(1, batch, *shape, dtype=torch.float64, requires_grad=True) for shape in state_shapes(module)
-    )
-    return module, input, state if len(state) > 1 else state[0]
-
-
-def state_shapes(module):
-    if isinstance(module, AssociativeLSTM):
-        return [(HIDDEN,), (module.num_copies, HIDDEN)]
-    return [(HIDDEN,), (HIDDEN,)] if isinstance(module, LNLSTM) else [(HIDDEN,)]
-
-
-def parts(state):
-    return state if isinstance(state, tuple) else (state,)
-
-
-def at(state, change):
-    """`change` applied to every tensor of the state."""
-    changed = tuple(change(part) for part in parts(state))
-    return changed if isinstance(state, tuple) else changed[0]
-
-
-def flat(result):
-    output, state = result
-    return [output, *parts(state)]
-
-
-def assert_close(got, want, tolerance=TOLERANCE):
-    for g, w in zip(got, want, strict=True):
-        assert g.shape == w.shape
-        assert (g - w).abs().max() <= tolerance
-
-
-def literal(module, input, state):
-    """Sample by sample, the equations of the module's docstring."""
-    named, results = dict(module.named_parameters()), []
-    for b in range(len(input)):
-        own = [part[0, b] for part in parts(state)]
-        if isinstance(module, AssociativeLSTM):
-            own += [module.permutations, module.num_heads]
-        function = {
-            LNGRU: literal_ln_gru,
-            LNLSTM: literal_ln_lstm,
-            IRNN: literal_irnn,
-            AssociativeLSTM: literal_associative_lstm,
-        }[type(module)]
-        results.append(function(named, input[b], *own))
-    output, *final = (torch.stack(list(values)) for values in zip(*results, strict=True))
-    return [output, *(part.unsqueeze(0) for part in final)]
-
-
-def gradients(tensors, leaves):
-    generator = torch.Generator().manual_seed(1)
-    loss = sum((t * torch.randn(t.shape, generator=generator, dtype=t.dtype)).sum() for t in tensors)
-    return torch.autograd.grad(loss, leaves)
+from fastweights.nn import IRNN, LNGRU, LNLSTM, AssociativeLSTM
 
 
 @pytest.mark.parametrize(
@@ -344,103 +220,3 @@ def test_irnn_starts_at_a_multiple_of_the_identity():
     assert torch.equal(module.rnn.weight_hh_l0, torch.eye(16))
     assert (module.rnn.bias_ih_l0 == 0).all() and (module.rnn.bias_hh_l0 == 0).all()
     assert 0.2 < module.rnn.weight_ih_l0.abs().max() <= 0.25
-
-
-@pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-10), (torch.float32, 2e-4)])
-@pytest.mark.parametrize(
-    "batch,time,options", [(0, 2, {}), (3, 1, {}), (19, 4, {}), (16, 3, {"num_copies": 1}), (33, 2, {"num_heads": 1})]
-)
-def test_associative_lstm_kernels_equal_the_operations_of_torch(monkeypatch, batch, time, options, dtype, tolerance):
-    module, input, state = draw(AssociativeLSTM, batch=batch, time=time, **options)
-    leaves = [input, *state, *module.parameters()]
-    for leaf in leaves:
-        leaf.data = leaf.data.to(dtype)
-    results = []
-    for kernels in (True, False):
-        assert not kernels or associative_lstm.runs(*leaves)
-        if not kernels:
-            monkeypatch.setattr(associative_lstm, "runs", lambda *_: False)
-        result = flat(module(input, state))
-        assert result[0].dtype == dtype
-        results.append([*result, *gradients(result, leaves)])
-    if batch:
-        assert_close(*results, tolerance)
-    else:
-        assert [r.shape for r in results[0]] == [r.shape for r in results[1]]
-
-
-def test_associative_lstm_gradients_are_those_of_finite_differences():
-    module, input, state = draw(AssociativeLSTM, batch=2, time=3, num_copies=2, num_heads=2)
-    names, leaves = zip(*module.named_parameters(), strict=True)
-
-    def run(input, hidden, memory, *leaves):
-        named = dict(zip(names, leaves, strict=True))
-        return tuple(flat(torch.func.functional_call(module, named, (input, (hidden, memory)))))
-
-    assert torch.autograd.gradcheck(run, (input, *state, *leaves))
-
-
-def test_associative_lstm_backward_passes_repeat_and_have_no_gradient_of_their_own():
-    module, input, _ = draw(AssociativeLSTM)
-    loss = module(input)[0].square().sum()
-    (first,) = torch.autograd.grad(loss, input, retain_graph=True)
-    (again,) = torch.autograd.grad(loss, input, create_graph=True)
-    assert torch.equal(first, again)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        again.sum().backward()
-
-
-@pytest.mark.parametrize("kernels", [True, False])
-@pytest.mark.parametrize("num_symbols", [INPUT - 1, INPUT])  # each symbol is projected once, or looked up
-def test_associative_lstm_of_symbols_is_that_of_their_features(monkeypatch, num_symbols, kernels):
-    module, _, _ = draw(AssociativeLSTM)
-    features = torch.randn(num_symbols, INPUT, dtype=torch.float64, requires_grad=True)
-    symbols, leaves = torch.randint(0, num_symbols, (BATCH, TIME)), [features, *module.parameters()]
-    want = module(nn.functional.embedding(symbols, features))[0][:, -1]
-    if not kernels:
-        monkeypatch.setattr(associative_lstm, "runs", lambda *_: False)
-    got, backend = module.last_of_symbols(symbols, features)
-    assert backend == ("cpu" if kernels else "torch")
-    assert_close([got, *gradients([got], leaves)], [want, *gradients([want], leaves)])
-    with pytest.raises(IndexError):
-        module.last_of_symbols(symbols + num_symbols, features)
-
-
-def test_associative_lstm_runs_under_transforms_of_torch_func():
-    module, input, _ = draw(AssociativeLSTM)
-    assert_close([torch.func.vmap(lambda each: module(each)[0])(input)], [module(input)[0]])
-    want = torch.autograd.grad(module(input)[0].sum(), input)
-    assert_close([torch.func.grad(lambda input: module(input)[0].sum())(input)], want)
-
-
-def test_associative_lstm_retrieves_with_less_noise_from_more_copies():
-    def unit_modulus(*shape):
-        phase = 2 * torch.pi * torch.rand(*shape, dtype=torch.float64)
-        return phase.cos(), phase.sin()
-
-    def signal_to_noise(num_copies):
-        module, units = AssociativeLSTM(1, 512, num_copies=num_copies, num_heads=2), 256
-        keys, values = unit_modulus(2, units, 20), unit_modulus(2, units, 20)  # two pairs in each of 20 memories
-        empty = torch.zeros(num_copies, units, 20, dtype=torch.float64)
-        memory = write((empty, empty), module.copies(keys), values)
-        real, imaginary = read(memory, module.copies((keys[0], -keys[1])))  # the conjugate keys
-        return 1.0 / ((real - values[0]) ** 2 + (imaginary - values[1]) ** 2).mean().item()
-
-    ratios = [signal_to_noise(n) for n in (1, 4, 16)]
-    assert ratios[0] == pytest.approx(1.0, rel=0.1)  # the other pair is as strong as the one that is read
-    assert ratios[1] == pytest.approx(4.0, rel=0.2)
-    assert ratios[2] == pytest.approx(16.0, rel=0.4)
-
-
-def test_associative_lstm_permutations_are_fixed_and_saved():
-    first, again, other = AssociativeLSTM(5, 64), AssociativeLSTM(5, 64), AssociativeLSTM(5, 64, seed=1)
-    assert torch.equal(first.permutations, again.permutations)
-    assert not torch.equal(first.permutations, other.permutations)
-    assert torch.equal(first.permutations.sort(-1).values, torch.arange(32).expand(4, 32))
-    other.load_state_dict(first.state_dict())
-    assert torch.equal(first.permutations, other.permutations)
-
-
-def test_associative_lstm_wants_an_even_hidden_size():
-    with pytest.raises(ValueError, match="AssociativeLSTM: got hidden_size=7, wanted an even number"):
-        AssociativeLSTM(5, 7)

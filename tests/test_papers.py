@@ -20,9 +20,8 @@ from fastweights import cli, data, papers, runs, training
 from fastweights.commands import reproduce as command
 from fastweights.config import Config
 from fastweights.evaluation import over_seeds
-from fastweights.nn.models import build
-from fastweights.papers import PAPERS, paper
-from fastweights.reproduction import cells, pages, results, tables
+from fastweights.papers import paper
+from fastweights.reproduction import pages, results, tables
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.worker import Job, finished
 
@@ -340,68 +339,3 @@ def test_interval_over_seeds():
     assert estimate == over_seeds(values)
     assert estimate.interval[0] == pytest.approx(estimate.mean - 1.96 * spread, abs=0.1 * spread)
     assert estimate.interval[1] == pytest.approx(estimate.mean + 1.96 * spread, abs=0.1 * spread)
-
-
-@pytest.mark.parametrize("name", PAPERS)
-def test_the_cells_of_a_paper(name):
-    module = paper(name)
-    names = [cell.name for cell in module.RUNS]
-    assert len(set(names)) == len(names)
-    assert set(module.REPORTED["error"]) == {cell.name for cell in module.RUNS if cell.kind == "paper"}
-    assert set(module.QUICK) <= set(names) and any(cell.row == module.OWN_LIKE for cell in module.RUNS)
-    assert {cell.kind for cell in module.RUNS} <= set(cells.KINDS)
-    assert "1. " in module.__doc__
-    for cell in module.RUNS:
-        assert cell.config.test_size > 0 and cell.config.target_accuracy is None
-        built = build(cell.model, cell.config, 37, 10)
-        assert built(torch.zeros(2, 11, dtype=torch.int64)).shape == (2, 10)
-    module.figure([])
-
-
-FREE = ("hidden_size", "epochs", "learning_rate")
-
-
-def test_table_1_has_its_cells_sizes_seeds_and_controls():
-    module = paper("ba2016-retrieval")
-    by_name = {cell.name: cell for cell in module.RUNS}
-    assert len(cells.choose(module.RUNS, "paper")) == 12 and len(by_name) == 32
-    assert by_name["FW-20"].seeds >= 5
-    one_seed = {name for name, cell in by_name.items() if cell.seeds < 3}
-    assert one_seed == {n for n in by_name if re.match("A-LSTM|GRU-LN|LSTM-LN", n)}
-    for cell in module.RUNS:
-        config = cell.config
-        assert (config.train_size, config.valid_size, config.test_size) == (100_000, 10_000, 20_000)
-        literal = replace(paper("ba2016-retrieval").PAPER, **{name: getattr(config, name) for name in FREE})
-        assert config == literal or cell.kind == "beyond" or (cell.row == "FW-decay0" and config.decay == 0)
-        assert config.renamed_keys == (cell.row == "FW-renamed")
-    assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
-    for curve in module.REPORTED["loss"].values():
-        assert len(curve) == len(module.REPORTED["updates"]) == 19
-
-
-def test_the_input_weights_of_goku2016_have_the_range_that_they_had_there():
-    cell = paper("goku2016").RUNS[0]
-    torch.manual_seed(0)
-    built = build(cell.model, cell.config, 37, 10)
-    size = (built.recurrent.weight_ih_l0 * cell.config.symbol_scale).abs().max().item()
-    assert size == pytest.approx(math.sqrt(2 / 37), rel=0.01)
-
-
-def test_the_page_is_that_of_the_committed_results():
-    text = pages.page(ROOT / "results")
-    assert (ROOT / "docs/papers.md").read_text(encoding="utf-8") == text, "run `fastweights reproduce NAME --render`"
-    assert "of other settings" not in text
-
-
-def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():
-    tokens = AssociativeRetrieval(4).draw(64, torch.Generator().manual_seed(0)).tokens
-
-    def logits(model, **changes):
-        torch.manual_seed(0)
-        config = replace(paper("ba2016-retrieval").PAPER, hidden_size=20, **changes)
-        built = build(model, config, 37, 10)
-        torch.nn.init.normal_(built.recurrent.weight_ih_l0)
-        return built(tokens)
-
-    assert torch.equal(logits("RNN-LN-FW0"), logits("RNN-LN"))
-    assert not torch.allclose(logits("RNN-LN-FW", decay=0.0), logits("RNN-LN"), atol=0.01)

@@ -18,6 +18,7 @@ import numba
 import numpy
 
 from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, lanes_of, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_samples import recall, recall_transposed, settle, times_vector
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     OPTIONS,
     activate,
@@ -34,12 +35,8 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     normalise_backward,
     outer,
     product,
-    recall,
-    recall_transposed,
     scatter,
-    settle,
     slope,
-    times_vector,
     total,
 )
 
@@ -60,7 +57,10 @@ def cached(function: Any) -> Any:
 def _sources() -> str:
     """The hash of all that the kernels are made of; Numba itself looks at this file alone, and would run old code."""
     folder = Path(__file__).parent
-    parts = [(folder / name).read_bytes() for name in ("cpu_kernels.py", "cpu_tiles.py", "cpu_lanes.py", "call.py")]
+    parts = [
+        (folder / name).read_bytes()
+        for name in ("cpu_kernels.py", "cpu_samples.py", "cpu_tiles.py", "cpu_lanes.py", "call.py")
+    ]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 

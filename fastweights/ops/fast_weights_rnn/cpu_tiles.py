@@ -4,7 +4,6 @@ A vector of a tile is [hidden][lane], so that every sum over units is a sum of r
 carries dtype and lanes; an array is followed by the index where the vector begins. Sizes are in numbers, not bytes.
 """
 
-import math
 from typing import Any
 
 import numba
@@ -27,11 +26,11 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by kernels only
 _REASSOCIATE = {"contract", "reassoc", "nsz"}  # not nnan, ninf: a diverged sample must stay visible
 
-_helper = numba.njit(**OPTIONS, **_INTERNAL)
-_summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
+helper = numba.njit(**OPTIONS, **_INTERNAL)
+summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
 
 
-@_helper
+@helper
 def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):
     """out[i] = base[i] + sum_k matrix[i, k] x[k], six rows at a time in registers; the last six may overlap."""
     lanes, i = lanes_of(kind), 0
@@ -69,7 +68,7 @@ def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, b
         i += 1
 
 
-@_helper
+@helper
 def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
     """One step of a tile, transposed to lanes; zero where t is not before the end, whatever lies there."""
     lanes, whole = lanes_of(kind), hidden >= lanes_of(kind)
@@ -92,7 +91,7 @@ def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
                 out[out0 + k * lanes + lane] = 0.0
 
 
-@_helper
+@helper
 def look_up(kind, table, symbols, s0, sample, hidden, ends, t, rows, out, out0):
     """One step of a tile as `gather`, whose rows are those of a table that the symbols name."""
     for lane in range(lanes_of(kind)):
@@ -103,7 +102,7 @@ def look_up(kind, table, symbols, s0, sample, hidden, ends, t, rows, out, out0):
     gather(kind, rows, s0 * 0, hidden, hidden, ends, t, out, out0)
 
 
-@_helper
+@helper
 def scatter(kind, source, s0, hidden, samples, out, out0, sample):
     """Back from lanes to rows, for the lanes that are samples."""
     lanes = lanes_of(kind)
@@ -120,7 +119,7 @@ def scatter(kind, source, s0, hidden, samples, out, out0, sample):
             row[k] = source[s0 + k * lanes + lane]
 
 
-@_helper
+@helper
 def add_row(kind, x, x0, hidden, out, out0):
     lanes = lanes_of(kind)
     whole = hidden - hidden % lanes
@@ -130,7 +129,7 @@ def add_row(kind, x, x0, hidden, out, out0):
         out[out0 + k] += x[x0 + k]
 
 
-@_helper
+@helper
 def total(kind, x, x0, step, count):
     """The sum of `count` vectors and of their lanes."""
     each, number = fill(0.0, kind), 0.0
@@ -142,13 +141,13 @@ def total(kind, x, x0, step, count):
     return number
 
 
-@_helper
+@helper
 def clear(kind, x, x0, vectors):
     for k in range(vectors):
         store(x, x0 + k * lanes_of(kind), fill(0.0, kind))
 
 
-@_helper
+@helper
 def activate(kind, relu, x, x0, hidden, out, out0):
     lanes = lanes_of(kind)
     if relu:
@@ -159,7 +158,7 @@ def activate(kind, relu, x, x0, hidden, out, out0):
             store(out, out0 + k * lanes, hyperbolic_tangent(load(x, x0 + k * lanes, kind)))
 
 
-@_helper
+@helper
 def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
     """x becomes (x - mean) * rstd in place; out = f(gain x + bias). Four sums at a time: one would wait for itself."""
     lanes, count, odd = lanes_of(kind), fill(1.0 / hidden, kind), hidden % 4
@@ -188,7 +187,7 @@ def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
         store(out, out0 + k * lanes, rectify(v) if relu else hyperbolic_tangent(v))
 
 
-@_helper
+@helper
 def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, scores):
     """out = base + sum_tau scale[steps - 1 - tau] past[tau] <past[tau], u>"""
     lanes, n = lanes_of(kind), hidden * lanes_of(kind)
@@ -235,66 +234,7 @@ def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, 
             t += 1
 
 
-@_summing_helper
-def times_vector(matrix, x, out):
-    """out += matrix x, of one sample: four rows at a time."""
-    rows, i = len(out), 0
-    while i + 4 <= rows:
-        r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
-        a0 = a1 = a2 = a3 = x[0] * 0
-        for k in range(len(x)):
-            a0 += r0[k] * x[k]
-            a1 += r1[k] * x[k]
-            a2 += r2[k] * x[k]
-            a3 += r3[k] * x[k]
-        out[i] += a0
-        out[i + 1] += a1
-        out[i + 2] += a2
-        out[i + 3] += a3
-        i += 4
-    while i < rows:
-        r0, a0 = matrix[i], x[0] * 0
-        for k in range(len(x)):
-            a0 += r0[k] * x[k]
-        out[i] += a0
-        i += 1
-
-
-@_helper
-def recall(weights, b, factor, hidden, x, x0, lanes, vector, result, out, out0):
-    """out += factor A x for sample b of the batch: one lane of x and of out."""
-    for k in range(hidden):
-        vector[k], result[k] = x[x0 + k * lanes] * factor, 0
-    times_vector(weights[b], vector, result)
-    for k in range(hidden):
-        out[out0 + k * lanes] += result[k]
-
-
-@_summing_helper
-def recall_transposed(weights, b, hidden, x, x0, lanes, vector, out, out0):
-    """out = A^T x for one lane."""
-    matrix = weights[b]
-    v = vector[:hidden]
-    v[:] = 0
-    i = 0
-    while i < hidden:
-        if i + 4 <= hidden:
-            r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
-            x_0, x_1 = x[x0 + i * lanes], x[x0 + (i + 1) * lanes]
-            x_2, x_3 = x[x0 + (i + 2) * lanes], x[x0 + (i + 3) * lanes]
-            for k in range(hidden):
-                v[k] += r0[k] * x_0 + r1[k] * x_1 + r2[k] * x_2 + r3[k] * x_3
-            i += 4
-        else:
-            r0, x_0 = matrix[i], x[x0 + i * lanes]
-            for k in range(hidden):
-                v[k] += r0[k] * x_0
-            i += 1
-    for k in range(hidden):
-        out[out0 + k * lanes] = v[k]
-
-
-@_helper
+@helper
 def any_nonzero(x, x0, count):
     for k in range(count):
         if x[x0 + k] != 0:  # true for NaN
@@ -302,7 +242,7 @@ def any_nonzero(x, x0, count):
     return False
 
 
-@_helper
+@helper
 def find_ends(lengths, first, batch, time, ends):
     """The number of valid steps of each lane: 0 past the batch."""
     for lane in range(len(ends)):
@@ -310,7 +250,7 @@ def find_ends(lengths, first, batch, time, ends):
         ends[lane] = 0 if b >= batch else lengths[b] if len(lengths) else time
 
 
-@_helper
+@helper
 def fill_powers(decay, rate, time, powers, scale):
     """decay^0 .. decay^time, and rate times it: float64 until they are stored."""
     p = 1.0
@@ -319,7 +259,7 @@ def fill_powers(decay, rate, time, powers, scale):
         p *= decay
 
 
-@_helper
+@helper
 def normalise_backward(kind, relu, d, d0, y, y0, x, x0, hidden, gain, rstd, r0, d_norm, n0, out, out0):
     """From d y, through y = f(gain x + bias), to the gradient of what was normalised."""
     lanes, below = lanes_of(kind), hidden * lanes_of(kind)
@@ -341,7 +281,7 @@ def normalise_backward(kind, relu, d, d0, y, y0, x, x0, hidden, gain, rstd, r0, 
         store(out, out0 + k, scale * (load(out, out0 + k, kind) - m1 - load(x, x0 + k, kind) * m2))
 
 
-@_helper
+@helper
 def slope(kind, relu, d, d0, y, y0, hidden, out, out0):
     """out = d f'(.), from y = f(.)"""
     lanes, one = lanes_of(kind), fill(1.0, kind)
@@ -350,7 +290,7 @@ def slope(kind, relu, d, d0, y, y0, hidden, out, out0):
         store(out, out0 + k, where_positive(h, v) if relu else v * (one - h * h))
 
 
-@_helper
+@helper
 def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_past, dp0, d_u, du0, d_scale, s0):
     """From r = d (A u): d past and d scale are added to, d u is added to."""
     lanes, n = lanes_of(kind), hidden * lanes_of(kind)
@@ -390,7 +330,7 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
             t += 1
 
 
-@_helper
+@helper
 def outer(kind, d, d0, d_step, rows, x, x0, x_step, units, out, out0):
     """out += d^T x, [units, units] as column blocks of one vector; the last block may overlap the one before."""
     lanes = lanes_of(kind)
@@ -406,28 +346,3 @@ def outer(kind, d, d0, d_step, rows, x, x0, x_step, units, out, out0):
         column, o = min(block * lanes, units - lanes), out0 + block * units * lanes
         product(kind, d, d0, 1, d_step, units, rows, x, x0 + column, x_step, out, o, out, o)
         block += 1
-
-
-@_summing_helper
-def settle(x, gain, bias, norm, relu, out):
-    """out = f(LN[x]) of one sample."""
-    units = len(x)
-    mean = square = x[0] * 0
-    if norm:
-        for k in range(units):
-            mean += x[k]
-        mean /= units
-        for k in range(units):
-            square += (x[k] - mean) * (x[k] - mean)
-        scale = 1 / math.sqrt(square / units + EPSILON)
-        for k in range(units):
-            out[k] = (x[k] - mean) * scale * gain[k] + bias[k]
-    else:
-        for k in range(units):
-            out[k] = x[k]
-    if relu:
-        for k in range(units):
-            out[k] = 0 if out[k] < 0 else out[k]  # NaN stays
-    else:
-        for k in range(units):
-            out[k] = math.tanh(out[k])

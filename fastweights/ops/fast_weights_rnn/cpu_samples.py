@@ -1,0 +1,90 @@
+"""What the kernels of `cpu_kernels.py` do to one sample at a time: its own matrix, and a streamed step."""
+
+import math
+
+from fastweights.ops.fast_weights_rnn.call import EPSILON
+from fastweights.ops.fast_weights_rnn.cpu_tiles import helper, summing_helper
+
+
+@summing_helper
+def times_vector(matrix, x, out):
+    """out += matrix x, of one sample: four rows at a time."""
+    rows, i = len(out), 0
+    while i + 4 <= rows:
+        r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+        a0 = a1 = a2 = a3 = x[0] * 0
+        for k in range(len(x)):
+            a0 += r0[k] * x[k]
+            a1 += r1[k] * x[k]
+            a2 += r2[k] * x[k]
+            a3 += r3[k] * x[k]
+        out[i] += a0
+        out[i + 1] += a1
+        out[i + 2] += a2
+        out[i + 3] += a3
+        i += 4
+    while i < rows:
+        r0, a0 = matrix[i], x[0] * 0
+        for k in range(len(x)):
+            a0 += r0[k] * x[k]
+        out[i] += a0
+        i += 1
+
+
+@helper
+def recall(weights, b, factor, hidden, x, x0, lanes, vector, result, out, out0):
+    """out += factor A x for sample b of the batch: one lane of x and of out."""
+    for k in range(hidden):
+        vector[k], result[k] = x[x0 + k * lanes] * factor, 0
+    times_vector(weights[b], vector, result)
+    for k in range(hidden):
+        out[out0 + k * lanes] += result[k]
+
+
+@summing_helper
+def recall_transposed(weights, b, hidden, x, x0, lanes, vector, out, out0):
+    """out = A^T x for one lane."""
+    matrix = weights[b]
+    v = vector[:hidden]
+    v[:] = 0
+    i = 0
+    while i < hidden:
+        if i + 4 <= hidden:
+            r0, r1, r2, r3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+            x_0, x_1 = x[x0 + i * lanes], x[x0 + (i + 1) * lanes]
+            x_2, x_3 = x[x0 + (i + 2) * lanes], x[x0 + (i + 3) * lanes]
+            for k in range(hidden):
+                v[k] += r0[k] * x_0 + r1[k] * x_1 + r2[k] * x_2 + r3[k] * x_3
+            i += 4
+        else:
+            r0, x_0 = matrix[i], x[x0 + i * lanes]
+            for k in range(hidden):
+                v[k] += r0[k] * x_0
+            i += 1
+    for k in range(hidden):
+        out[out0 + k * lanes] = v[k]
+
+
+@summing_helper
+def settle(x, gain, bias, norm, relu, out):
+    """out = f(LN[x]) of one sample."""
+    units = len(x)
+    mean = square = x[0] * 0
+    if norm:
+        for k in range(units):
+            mean += x[k]
+        mean /= units
+        for k in range(units):
+            square += (x[k] - mean) * (x[k] - mean)
+        scale = 1 / math.sqrt(square / units + EPSILON)
+        for k in range(units):
+            out[k] = (x[k] - mean) * scale * gain[k] + bias[k]
+    else:
+        for k in range(units):
+            out[k] = x[k]
+    if relu:
+        for k in range(units):
+            out[k] = 0 if out[k] < 0 else out[k]  # NaN stays
+    else:
+        for k in range(units):
+            out[k] = math.tanh(out[k])
