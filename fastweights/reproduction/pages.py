@@ -34,6 +34,10 @@ def section(name: str, module: ModuleType, folder: Path) -> str:
     parts.append(f"`fastweights reproduce {name}` trains these cells and prints the table; with `--only CELL`, one.")
     rows = [summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS]
     parts.append(markdown(rows, guess_error(module)))
+    paper_rows = [row for cell, row in zip(module.RUNS, rows, strict=True) if cell.kind == "paper"]
+    if all(row.seeds for row in paper_rows):
+        hours = sum(row.seconds for row in paper_rows) / 3600
+        parts.append(f"One seed of each of the paper's {len(paper_rows)} cells takes {hours:.1f} hours of one thread.")
     if stale:
         parts.append(f"Left out, because they are of other settings: {', '.join(path.name for path in stale)}.")
     if records:
