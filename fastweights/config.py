@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 MOST_SEQUENCES = 100_000_000  # of 80 bytes and more each
-MOST_UNITS = 100_000
+MOST_UNITS = MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Config:
     hidden_size: int = 50
     """Recurrent units."""
     rule: str = "Hebbian"
-    """Update rule of the fast weights: Hebbian or Delta."""
+    """Update rule of the fast weights, a name of fastweights.rules: Hebbian, Delta."""
     decay: float = 0.95
     """Decay of the fast weights (lambda)."""
     rate: float = 0.5
@@ -30,7 +30,7 @@ class Config:
     linear_embeddings: bool = False
     """No ReLU between embedding layers, and C x starts at unit variance."""
     orthogonal: bool = False
-    """Start C orthogonal, at unit variance of C x, and W as half an orthogonal matrix; one-hot symbols only."""
+    """Fast-weights networks: start C orthogonal, at unit variance of C x, and W as half an orthogonal matrix."""
     head_sizes: tuple[int, ...] = ()
     """Sizes of the ReLU layers before the softmax."""
     input_scale: float | None = None
@@ -88,7 +88,7 @@ class Config:
             raise ValueError(f"--orthogonal: got --embedding-sizes {got}, wanted one-hot symbols, without any")
         for name, most in (
             ("train_size", MOST_SEQUENCES), ("valid_size", MOST_SEQUENCES), ("hidden_size", MOST_UNITS),
-            ("inner_steps", MOST_UNITS),
+            ("inner_steps", MOST_STEPS),
         ):  # fmt: skip
             if getattr(self, name) > most:
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted at most {most:,}")

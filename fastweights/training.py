@@ -71,8 +71,9 @@ def train(
     runs.make_folder(folder)
     with runs.only_one(folder), stop_signals() as stop:
         stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
-        for part in folder.glob(".*.part"):  # of a process that was killed as it wrote
-            part.unlink()
+        for name in (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL):
+            for part in folder.glob(f".{name}.*.part"):  # of a process that was killed as it wrote
+                part.unlink()
         run = Run(model, config, data, folder)
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored["config"])
@@ -303,15 +304,16 @@ class Run:
                 f"{path}: got a checkpoint that no run can go on from ({reason}), wanted one that `fastweights train` "
                 "has written; train again into another --run"
             ) from None
+        ended = self.progress.epoch * self.batches  # where the last finished epoch ended
         for name in (METRICS, TIMINGS):  # both are read before one is written
-            logged = [row for row in runs.read_rows(self.folder / name) if row["update"] <= self.progress.update]
+            logged = [row for row in runs.read_rows(self.folder / name) if row["update"] <= ended]
             if len(logged) != self.progress.epoch:
                 raise RunError(
                     f"{self.folder / name}: got {len(logged)} epochs up to the checkpoint, wanted its "
                     f"{self.progress.epoch}; train again into another --run"
                 )
         for name in (METRICS, TIMINGS):
-            runs.keep_rows(self.folder / name, self.progress.update)
+            runs.keep_rows(self.folder / name, ended)
         rows = runs.read_rows(self.folder / METRICS)
         self.last_row = rows[-1] if rows else None
         timings = runs.read_rows(self.folder / TIMINGS)

@@ -76,9 +76,9 @@ def literal_associative_lstm(p, xs, h, c, permutations, heads):
     return torch.stack(outputs), h, torch.stack([torch.cat([m.real, m.imag]) for m in memory])
 
 
-def draw(model, *, batch=BATCH, time=TIME, **options):
+def draw(model, *, batch=BATCH, time=TIME, hidden=HIDDEN, **options):
     """A module with every parameter moved away from its initial value, an input, and a state, all in float64."""
-    module = model(INPUT, HIDDEN, **options).double()
+    module = model(INPUT, hidden, **options).double()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -91,8 +91,8 @@ def draw(model, *, batch=BATCH, time=TIME, **options):
 
 def state_shapes(module):
     if isinstance(module, AssociativeLSTM):
-        return [(HIDDEN,), (module.num_copies, HIDDEN)]
-    return [(HIDDEN,), (HIDDEN,)] if isinstance(module, LNLSTM) else [(HIDDEN,)]
+        return [(module.hidden_size,), (module.num_copies, module.hidden_size)]
+    return [(module.hidden_size,)] * (2 if isinstance(module, LNLSTM) else 1)
 
 
 def parts(state):

@@ -9,27 +9,57 @@ from fastweights.nn import associative_lstm
 from fastweights.nn.associative_lstm import AssociativeLSTM, read, write
 
 
-@pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-10), (torch.float32, 2e-4)])
-@pytest.mark.parametrize(
-    "batch,time,options", [(0, 2, {}), (3, 1, {}), (19, 4, {}), (16, 3, {"num_copies": 1}), (33, 2, {"num_heads": 1})]
-)
-def test_associative_lstm_kernels_equal_the_operations_of_torch(monkeypatch, batch, time, options, dtype, tolerance):
-    module, input, state = draw(AssociativeLSTM, batch=batch, time=time, **options)
+def both(module, input, state, dtype, monkeypatch):
+    """Outputs, state and all gradients, by the kernels and by the operations of torch."""
     leaves = [input, *state, *module.parameters()]
     for leaf in leaves:
         leaf.data = leaf.data.to(dtype)
     results = []
     for kernels in (True, False):
         assert not kernels or associative_lstm.runs(*leaves)
-        if not kernels:
-            monkeypatch.setattr(associative_lstm, "runs", lambda *_: False)
-        result = flat(module(input, state))
-        assert result[0].dtype == dtype
-        results.append([*result, *gradients(result, leaves)])
+        with monkeypatch.context() as patch:
+            if not kernels:
+                patch.setattr(associative_lstm, "runs", lambda *_: False)
+            result = flat(module(input, state))
+            results.append([*result, *gradients(result, leaves)])
+        assert all(r.dtype == dtype for r in results[-1])
+    return results
+
+
+CASES = [(0, 2, {}), (3, 1, {}), (19, 4, {}), (16, 2, {"num_copies": 1}), (33, 17, {"num_heads": 1}), (5, 63, {})]
+
+
+@pytest.mark.parametrize("hidden", [2, 6, 26])
+@pytest.mark.parametrize("batch,time,options", CASES)
+def test_associative_lstm_kernels_equal_the_operations_of_torch(monkeypatch, batch, time, options, hidden):
+    drawn = draw(AssociativeLSTM, batch=batch, time=time, hidden=hidden, **options)
+    kernels, plain = both(*drawn, torch.float64, monkeypatch)
     if batch:
-        assert_close(*results, tolerance)
+        assert_close(kernels, plain)
     else:
-        assert [r.shape for r in results[0]] == [r.shape for r in results[1]]
+        assert [r.shape for r in kernels] == [r.shape for r in plain]
+
+
+@pytest.mark.parametrize("batch,time,options", [case for case in CASES if case[0]])
+def test_associative_lstm_kernels_round_as_the_operations_of_torch(monkeypatch, batch, time, options):
+    drawn = draw(AssociativeLSTM, batch=batch, time=time, hidden=26, **options)
+    _, true = both(*drawn, torch.float64, monkeypatch)
+    kernels, plain = both(*drawn, torch.float32, monkeypatch)
+    for got, eager, want in zip(kernels, plain, true, strict=True):
+        size = want.norm() + 1e-30
+        assert (got - want).norm() / size <= max(2 * (eager - want).norm() / size, 2e-6)
+
+
+def test_associative_lstm_kernels_depend_on_no_uninitialised_memory(monkeypatch):
+    drawn = draw(AssociativeLSTM, batch=19, time=4)
+    want, _ = both(*drawn, torch.float64, monkeypatch)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        got, _ = both(*drawn, torch.float64, monkeypatch)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
 def test_associative_lstm_gradients_are_those_of_finite_differences():
@@ -45,12 +75,25 @@ def test_associative_lstm_gradients_are_those_of_finite_differences():
 
 def test_associative_lstm_backward_passes_repeat_and_have_no_gradient_of_their_own():
     module, input, _ = draw(AssociativeLSTM)
-    loss = module(input)[0].square().sum()
-    (first,) = torch.autograd.grad(loss, input, retain_graph=True)
-    (again,) = torch.autograd.grad(loss, input, create_graph=True)
+    total = module(input)[0].sum()
+    (first,) = torch.autograd.grad(total, input, retain_graph=True)
+    (again,) = torch.autograd.grad(total, input, retain_graph=True)
     assert torch.equal(first, again)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        again.sum().backward()
+    with pytest.raises(RuntimeError, match="got create_graph=True, and the CPU kernels have no second derivative"):
+        torch.autograd.grad(total, input, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.functional.hessian(lambda x: module(x)[0].square().sum(), input)
+
+
+def test_associative_lstm_refuses_permutations_that_are_none():
+    with torch.device("meta"):
+        module = AssociativeLSTM(INPUT, 6)
+    module = module.to_empty(device="cpu")
+    module.permutations.fill_(3)
+    with pytest.raises(IndexError, match="permutations: got numbers from 3 to 3, wanted 0 to 2"):
+        module(torch.zeros(1, 2, INPUT))
+    module.reset_parameters()
+    assert torch.equal(module.permutations, AssociativeLSTM(INPUT, 6).permutations)
 
 
 @pytest.mark.parametrize("kernels", [True, False])

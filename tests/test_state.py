@@ -139,6 +139,7 @@ def test_arithmetic_is_that_of_the_hidden_vectors():
         (hidden * state, hidden * hidden), (state @ torch.eye(4), hidden), (state == 0, hidden == 0),
         (state != state, hidden != hidden), (state >= 0, hidden >= 0), (state <= 0, hidden <= 0), (abs(state), hidden.abs()),
         (state // 1, hidden // 1), (state % 1, hidden % 1), (2**state, 2**hidden),
+        (7 // (state + 9), 7 // (hidden + 9)), (7 % (state + 9), 7 % (hidden + 9)),
     ]:  # fmt: skip
         assert torch.equal(got, want)
     assert state in {state: 1}

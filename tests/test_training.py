@@ -12,8 +12,9 @@ import torch
 
 from fastweights import checkpoints, data, runs, training
 from fastweights.config import Config
-from fastweights.nn.models import BUILDERS, build
+from fastweights.nn.models import BUILDERS, build, try_out
 from fastweights.optimizer import FlatAdam
+from fastweights.rules import Hebbian
 from fastweights.runs import RunError
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.worker import Job
@@ -118,6 +119,40 @@ def test_stopped_anywhere_and_resumed_equals_one_run(settings, tmp_path):
     (cut / ".checkpoint.safetensors.1.part").write_bytes(b"half of")
     training.train("RNN-LN-FW", config, sequences(), cut, resume=True)
     assert same(cut, tmp_path / "through") and not list(cut.glob(".*.part"))
+
+
+def test_stopped_at_the_last_batch_of_an_epoch_and_killed_before_its_checkpoint(tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path / "through")
+    cut = tmp_path / "cut"
+
+    class Stopped(training.Run):
+        def update(self, tokens, targets):
+            super().update(tokens, targets)
+            if self.progress.batch == self.batches:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    class Killed(training.Run):
+        def save(self):
+            raise SystemError("killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Run", Stopped)
+        with pytest.raises(KeyboardInterrupt):
+            training.train("CONTROL", SMALL, sequences(), cut)
+        patch.setattr(training, "Run", Killed)
+        with pytest.raises(SystemError):
+            training.train("CONTROL", SMALL, sequences(), cut, resume=True)
+    assert len(runs.read_rows(cut / runs.METRICS)) == 1
+    training.train("CONTROL", SMALL, sequences(), cut, resume=True)
+    assert same(cut, tmp_path / "through")
+    assert (cut / runs.METRICS).read_bytes() == (tmp_path / "through" / runs.METRICS).read_bytes()
+
+
+def test_a_rule_is_of_networks_with_fast_weights(tmp_path):
+    config = replace(SMALL, rule="Delta", backend="cpu")
+    assert build("RNN-LN", config, 37, 10).recurrent.rule == Hebbian(config.decay, config.rate)
+    with pytest.raises(ValueError, match="unknown --rule 'Dleta'; did you mean Delta"):
+        try_out("GRU", replace(SMALL, rule="Dleta"))
 
 
 def test_kill_nine_and_resume_equals_one_run(tmp_path):

@@ -100,9 +100,8 @@ class AssociativeLSTM(nn.Module):
         self.weight_input = nn.Parameter(torch.empty(rows, input_size))
         self.weight_recurrent = nn.Parameter(torch.empty(rows, hidden_size))
         self.bias = nn.Parameter(torch.empty(rows))
-        generator = torch.Generator().manual_seed(seed)
-        drawn = [torch.randperm(units, generator=generator, device="cpu") for _ in range(num_copies)]
-        self.register_buffer("permutations", torch.stack(drawn).to(self.bias.device))
+        self.seed = seed
+        self.register_buffer("permutations", torch.empty(num_copies, units, dtype=torch.int64))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -110,6 +109,9 @@ class AssociativeLSTM(nn.Module):
             nn.init.uniform_(weight, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         nn.init.zeros_(self.bias)
         nn.init.constant_(self.bias[: self.hidden_size // 2], self.forget_bias)
+        generator = torch.Generator().manual_seed(self.seed)
+        for permutation in self.permutations:
+            permutation.copy_(torch.randperm(len(permutation), generator=generator, device="cpu"))
 
     def copies(self, keys: Complex) -> Complex:
         """The keys [head, unit, batch] as each copy of the memory sees them, P_s r: [head, copy, unit, batch]."""
@@ -156,10 +158,10 @@ class AssociativeLSTM(nn.Module):
 
         Where there are fewer symbols than features, the weights meet each symbol once, and a step picks its column.
         """
-        if len(features) >= self.input_size or not runs(features, self.weight_input):
+        if len(features) >= self.input_size or symbols.shape[1] == 0 or not runs(features, self.weight_input):
             inputs = functional.embedding(symbols, features)
             return self(inputs)[0][:, -1], "cpu" if runs(inputs, self.weight_input) else "torch"
-        steps = functional.embedding(symbols, torch.eye(len(features), dtype=features.dtype))
+        steps = functional.embedding(symbols, torch.eye(len(features), dtype=features.dtype, device=features.device))
         hidden = features.new_zeros(len(symbols), self.hidden_size)
         memory = features.new_zeros(len(symbols), self.num_copies, self.hidden_size)
         slow = self.weight_input @ features.t(), self.weight_recurrent, self.bias, self.permutations

@@ -49,7 +49,7 @@ def rule_of(config: Config) -> rules.Rule:
 
 
 def slow_only(input_size: int, config: Config, layer_norm: bool) -> nn.Module:
-    return fast_weights(input_size, replace(config, inner_steps=0, learned=()), layer_norm)
+    return fast_weights(input_size, replace(config, rule="Hebbian", inner_steps=0, learned=()), layer_norm)
 
 
 BUILDERS: dict[str, Callable[[int, Config], nn.Module]] = {
@@ -87,6 +87,7 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
 
 def try_out(name: str, config: Config) -> None:
     """Build the network and call it once: what is wrong with it is known before the first process starts."""
+    rule_of(config)  # whether or not this network has one: it is recorded
     model = build(name, config, 2, 2)
     try:
         model(torch.zeros(1, 2, dtype=torch.int64))

@@ -185,6 +185,6 @@ def _on_hidden(name: str) -> Callable[..., Tensor]:
     return operator
 
 
-_OPERATORS = "add radd sub rsub mul rmul truediv rtruediv floordiv mod pow rpow matmul rmatmul neg abs"
+_OPERATORS = "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul neg abs"
 for _name in f"{_OPERATORS} gt ge lt le eq ne".split():
     setattr(FastWeightsState, f"__{_name}__", _on_hidden(f"__{_name}__"))

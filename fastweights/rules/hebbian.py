@@ -15,7 +15,8 @@ class Hebbian:
         A(t) = decay A(t-1) + rate v k^T        read: A q
 
     It adds what it is given and never looks at what is stored; its nearest relative, `Delta`, writes only the
-    difference to what is stored. `rate=0` is a memory that stays empty: the depth-matched control.
+    difference to what is stored. `rate=0` is a memory that stays empty: the network is then the one
+    without fast weights. `decay=0` holds the last vector alone: a control of the same depth that remembers nothing.
     `decay` in [0, 1] and `rate` >= 0 are floats, or 0-d tensors where they are learned.
 
     Paper: Ba et al. 2016, https://arxiv.org/abs/1610.06258 (equation 1; there lambda and eta).

@@ -5,12 +5,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from fastweights.ops.fast_weights_rnn import cpu
-from fastweights.ops.fast_weights_rnn.cpu_runtime import launch
+from fastweights.ops.fast_weights_rnn.cpu_runtime import LANES, first_order, launch
 
-_LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
 _MODULE = "associative_lstm.cpu_kernels"
 
 
@@ -40,6 +38,12 @@ class Recurrence(torch.autograd.Function):
         permutations: Int[Tensor, "copy unit"],
     ) -> Any:
         (batch, time, features), size, dtype = steps.shape, hidden.shape[1], bias.dtype
+        low, high = torch.aminmax(permutations)  # kernels do not look where they read and write
+        if int(low) < 0 or int(high) >= size // 2:
+            raise IndexError(
+                f"permutations: got numbers from {int(low)} to {int(high)}, wanted 0 to {size // 2 - 1}; "
+                "call reset_parameters, or load them"
+            )
         width, end, count = _whole(batch, dtype), size + features, len(bias)
         # hidden, input, 1: a step's pre-activations are one product. The zeros that follow make it a faster one.
         weight = bias.new_zeros(count, _whole(end + 1, dtype))
@@ -51,7 +55,7 @@ class Recurrence(torch.autograd.Function):
         memories = bias.new_empty(time + 1, *memory.shape[1:], width)
         memories[0, ..., batch:] = 0.0
         memories[0, ..., :batch] = memory.permute(1, 2, 0)
-        rows, tile = bias.new_empty(time, count, width), bias.new_empty(1, 2 * count * _LANES[dtype])
+        rows, tile = bias.new_empty(time, count, width), bias.new_empty(1, 2 * count * LANES[dtype])
         each_rows, each_memory, each_column, scratch = (_flat(t) for t in (rows, memories, columns, tile))
         for t in range(time):
             torch.mm(weight, columns[t], out=rows[t])
@@ -63,7 +67,7 @@ class Recurrence(torch.autograd.Function):
         return outputs, memories[-1, ..., :batch].permute(2, 0, 1).contiguous()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         weight, permutations, columns, rows, memories = ctx.saved_tensors
         (batch, time, size), width, end, dtype = d_outputs.shape, columns.shape[2], ctx.end, weight.dtype
@@ -72,7 +76,7 @@ class Recurrence(torch.autograd.Function):
         d_memory = torch.zeros_like(memories[:1])
         d_memory[0, ..., :batch] = d_last.permute(1, 2, 0)
         needed = end if ctx.needs_input_grad[0] else size  # the inputs' gradient costs as much as a forward pass
-        tiles = weight.new_empty(2, 2 * len(weight) * _LANES[dtype])
+        tiles = weight.new_empty(2, 2 * len(weight) * LANES[dtype])
         each_rows, each_memory, d_hidden = (_flat(t) for t in (rows, memories, d_columns))
         changed = [array for t in (d_memory, d_rows, tiles) for array in _flat(t)]
         for t in reversed(range(time)):
@@ -87,7 +91,7 @@ class Recurrence(torch.autograd.Function):
 
 def _whole(count: int, dtype: torch.dtype) -> int:
     """The next multiple of the lanes."""
-    return -(-count // _LANES[dtype]) * _LANES[dtype]
+    return -(-count // LANES[dtype]) * LANES[dtype]
 
 
 def _flat(tensor: Tensor) -> Any:

@@ -10,8 +10,6 @@ The batch is a multiple of the lanes. The backward pass computes again what it n
 cheaper than to keep it.
 """
 
-import numba
-
 from fastweights.ops.fast_weights_rnn.cpu_kernels import cached
 from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     fill,
@@ -23,12 +21,10 @@ from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     store,
     where_positive,
 )
-from fastweights.ops.fast_weights_rnn.cpu_tiles import OPTIONS
-
-_helper = numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+from fastweights.ops.fast_weights_rnn.cpu_tiles import helper
 
 
-@_helper
+@helper
 def bound(real, imaginary, kind):
     """z / max(1, |z|) and the factor."""
     one = fill(1.0, kind)
@@ -36,7 +32,7 @@ def bound(real, imaginary, kind):
     return real * scale, imaginary * scale, scale
 
 
-@_helper
+@helper
 def bound_backward(real, imaginary, scale, d_real, d_imaginary, product, kind):
     """The gradient of z, from that of its bounded value and the inner product of the two: a number that was brought
     onto the circle can only turn."""
@@ -44,7 +40,7 @@ def bound_backward(real, imaginary, scale, d_real, d_imaginary, product, kind):
     return scale * (d_real - real * radial), scale * (d_imaginary - imaginary * radial)
 
 
-@_helper
+@helper
 def activate(kind, heads, units, width, first, rows, tile):
     lanes, half, n = lanes_of(kind), fill(0.5, kind), heads * units
     vectors, scales = units + 2 * n, units + 8 * n
@@ -62,7 +58,7 @@ def activate(kind, heads, units, width, first, rows, tile):
             store(tile, (scales + j * n + i) * lanes, scale)
 
 
-@_helper
+@helper
 def hear(kind, head, unit, heads, width, first, order, memory, tile):
     """What a head reads in a unit, bounded, and the factor that bounded it."""
     copies, units = order.shape

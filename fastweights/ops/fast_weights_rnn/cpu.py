@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastweights.ops.fast_weights_rnn import cpu_op, cpu_runtime
 from fastweights.ops.fast_weights_rnn.attention import final_state
@@ -153,7 +152,7 @@ class _Recurrence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
+    @cpu_runtime.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
         given: Any = (

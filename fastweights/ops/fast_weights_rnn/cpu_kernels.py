@@ -7,7 +7,6 @@ Tensors come as addresses, 0 where there is none; `kind`, an empty array, carrie
 Where there are symbols, the inputs are rows of a table that they name, and the last output alone has a gradient.
 
 with u_s = h_s(t), x the normalised argument of the nonlinearity and norms = max(inner_steps, 1), 0 without layer norm.
-Numba's cache looks at the date of this file only: touch it after a change to what it imports.
 """
 
 import hashlib
@@ -57,11 +56,8 @@ def cached(function: Any) -> Any:
 def _sources() -> str:
     """The hash of all that the kernels are made of; Numba itself looks at this file alone, and would run old code."""
     folder = Path(__file__).parent
-    parts = [
-        (folder / name).read_bytes()
-        for name in ("cpu_kernels.py", "cpu_samples.py", "cpu_tiles.py", "cpu_lanes.py", "call.py")
-    ]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    sources = [*sorted(folder.glob("cpu_*.py")), folder / "call.py"]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 @cached

@@ -1,9 +1,10 @@
 """Around the kernels of `cpu_kernels.py`: buffers, shares of the work, and the first call, which compiles."""
 
+import functools
 import importlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from fastweights.ops.fast_weights_rnn import cpu_threads
 
-_LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
 _GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
 _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are more of what backward needs in all
 
@@ -45,6 +46,25 @@ class Lent:
         _spare.setdefault((self.tensor.numel(), self.tensor.dtype), []).append(self.tensor)
 
 
+def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass without a derivative of its own: it raises where one is asked for.
+
+    The engine enables gradients in it exactly where create_graph=True. `once_differentiable` raises only where the
+    result is differentiated by the gradient that came in, and leaves a zero elsewhere, in a Hessian for one.
+    """
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, *d: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
+                "backend='attention', or a transform of torch.func"
+            )
+        return backward(ctx, *d)
+
+    return checked
+
+
 def forward(
     inputs: Tensor,
     recurrent: Tensor,
@@ -65,7 +85,7 @@ def forward(
     symbols: [batch, time] integers, contiguous and in range; `inputs` is then a table [number of symbols, hidden].
     """
     (batch, time), units = (inputs if symbols is None else symbols).shape[:2], inputs.shape[-1]
-    lanes = _LANES[inputs.dtype]
+    lanes = LANES[inputs.dtype]
     tiles = -(-batch // lanes)
     outputs = inputs.new_empty(batch, time, units)
     rows = _rows(inputs) if symbols is None else inputs.contiguous()
@@ -96,7 +116,7 @@ def forward(
 def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool) -> int:
     """How many numbers the forward pass leaves for the backward pass; `cpu_kernels.py` has their order."""
     batch, time, units = shape
-    lanes, norms = _LANES[dtype], max(inner_steps, 1) if norm else 0
+    lanes, norms = LANES[dtype], max(inner_steps, 1) if norm else 0
     return (batch + lanes - 1) // lanes * lanes * time * (units * (1 + inner_steps + norms) + norms)
 
 
@@ -124,7 +144,7 @@ def backward(
     inputs is that of their table, of so many `entries`.
     """
     batch, time, units = outputs.shape
-    lanes, dtype = _LANES[outputs.dtype], outputs.dtype
+    lanes, dtype = LANES[outputs.dtype], outputs.dtype
     tiles = -(-batch // lanes)
     group_tiles = -(-tiles // _GROUPS)
     groups = -(-tiles // group_tiles)

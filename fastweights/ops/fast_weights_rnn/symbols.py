@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
 from fastweights.rules import Hebbian
@@ -73,7 +72,7 @@ class _LastHidden(torch.autograd.Function):
         return outputs[:, -1].clone()
 
     @staticmethod
-    @once_differentiable
+    @cpu_runtime.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         recurrent, gain, bias, symbols, outputs = ctx.saved_tensors
         needs = ctx.needs_input_grad[:6]

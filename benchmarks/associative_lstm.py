@@ -1,0 +1,45 @@
+"""A training step with the associative LSTM of Table 1, by its kernels and by operations of torch.
+
+`python benchmarks/associative_lstm.py`: batch 128, 11 steps, one thread, rounds interleaved; quantiles 20, 50, 80%.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from fastweights.bench.timing import rounds, spread
+from fastweights.nn import associative_lstm
+from fastweights.nn.models import build
+from fastweights.optimizer import FlatAdam
+from fastweights.papers.ba2016_retrieval import PAPER
+from fastweights.tasks import AssociativeRetrieval
+from fastweights.training import training_step
+
+RUNS = associative_lstm.runs
+
+
+def step(hidden: int, kernels: bool) -> Callable[[], object]:
+    torch.manual_seed(0)
+    model = build("A-LSTM", replace(PAPER, hidden_size=hidden), 37, 10)
+    optimizer, batch = FlatAdam(model, 0.0, clip=5.0), AssociativeRetrieval(4).draw(128, torch.Generator())
+
+    def work() -> object:
+        associative_lstm.runs = RUNS if kernels else lambda *_: False
+        return training_step(model, optimizer, batch.tokens, batch.targets, 0.0)
+
+    return work
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print("ms a training step | kernels | operations of torch | times faster")
+    for hidden in (20, 50, 100):
+        found, _ = rounds({str(kernels): step(hidden, kernels) for kernels in (True, False)}, 25, 0)
+        (_, fast, _), (_, slow, _) = spread(found["True"]), spread(found["False"])
+        told = [" ".join(f"{1e3 * t:.1f}" for t in spread(found[name])) for name in ("True", "False")]
+        print(f"hidden {hidden:3} | {' | '.join(told)} | {slow / fast:.1f}")
+
+
+if __name__ == "__main__":
+    main()
