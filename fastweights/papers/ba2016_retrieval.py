@@ -143,7 +143,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
         axes.set_title(f"{size} units" + (" (thin: the paper's test loss)" if size == 50 else ""), fontsize=10)
         axes.set_yscale("symlog", linthresh=1e-3)
         axes.set_ylim(0, 3)
-    panels[-1].legend(
-        *panels[1].get_legend_handles_labels(), frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
-    )
+    drawn_lines = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    lines = {label: line for line, label in drawn_lines}  # a row may have runs of one size alone
+    panels[-1].legend(lines.values(), lines, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
