@@ -243,14 +243,15 @@ def test_a_result_that_is_older_than_a_setting_had_its_default(toy, tmp_path):
 
 
 def test_a_run_that_breaks_down_is_named_after_the_table(toy, capsys, monkeypatch):
-    (toy / "broken.py").write_text(
-        "from torch import nn\nclass Broken(nn.GRU):\n    def forward(self, x, s=None):\n"
+    (toy / "diverging.py").write_text(
+        "from torch import nn\nclass Diverging(nn.GRU):\n    def forward(self, x, s=None):\n"
         "        o, s = super().forward(x, s)\n        return (o * float('nan') if len(x) > 1 else o), s\n"
     )
-    arguments = ["toy", "--model", "broken:Broken", "--only", "Broken-8|B-8", "--run", "runs/toy", "--seeds", 1]
+    own, only = "diverging:Diverging", "Diverging-8|B-8"
+    arguments = ["toy", "--model", own, "--only", only, "--run", "runs/toy", "--seeds", 1]
     code, out, err = reproduce(capsys, *arguments)
     assert code == 2 and re.search("^B-8 ", out, re.M), err
-    assert re.match("fastweights: error: Broken-8-seed0: .*the loss became nan at update 1", err.splitlines()[-1])
+    assert re.match("fastweights: error: Diverging-8-seed0: .*the loss became nan at update 1", err.splitlines()[-1])
 
 
 def bad_input(*arguments, says):
