@@ -34,8 +34,9 @@ embeddings serves all symbols: one update changes what the network sees of them 
 `best`, with symbols one-hot in place of the two embeddings, scaled so that C x has unit variance: with 10 and 20 units
 in batches of 512, with 50 and 100 from orthogonal W and C and with a tenth of each target spread over all classes; and
 `renamed`, one-hot in batches of 512, with the keys of each training sequence replaced by others whenever it is read.
-That is a symmetry of the task which the paper does not use, and as good as unlimited data: small networks otherwise
-learn by heart the training sequences in which they confuse two letters, and never tell those letters apart.
+That is a symmetry of the task which the paper does not use, and as good as unlimited data: it shows how much of a small
+network's error is learning by heart. Its length at 20 units was doubled after two runs of 600 epochs, which are not in
+the table (seed 0: 0.065% of the test sequences, seed 1: 0.31% of the validation sequences).
 """
 
 from dataclasses import replace
