@@ -41,6 +41,8 @@ class Config:
     """Learning rate of Adam."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls over the epochs."""
+    input_rates: tuple[float, ...] = ()
+    """Learning rates of the embedding layers and of C, as shares of the others'; none: the same for all."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over all classes."""
     renamed_keys: bool = False
@@ -81,6 +83,14 @@ class Config:
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
+        layers = len(self.embedding_sizes) + 1
+        if self.input_rates and len(self.input_rates) != layers:
+            got = " ".join(f"{share:g}" for share in self.input_rates)
+            wanted = "one number (of C)" if layers == 1 else f"{layers} numbers, of the embedding layers and of C"
+            raise ValueError(f"--input-rates {got}: wanted {wanted}")
+        for share in self.input_rates:
+            if not (math.isfinite(share) and share >= 0):
+                raise ValueError(f"--input-rates {share:g}: wanted numbers >= 0")
         if self.linear_embeddings and not self.embedding_sizes:
             raise ValueError("--linear-embeddings: got no --embedding-sizes, wanted some, such as 50 100")
         if self.orthogonal and self.embedding_sizes:

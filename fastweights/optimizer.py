@@ -1,7 +1,8 @@
 """Adam over one flat buffer: clipping is one norm, the update one fused call, whatever the number of parameters."""
 
 import math
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,18 @@ class FlatAdam:
     times the kernel at 5,000 parameters. Gradients are gathered and given up (`parameter.grad` is None afterwards), so
     that the next backward pass hands its own over instead of adding to zeros.
 
+    shares: what the learning rate is multiplied by, for each parameter in the order of `module.parameters()`; none: 1.
+
     Paper: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
     """
 
-    def __init__(self, module: nn.Module, learning_rate: float, clip: float) -> None:
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
+    def __init__(
+        self, module: nn.Module, learning_rate: float, clip: float, shares: Sequence[float] | None = None
+    ) -> None:
+        every = list(module.parameters())
+        given = [1.0] * len(every) if shares is None else shares
+        chosen = [(p, share) for p, share in zip(every, given, strict=True) if p.requires_grad]
+        self.parameters = [p for p, _ in chosen]
         if len({(p.dtype, p.device) for p in self.parameters}) > 1:
             raise ValueError("FlatAdam: got parameters of several dtypes or devices, wanted one of each")
         self.learning_rate, self.clip = learning_rate, clip
@@ -34,6 +42,11 @@ class FlatAdam:
         self.steps = torch.zeros((), device=self.flat.device)
         ends = accumulate(p.numel() for p in self.parameters)
         places = [slice(end - p.numel(), end) for p, end in zip(self.parameters, ends, strict=True)]
+        self.parts: list[tuple[float, list[list[Tensor]]]] = []  # neighbours of one share are one part
+        for share, group in groupby(zip(chosen, places, strict=True), key=lambda each: each[0][1]):
+            several = [place for _, place in group]
+            part = slice(several[0].start, several[-1].stop)
+            self.parts.append((share, [[t[part]] for t in (self.flat, self.gradient, self.mean, self.square)]))
         self.views = [self.gradient[place].view_as(p) for p, place in zip(self.parameters, places, strict=True)]
         for parameter, place in zip(self.parameters, places, strict=True):
             parameter.data = self.flat[place].view_as(parameter)
@@ -51,11 +64,12 @@ class FlatAdam:
             self.gradient.mul_(self.clip / norm)
         if math.isfinite(norm):
             self.steps += 1
-            torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls  # pyright: ignore[reportPrivateImportUsage]
-                [self.flat], [self.gradient], [self.mean], [self.square], [], [self.steps],
-                lr=self.learning_rate if learning_rate is None else learning_rate,
-                beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
-            )  # fmt: skip
+            rate = self.learning_rate if learning_rate is None else learning_rate
+            for share, tensors in self.parts:
+                torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls  # pyright: ignore
+                    *tensors, [], [self.steps], lr=rate * share, beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0,
+                    eps=EPSILON, amsgrad=False, maximize=False,
+                )  # fmt: skip
         return norm
 
     def _gather(self) -> None:

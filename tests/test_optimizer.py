@@ -1,13 +1,14 @@
 """Adam over one flat buffer equals that of torch."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from fastweights import data
 from fastweights.config import Config
-from fastweights.nn.models import build
+from fastweights.nn.models import BUILDERS, build, shares_of
 from fastweights.optimizer import FlatAdam
 from fastweights.tasks import AssociativeRetrieval
 
@@ -33,6 +34,46 @@ def test_flat_adam_equals_torch_adam_with_clipping():
         assert norm == pytest.approx(expected.item(), rel=1e-6)  # torch divides by norm + 1e-6
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(mine, other, atol=1e-7)
+
+
+def test_shares_of_the_learning_rate_equal_the_parameter_groups_of_torch():
+    config = replace(SMALL, embedding_sizes=(5, 7), head_sizes=(4,), input_rates=(0.5, 0.02, 0.1))
+
+    def model():
+        torch.manual_seed(0)
+        return build("RNN-LN-FW", config, 37, 10).double()
+
+    ours, theirs = model(), model()
+    flat = FlatAdam(ours, 3e-3, clip=1e9, shares=shares_of(ours, config))
+    layers = (theirs.embedding[0], 0.5), (theirs.embedding[2], 0.02)
+    groups = [{"params": list(layer.parameters()), "lr": 3e-3 * share} for layer, share in layers]
+    groups.append({"params": [theirs.recurrent.weight_ih_l0], "lr": 3e-4})
+    grouped = {id(p) for group in groups for p in group["params"]}
+    groups.append({"params": [p for p in theirs.parameters() if id(p) not in grouped], "lr": 3e-3})
+    adam = torch.optim.Adam(groups)
+    batch = data.draw(AssociativeRetrieval(2), 512, 1, 0).train
+    for step in range(20):
+        tokens, targets = batch.tokens[step * 16 : step * 16 + 16], batch.targets[step * 16 : step * 16 + 16]
+        for network, optimizer in ((ours, flat), (theirs, adam)):
+            torch.nn.functional.cross_entropy(network(tokens), targets).backward()
+            optimizer.step()
+        adam.zero_grad()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_network_has_an_input_projection_for_input_rates(name):
+    config = replace(SMALL, input_rates=(0.25,))
+    model = build(name, config, 37, 10)
+    slowed = [p for p, share in zip(model.parameters(), shares_of(model, config), strict=True) if share == 0.25]
+    assert len(slowed) == 1 and slowed[0].shape[1] == 37
+
+
+@pytest.mark.parametrize("rates, sizes", [((0.1, 0.1), ()), ((0.1,), (5, 7)), ((-1.0,), ()), ((math.nan,), ())])
+def test_input_rates_that_do_not_fit_are_refused(rates, sizes):
+    with pytest.raises(ValueError, match="--input-rates"):
+        Config(input_rates=rates, embedding_sizes=sizes)
 
 
 def test_flat_adam_takes_a_parameter_outside_the_loss_as_one_of_gradient_zero():

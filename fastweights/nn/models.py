@@ -85,6 +85,22 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
     )
 
 
+def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
+    """What the learning rate of each parameter is multiplied by, from `input_rates`.
+
+    An update of C or of a later embedding layer changes what the network sees of every symbol, and by the sum over its
+    inputs; one of the table that of one symbol alone.
+    """
+    *of_embeddings, of_projection = config.input_rates or (1.0,)
+    linears = [module for module in model.embedding if isinstance(module, nn.Linear)]
+    by_layer = zip(linears, of_embeddings, strict=bool(of_embeddings))
+    by_parameter = {parameter: share for layer, share in by_layer for parameter in layer.parameters()}
+    for name, parameter in model.recurrent.named_parameters():
+        if name.rpartition(".")[2].startswith("weight_i"):  # weight_ih_l0, or weight_input
+            by_parameter[parameter] = of_projection
+    return [by_parameter.get(parameter, 1.0) for parameter in model.parameters()]
+
+
 def try_out(name: str, config: Config) -> None:
     """Build the network and call it once: what is wrong with it is known before the first process starts."""
     rule_of(config)  # whether or not this network has one: it is recorded
