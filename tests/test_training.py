@@ -282,6 +282,23 @@ def test_an_orthogonal_start(hidden_size):
         replace(SMALL, orthogonal=True, embedding_sizes=(7,))
 
 
+@pytest.mark.parametrize("hidden_size, embedding_sizes", [(20, (50, 100)), (70, (30, 40)), (30, (50,))])
+def test_an_identity_start(hidden_size, embedding_sizes):
+    config = replace(
+        SMALL, hidden_size=hidden_size, embedding_sizes=embedding_sizes, linear_embeddings=True, identity=True
+    )
+    torch.manual_seed(0)
+    models = [build("RNN-LN-FW", config, 37, 10) for _ in range(20)]
+    boundaries = [model.features @ model.recurrent.weight_ih_l0.T for model in models]
+    assert torch.stack(boundaries).var().item() == pytest.approx(1, abs=0.05)
+    table, columns = models[0].embedding[0].weight, min(hidden_size, embedding_sizes[0])
+    assert torch.allclose(boundaries[0][:, :columns], table.T[:, :columns] * (3 * hidden_size) ** 0.5, atol=1e-5)
+    second = boundaries[0][:, columns : 2 * columns]
+    assert torch.equal(second, -boundaries[0][:, : second.shape[1]])
+    with pytest.raises(ValueError, match="--identity: got no --linear-embeddings, wanted it too"):
+        replace(config, linear_embeddings=False)
+
+
 def test_smoothed_labels_are_of_the_training_loss_alone(tmp_path):
     config, batch = replace(SMALL, epochs=1, train_size=64, learning_rate=0.0), sequences().train
     few = data.Data(sequences().task, type(batch)(batch.tokens[:64], batch.targets[:64]), sequences().valid)

@@ -73,7 +73,7 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
     """
     size = config.embedding_sizes[-1] if config.embedding_sizes else num_symbols
     recurrent = BUILDERS[name](size, config) if name in BUILDERS else _import(check_model(name), size, config)
-    return SequenceClassifier(
+    model = SequenceClassifier(
         recurrent,
         num_symbols,
         num_classes,
@@ -83,6 +83,26 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
         input_scale=config.symbol_scale if config.linear_embeddings or not config.embedding_sizes else 1.0,
         linear_embeddings=config.linear_embeddings,
     )
+    if config.identity and isinstance(recurrent, FastWeightsRNN):
+        start_as_identity(model, recurrent)
+    return model
+
+
+@torch.no_grad()
+def start_as_identity(model: SequenceClassifier, recurrent: FastWeightsRNN) -> None:
+    """Each column of the table becomes the input of one unit, at unit variance, as with one-hot symbols.
+
+    Where there are more units than columns, a second unit gets a column negated: their ReLUs keep both halves of it.
+    """
+    table, *others = (layer for layer in model.embedding if isinstance(layer, nn.Linear))
+    bound = recurrent.hidden_size**-0.5
+    nn.init.uniform_(table.weight, -bound, bound)
+    for layer in others:
+        nn.init.eye_(layer.weight)
+    columns = min(layer.out_features for layer in (table, *others))
+    projection = recurrent.get_parameter("weight_ih_l0").zero_()
+    for unit in range(recurrent.hidden_size):
+        projection[unit, unit % columns] = (-1) ** (unit // columns) * 3**0.5 / bound
 
 
 def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
