@@ -32,6 +32,8 @@ class Reproduce:
     """A cell, a kind (paper, control, beyond, own), or a regular expression for the whole name of either."""
     seeds: int | None = None
     """Runs a cell; none: as many as the paper file says."""
+    missing: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Only the runs without a result in --results, wherever the others were trained."""
     workers: int = max(1, os.cpu_count() or 1)
     """Runs at a time, one thread each."""
     run: Path | None = None
@@ -61,6 +63,8 @@ def main(arguments: list[str]) -> None:
             raise ValueError(f"--{option} {value}: wanted an integer >= 1")
     if options.quick + options.search + options.render > 1:
         raise ValueError("got two of --quick, --search and --render, wanted one of them")
+    if options.missing and (options.search or options.render):
+        raise ValueError("--missing: got --search or --render, which train no run of the table, wanted one of them")
     if options.cluster:
         from fastweights.cluster import import_ray
 
@@ -129,6 +133,9 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
     from fastweights.reproduction.cells import jobs_of
 
     pairs = jobs_of(cells, module.TASK, root, options.seeds)
+    if options.missing:
+        done = {(each["cell"], each["seed"]) for records in results.read(folder, cells)[0].values() for each in records}
+        pairs = [(cell, job) for cell, job in pairs if (cell.name, job.config.seed) not in done]
     written: set[int] = set()
 
     def keep(statuses: "list[Status]") -> None:
@@ -137,7 +144,7 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
                 written.add(place)
                 results.write(folder, results.record(cell, job))
 
-    statuses = train(options, [job for _, job in pairs], keep)
+    statuses = train(options, [job for _, job in pairs], keep) if pairs else []
     found, stale = results.read(folder, cells)
     rows = [results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in cells]
     print(f"{module.TITLE}\nerror in per cent of the test sequences; guess: values known, keys not\n")
