@@ -45,6 +45,8 @@ class Config:
     """How the learning rate falls over the epochs."""
     input_rates: tuple[float, ...] = ()
     """Learning rates of the embedding layers and of C, as shares of the others'; none: the same for all."""
+    table_decay: float = 0.0
+    """Decay of what is learned of each symbol (the embedding table; C of one-hot symbols), times the learning rate."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over all classes."""
     renamed_keys: bool = False
@@ -75,7 +77,8 @@ class Config:
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
         for name, low, high in (
-            ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf), ("input_scale", 0.0, math.inf),
+            ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf),
+            ("table_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
             ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0), ("label_smoothing", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)

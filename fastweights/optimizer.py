@@ -23,16 +23,23 @@ class FlatAdam:
     that the next backward pass hands its own over instead of adding to zeros.
 
     shares: what the learning rate is multiplied by, for each parameter in the order of `module.parameters()`; none: 1.
+    decays: weight decay of each, apart from the gradient: parameters *= 1 - learning_rate * decay before the update;
+        none: 0. (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.)
 
     Paper: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
     """
 
     def __init__(
-        self, module: nn.Module, learning_rate: float, clip: float, shares: Sequence[float] | None = None
+        self,
+        module: nn.Module,
+        learning_rate: float,
+        clip: float,
+        shares: Sequence[float] | None = None,
+        decays: Sequence[float] | None = None,
     ) -> None:
         every = list(module.parameters())
-        given = [1.0] * len(every) if shares is None else shares
-        chosen = [(p, share) for p, share in zip(every, given, strict=True) if p.requires_grad]
+        settings = zip(shares or [1.0] * len(every), decays or [0.0] * len(every), strict=True)
+        chosen = [(p, both) for p, both in zip(every, settings, strict=True) if p.requires_grad]
         self.parameters = [p for p, _ in chosen]
         if len({(p.dtype, p.device) for p in self.parameters}) > 1:
             raise ValueError("FlatAdam: got parameters of several dtypes or devices, wanted one of each")
@@ -42,11 +49,11 @@ class FlatAdam:
         self.steps = torch.zeros((), device=self.flat.device)
         ends = accumulate(p.numel() for p in self.parameters)
         places = [slice(end - p.numel(), end) for p, end in zip(self.parameters, ends, strict=True)]
-        self.parts: list[tuple[float, list[list[Tensor]]]] = []  # neighbours of one share are one part
-        for share, group in groupby(zip(chosen, places, strict=True), key=lambda each: each[0][1]):
+        self.parts: list[tuple[float, float, list[list[Tensor]]]] = []  # neighbours of the same settings are one part
+        for (share, decay), group in groupby(zip(chosen, places, strict=True), key=lambda each: each[0][1]):
             several = [place for _, place in group]
             part = slice(several[0].start, several[-1].stop)
-            self.parts.append((share, [[t[part]] for t in (self.flat, self.gradient, self.mean, self.square)]))
+            self.parts.append((share, decay, [[t[part]] for t in (self.flat, self.gradient, self.mean, self.square)]))
         self.views = [self.gradient[place].view_as(p) for p, place in zip(self.parameters, places, strict=True)]
         for parameter, place in zip(self.parameters, places, strict=True):
             parameter.data = self.flat[place].view_as(parameter)
@@ -65,9 +72,9 @@ class FlatAdam:
         if math.isfinite(norm):
             self.steps += 1
             rate = self.learning_rate if learning_rate is None else learning_rate
-            for share, tensors in self.parts:
-                torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls  # pyright: ignore
-                    *tensors, [], [self.steps], lr=rate * share, beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0,
+            for share, decay, tensors in self.parts:
+                torch._fused_adamw_(  # what torch.optim.AdamW(fused=True) calls  # pyright: ignore
+                    *tensors, [], [self.steps], lr=rate * share, beta1=BETAS[0], beta2=BETAS[1], weight_decay=decay,
                     eps=EPSILON, amsgrad=False, maximize=False,
                 )  # fmt: skip
         return norm

@@ -21,7 +21,7 @@ from fastweights.config import Config
 from fastweights.data import Data
 from fastweights.evaluation import evaluate
 from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.models import build, shares_of
+from fastweights.nn.models import build, decays_of, shares_of
 from fastweights.optimizer import FlatAdam
 from fastweights.runs import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
 from fastweights.tasks import make_task
@@ -156,7 +156,8 @@ class Run:
         torch.manual_seed(config.seed)
         self.model: SequenceClassifier = build(name, config, len(data.task.SYMBOLS), len(data.task.CLASSES))
         self.num_parameters = sum(p.numel() for p in self.model.parameters())
-        self.optimizer = FlatAdam(self.model, config.learning_rate, config.clip, shares_of(self.model, config))
+        shares, decays = shares_of(self.model, config), decays_of(self.model, config)
+        self.optimizer = FlatAdam(self.model, config.learning_rate, config.clip, shares, decays)
         self.generator = torch.Generator().manual_seed(config.seed + 1)  # of the order of the sequences
         self.order = self.generator.get_state()  # at the beginning of the epoch under way
         self.progress = Progress()

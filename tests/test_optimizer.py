@@ -8,7 +8,7 @@ import torch
 
 from fastweights import data
 from fastweights.config import Config
-from fastweights.nn.models import BUILDERS, build, shares_of
+from fastweights.nn.models import BUILDERS, build, decays_of, shares_of
 from fastweights.optimizer import FlatAdam
 from fastweights.tasks import AssociativeRetrieval
 
@@ -36,21 +36,24 @@ def test_flat_adam_equals_torch_adam_with_clipping():
         assert torch.allclose(mine, other, atol=1e-7)
 
 
-def test_shares_of_the_learning_rate_equal_the_parameter_groups_of_torch():
-    config = replace(SMALL, embedding_sizes=(5, 7), head_sizes=(4,), input_rates=(0.5, 0.02, 0.1))
+def test_input_rates_and_the_decay_of_the_table_equal_parameter_groups_of_torch():
+    config = replace(SMALL, embedding_sizes=(5, 7), head_sizes=(4,), input_rates=(0.5, 0.02, 0.1), table_decay=3.0)
 
     def model():
         torch.manual_seed(0)
         return build("RNN-LN-FW", config, 37, 10).double()
 
     ours, theirs = model(), model()
-    flat = FlatAdam(ours, 3e-3, clip=1e9, shares=shares_of(ours, config))
-    layers = (theirs.embedding[0], 0.5), (theirs.embedding[2], 0.02)
-    groups = [{"params": list(layer.parameters()), "lr": 3e-3 * share} for layer, share in layers]
-    groups.append({"params": [theirs.recurrent.weight_ih_l0], "lr": 3e-4})
+    flat = FlatAdam(ours, 3e-3, 1e9, shares_of(ours, config), decays_of(ours, config))
+    groups = [
+        {"params": [theirs.embedding[0].weight], "lr": 1.5e-3, "weight_decay": 3.0},
+        {"params": [theirs.embedding[0].bias], "lr": 1.5e-3},
+        {"params": list(theirs.embedding[2].parameters()), "lr": 6e-5},
+        {"params": [theirs.recurrent.weight_ih_l0], "lr": 3e-4},
+    ]
     grouped = {id(p) for group in groups for p in group["params"]}
     groups.append({"params": [p for p in theirs.parameters() if id(p) not in grouped], "lr": 3e-3})
-    adam = torch.optim.Adam(groups)
+    adam = torch.optim.AdamW(groups, weight_decay=0.0)
     batch = data.draw(AssociativeRetrieval(2), 512, 1, 0).train
     for step in range(20):
         tokens, targets = batch.tokens[step * 16 : step * 16 + 16], batch.targets[step * 16 : step * 16 + 16]
@@ -64,10 +67,21 @@ def test_shares_of_the_learning_rate_equal_the_parameter_groups_of_torch():
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_network_has_an_input_projection_for_input_rates(name):
-    config = replace(SMALL, input_rates=(0.25,))
+    config = replace(SMALL, input_rates=(0.25,), table_decay=0.5)
     model = build(name, config, 37, 10)
     slowed = [p for p, share in zip(model.parameters(), shares_of(model, config), strict=True) if share == 0.25]
     assert len(slowed) == 1 and slowed[0].shape[1] == 37
+    decays = decays_of(model, config)
+    assert sorted(decays)[-2:] == [0.0, 0.5] and list(model.parameters())[decays.index(0.5)] is slowed[0]
+
+
+@pytest.mark.parametrize("settings", [{"input_rates": (0.25,)}, {"table_decay": 0.5}])
+def test_a_network_without_a_projection_of_that_name_is_refused(settings):
+    config = replace(SMALL, **settings)
+    model = build("GRU", config, 37, 10)
+    model.recurrent = torch.nn.Linear(37, 12)
+    with pytest.raises(ValueError, match=r"got a Linear without a weight_ih_l0, wanted"):
+        shares_of(model, config), decays_of(model, config)
 
 
 @pytest.mark.parametrize("rates, sizes", [((0.1, 0.1), ()), ((0.1,), (5, 7)), ((-1.0,), ()), ((math.nan,), ())])

@@ -111,20 +111,41 @@ def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
     An update of C or of a later embedding layer changes what the network sees of every symbol, and by the sum over its
     inputs; one of the table that of one symbol alone.
     """
-    *of_embeddings, of_projection = config.input_rates or (1.0,)
-    linears = [module for module in model.embedding if isinstance(module, nn.Linear)]
-    by_layer = zip(linears, of_embeddings, strict=bool(of_embeddings))
-    by_parameter = {parameter: share for layer, share in by_layer for parameter in layer.parameters()}
-    for name, parameter in model.recurrent.named_parameters():
-        if name.rpartition(".")[2].startswith("weight_i"):  # weight_ih_l0, or weight_input
-            by_parameter[parameter] = of_projection
+    if not config.input_rates:
+        return [1.0 for _ in model.parameters()]
+    of_layer = zip(input_layers(model, "--input-rates"), config.input_rates, strict=True)
+    by_parameter = {parameter: share for layer, share in of_layer for parameter in layer}
     return [by_parameter.get(parameter, 1.0) for parameter in model.parameters()]
+
+
+def decays_of(model: SequenceClassifier, config: Config) -> list[float]:
+    """The weight decay of each parameter: `table_decay` for the weight that has numbers of each symbol, else 0.
+
+    Layer norm makes C x grow: what it sees does not depend on the scale of the boundary, so that no gradient holds it
+    back. A unit far below zero for several symbols at once learns nothing of them any more, and they keep one code.
+    """
+    if not config.table_decay:
+        return [0.0 for _ in model.parameters()]
+    table = input_layers(model, "--table-decay")[0][0]
+    return [config.table_decay if parameter is table else 0.0 for parameter in model.parameters()]
+
+
+def input_layers(model: SequenceClassifier, why: str) -> list[list[nn.Parameter]]:
+    """The parameters of the embedding layers, and the network's projection of its input: C, weight_ih_l0 in nn.GRU."""
+    layers = [list(layer.parameters()) for layer in model.embedding if isinstance(layer, nn.Linear)]
+    names = [(name.rpartition(".")[2], parameter) for name, parameter in model.recurrent.named_parameters()]
+    projection = [parameter for name, parameter in names if name in ("weight_ih_l0", "weight_input")]
+    if not projection:
+        got = type(model.recurrent).__name__
+        raise ValueError(f"{why}: got a {got} without a weight_ih_l0, wanted a network with one, as nn.GRU has")
+    return [*layers, projection]
 
 
 def try_out(name: str, config: Config) -> None:
     """Build the network and call it once: what is wrong with it is known before the first process starts."""
     rule_of(config)  # whether or not this network has one: it is recorded
     model = build(name, config, 2, 2)
+    shares_of(model, config), decays_of(model, config)
     try:
         model(torch.zeros(1, 2, dtype=torch.int64))
     except Exception as error:
