@@ -123,9 +123,10 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW-renamed", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, renamed_keys=True),
      {10: (600, 4e-3, 3), 20: (1200, 4e-3, 5), 50: (200, 4e-3, 3)}),
 ]  # fmt: skip
-GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3), "schedule": ("cosine", "constant")}
+GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}
 WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
-    "FW-best": {"schedule": ("cosine",), "learned": ((), ("decay", "rate")), "input_scale": (None, 1.0)}
+    "FW-best": {"learned": ((), ("decay", "rate"))},
+    "FW-identity": {"table_decay": (0.0, 0.25)},
 }
 RUNS = [
     Cell(
