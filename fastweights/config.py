@@ -30,7 +30,7 @@ class Config:
     linear_embeddings: bool = False
     """No ReLU between embedding layers, and C x starts at unit variance."""
     identity: bool = False
-    """Fast-weights networks with linear embeddings: start the layers after the table, and C, as identities."""
+    """Fast-weights networks with linear embeddings: each unit starts with a feature of the table as its input."""
     orthogonal: bool = False
     """Fast-weights networks: start C orthogonal, at unit variance of C x, and W as half an orthogonal matrix."""
     head_sizes: tuple[int, ...] = ()
@@ -43,10 +43,10 @@ class Config:
     """Learning rate of Adam."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls over the epochs."""
-    input_rates: tuple[float, ...] = ()
-    """Learning rates of the embedding layers and of C, as shares of the others'; none: the same for all."""
-    table_decay: float = 0.0
-    """Decay of what is learned of each symbol (the embedding table; C of one-hot symbols), times the learning rate."""
+    input_learning_rates: tuple[float, ...] = ()
+    """Learning rates of the embedding layers, then of C, as shares of that of the other weights; none: 1 each."""
+    table_weight_decay: float = 0.0
+    """Weight decay of the embedding table, or of C where symbols are one-hot, as AdamW's; times its learning rate."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over all classes."""
     renamed_keys: bool = False
@@ -78,7 +78,7 @@ class Config:
                 raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
         for name, low, high in (
             ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf),
-            ("table_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
+            ("table_weight_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
             ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0), ("label_smoothing", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)
@@ -89,17 +89,19 @@ class Config:
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
         layers = len(self.embedding_sizes) + 1
-        if self.input_rates and len(self.input_rates) != layers:
-            got = " ".join(f"{share:g}" for share in self.input_rates)
+        if self.input_learning_rates and len(self.input_learning_rates) != layers:
+            got = " ".join(f"{share:g}" for share in self.input_learning_rates)
             wanted = "one number (of C)" if layers == 1 else f"{layers} numbers, of the embedding layers and of C"
-            raise ValueError(f"--input-rates {got}: wanted {wanted}")
-        for share in self.input_rates:
+            raise ValueError(f"--input-learning-rates {got}: wanted {wanted}")
+        for share in self.input_learning_rates:
             if not (math.isfinite(share) and share >= 0):
-                raise ValueError(f"--input-rates {share:g}: wanted numbers >= 0")
+                raise ValueError(f"--input-learning-rates {share:g}: wanted numbers >= 0")
         if self.linear_embeddings and not self.embedding_sizes:
             raise ValueError("--linear-embeddings: got no --embedding-sizes, wanted some, such as 50 100")
         if self.identity and not self.linear_embeddings:
             raise ValueError("--identity: got no --linear-embeddings, wanted it too, with --embedding-sizes")
+        if self.identity and self.input_scale is not None:
+            raise ValueError(f"--identity: got --input-scale {self.input_scale:g} too, wanted one of them")
         if self.orthogonal and self.embedding_sizes:
             got = " ".join(map(str, self.embedding_sizes))
             raise ValueError(f"--orthogonal: got --embedding-sizes {got}, wanted one-hot symbols, without any")

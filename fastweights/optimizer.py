@@ -1,4 +1,4 @@
-"""Adam over one flat buffer: clipping is one norm, the update one fused call, whatever the number of parameters."""
+"""Adam over one flat buffer: clipping is one norm, the update one fused call for all parameters of like settings."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from itertools import accumulate, groupby
 import torch
 from torch import Tensor, nn
 
+fused_adamw = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignore[reportPrivateImportUsage]
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
@@ -16,17 +17,17 @@ class FlatAdam:
 
         g = gradient * min(1, clip / |gradient|)
         m = 0.9 m + 0.1 g;  v = 0.999 v + 0.001 g^2
-        parameters -= learning_rate / (1 - 0.9^step) * m / (sqrt(v / (1 - 0.999^step)) + 1e-8)
+        parameters *= 1 - share * learning_rate * decay
+        parameters -= share * learning_rate / (1 - 0.9^step) * m / (sqrt(v / (1 - 0.999^step)) + 1e-8)
 
-    It differs from `torch.optim.Adam(fused=True)` by what surrounds the kernel, which is the same: there it costs ten
+    It differs from `torch.optim.AdamW(fused=True)` by what surrounds the kernel, which is the same: there it costs ten
     times the kernel at 5,000 parameters. Gradients are gathered and given up (`parameter.grad` is None afterwards), so
     that the next backward pass hands its own over instead of adding to zeros.
 
-    shares: what the learning rate is multiplied by, for each parameter in the order of `module.parameters()`; none: 1.
-    decays: weight decay of each, apart from the gradient: parameters *= 1 - learning_rate * decay before the update;
-        none: 0. (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.)
+    shares, decays: one of each parameter, in the order of `module.parameters()`; none: 1 and 0.
 
-    Paper: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
+    Papers: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980; for the decay Loshchilov and Hutter 2019,
+    https://arxiv.org/abs/1711.05101.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class FlatAdam:
         decays: Sequence[float] | None = None,
     ) -> None:
         every = list(module.parameters())
-        settings = zip(shares or [1.0] * len(every), decays or [0.0] * len(every), strict=True)
-        chosen = [(p, both) for p, both in zip(every, settings, strict=True) if p.requires_grad]
-        self.parameters = [p for p, _ in chosen]
+        shares = [1.0] * len(every) if shares is None else shares
+        decays = [0.0] * len(every) if decays is None else decays
+        settings = [both for p, *both in zip(every, shares, decays, strict=True) if p.requires_grad]
+        self.parameters = [p for p in every if p.requires_grad]
         if len({(p.dtype, p.device) for p in self.parameters}) > 1:
             raise ValueError("FlatAdam: got parameters of several dtypes or devices, wanted one of each")
         self.learning_rate, self.clip = learning_rate, clip
@@ -50,9 +52,9 @@ class FlatAdam:
         ends = accumulate(p.numel() for p in self.parameters)
         places = [slice(end - p.numel(), end) for p, end in zip(self.parameters, ends, strict=True)]
         self.parts: list[tuple[float, float, list[list[Tensor]]]] = []  # neighbours of the same settings are one part
-        for (share, decay), group in groupby(zip(chosen, places, strict=True), key=lambda each: each[0][1]):
-            several = [place for _, place in group]
-            part = slice(several[0].start, several[-1].stop)
+        for (share, decay), indices in groupby(range(len(places)), key=settings.__getitem__):
+            several = list(indices)
+            part = slice(places[several[0]].start, places[several[-1]].stop)
             self.parts.append((share, decay, [[t[part]] for t in (self.flat, self.gradient, self.mean, self.square)]))
         self.views = [self.gradient[place].view_as(p) for p, place in zip(self.parameters, places, strict=True)]
         for parameter, place in zip(self.parameters, places, strict=True):
@@ -71,11 +73,11 @@ class FlatAdam:
             self.gradient.mul_(self.clip / norm)
         if math.isfinite(norm):
             self.steps += 1
-            rate = self.learning_rate if learning_rate is None else learning_rate
+            learning_rate = self.learning_rate if learning_rate is None else learning_rate
             for share, decay, tensors in self.parts:
-                torch._fused_adamw_(  # what torch.optim.AdamW(fused=True) calls  # pyright: ignore
-                    *tensors, [], [self.steps], lr=rate * share, beta1=BETAS[0], beta2=BETAS[1], weight_decay=decay,
-                    eps=EPSILON, amsgrad=False, maximize=False,
+                fused_adamw(
+                    *tensors, [], [self.steps], lr=learning_rate * share, weight_decay=decay,
+                    beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, amsgrad=False, maximize=False,
                 )  # fmt: skip
         return norm
 

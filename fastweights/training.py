@@ -21,7 +21,8 @@ from fastweights.config import Config
 from fastweights.data import Data
 from fastweights.evaluation import evaluate
 from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.models import build, decays_of, shares_of
+from fastweights.nn.input_layers import decays_of, shares_of
+from fastweights.nn.models import build
 from fastweights.optimizer import FlatAdam
 from fastweights.runs import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
 from fastweights.tasks import make_task

@@ -8,7 +8,8 @@ import torch
 
 from fastweights import data
 from fastweights.config import Config
-from fastweights.nn.models import BUILDERS, build, decays_of, shares_of
+from fastweights.nn.input_layers import decays_of, shares_of
+from fastweights.nn.models import BUILDERS, build, try_out
 from fastweights.optimizer import FlatAdam
 from fastweights.tasks import AssociativeRetrieval
 
@@ -36,8 +37,10 @@ def test_flat_adam_equals_torch_adam_with_clipping():
         assert torch.allclose(mine, other, atol=1e-7)
 
 
-def test_input_rates_and_the_decay_of_the_table_equal_parameter_groups_of_torch():
-    config = replace(SMALL, embedding_sizes=(5, 7), head_sizes=(4,), input_rates=(0.5, 0.02, 0.1), table_decay=3.0)
+def test_input_learning_rates_and_the_decay_of_the_table_equal_parameter_groups_of_torch():
+    config = replace(
+        SMALL, embedding_sizes=(5, 7), head_sizes=(4,), input_learning_rates=(0.5, 0.02, 0.1), table_weight_decay=3.0
+    )
 
     def model():
         torch.manual_seed(0)
@@ -66,8 +69,8 @@ def test_input_rates_and_the_decay_of_the_table_equal_parameter_groups_of_torch(
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_network_has_an_input_projection_for_input_rates(name):
-    config = replace(SMALL, input_rates=(0.25,), table_decay=0.5)
+def test_every_network_has_an_input_projection_for_input_learning_rates(name):
+    config = replace(SMALL, input_learning_rates=(0.25,), table_weight_decay=0.5)
     model = build(name, config, 37, 10)
     slowed = [p for p, share in zip(model.parameters(), shares_of(model, config), strict=True) if share == 0.25]
     assert len(slowed) == 1 and slowed[0].shape[1] == 37
@@ -75,19 +78,45 @@ def test_every_network_has_an_input_projection_for_input_rates(name):
     assert sorted(decays)[-2:] == [0.0, 0.5] and list(model.parameters())[decays.index(0.5)] is slowed[0]
 
 
-@pytest.mark.parametrize("settings", [{"input_rates": (0.25,)}, {"table_decay": 0.5}])
-def test_a_network_without_a_projection_of_that_name_is_refused(settings):
-    config = replace(SMALL, **settings)
-    model = build("GRU", config, 37, 10)
-    model.recurrent = torch.nn.Linear(37, 12)
-    with pytest.raises(ValueError, match=r"got a Linear without a weight_ih_l0, wanted"):
-        shares_of(model, config), decays_of(model, config)
+NETWORKS = """from torch import nn
+class Two(nn.Module):
+    def __init__(self, size, hidden, batch_first):
+        super().__init__()
+        self.first, self.second = (nn.GRU(s, hidden, batch_first=True) for s in (size, hidden))
+    def forward(self, x):
+        return self.second(self.first(x)[0])
+class Both(nn.Module):
+    def __init__(self, size, hidden, batch_first):
+        super().__init__()
+        self.rnn = nn.GRU(size, hidden // 2, batch_first=True, bidirectional=True)
+    def forward(self, x):
+        return self.rnn(x)
+class Without(nn.Module):
+    def __init__(self, size, hidden, batch_first):
+        super().__init__()
+        self.layer = nn.Linear(size, hidden)
+    def forward(self, x):
+        return self.layer(x), None
+"""
+
+
+@pytest.mark.parametrize("settings", [{"input_learning_rates": (0.25,)}, {"table_weight_decay": 0.5}])
+@pytest.mark.parametrize("name", ["Two", "Both", "Without"])
+def test_a_network_without_one_projection_of_the_input_is_refused(name, settings, tmp_path, monkeypatch):
+    (tmp_path / "networks_of_a_user.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    option = "--" + next(iter(settings)).replace("_", "-")
+    try_out(f"networks_of_a_user:{name}", SMALL)
+    with pytest.raises(ValueError, match=f"{option}: got {name} with .*, wanted one weight_ih_l0"):
+        try_out(f"networks_of_a_user:{name}", replace(SMALL, **settings))
+    if "table_weight_decay" in settings:  # then it is that of the embedding table
+        try_out(f"networks_of_a_user:{name}", replace(SMALL, embedding_sizes=(5,), **settings))
 
 
 @pytest.mark.parametrize("rates, sizes", [((0.1, 0.1), ()), ((0.1,), (5, 7)), ((-1.0,), ()), ((math.nan,), ())])
-def test_input_rates_that_do_not_fit_are_refused(rates, sizes):
-    with pytest.raises(ValueError, match="--input-rates"):
-        Config(input_rates=rates, embedding_sizes=sizes)
+def test_input_learning_rates_that_do_not_fit_are_refused(rates, sizes):
+    with pytest.raises(ValueError, match="--input-learning-rates .*: wanted"):
+        Config(input_learning_rates=rates, embedding_sizes=sizes)
 
 
 def test_flat_adam_takes_a_parameter_outside_the_loss_as_one_of_gradient_zero():

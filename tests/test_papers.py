@@ -96,16 +96,20 @@ def test_a_done_run_is_not_done_again_and_its_table_fits_a_terminal(toy, capsys,
     assert all(len(line) <= 80 for line in lines)
 
 
-def test_missing_trains_only_what_has_no_result_wherever_that_was_trained(toy, tmp_path, capsys):
+def test_missing_trains_only_what_has_no_result_wherever_that_was_trained(toy, tmp_path, capsys, monkeypatch):
     there = tmp_path / "results/toy"
     there.mkdir(parents=True)
     for name in FILES - {"B-8-seed0.json"}:
         (there / name).write_text((toy / "results/toy" / name).read_text())
     arguments = ["toy", "--missing", "--results", there.parent, "--run", tmp_path / "runs"]
+    stale = there / "A-8-seed1.json"
+    stale.write_text(stale.read_text().replace('"learning_rate": ', '"learning_rate": 1'))
     code, out, err = reproduce(capsys, *arguments)
     assert code == 0 and "A-8" in out, err
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["B-8-seed0"]
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"A-8-seed1", "B-8-seed0"}
     assert {path.name for path in there.iterdir()} == FILES
+    no_processes(monkeypatch)  # nothing is missing now
+    assert reproduce(capsys, *arguments)[0] == 0
 
 
 def test_the_widest_row_fits_80_columns(capsys):
@@ -273,7 +277,7 @@ def bad_input(*arguments, says):
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        bad_input("ba2016-retrieval", "--missing", "--render", says="--missing: got --search or --render"),
+        bad_input("ba2016-retrieval", "--missing", "--render", says="--missing: got --render too, which trains no run"),
         bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016\\)"),
         bad_input("ba2016-retreival", says="unknown paper 'ba2016-retreival'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retrieval", "--only", "FW-(", says="--only FW-\\(: got no regular expression"),

@@ -56,7 +56,10 @@ def test_every_model_trains_and_writes_the_same_columns(model, tmp_path):
     assert accuracy == pytest.approx(row["valid_accuracy"])
 
 
-@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine"}, {"renamed_keys": True, "label_smoothing": 0.1}])
+@pytest.mark.parametrize("settings", [
+    {}, {"schedule": "cosine"}, {"renamed_keys": True, "label_smoothing": 0.1},
+    {"input_learning_rates": (0.5,), "table_weight_decay": 0.25},
+])  # fmt: skip
 def test_stopped_anywhere_and_resumed_equals_one_run(settings, tmp_path):
     """Ctrl-C in the middle of an epoch, a kill after a row was logged and before its checkpoint, a kill at once."""
     config = replace(SMALL, **settings)
@@ -282,7 +285,19 @@ def test_an_orthogonal_start(hidden_size):
         replace(SMALL, orthogonal=True, embedding_sizes=(7,))
 
 
-@pytest.mark.parametrize("hidden_size, embedding_sizes", [(20, (50, 100)), (70, (30, 40)), (30, (50,))])
+def test_a_run_takes_input_learning_rates_and_weight_decay(tmp_path):
+    def trained(name, **settings):
+        training.train("RNN-LN-FW", replace(SMALL, epochs=1, **settings), sequences(), tmp_path / name)
+        return training.load_run(tmp_path / name)[0].recurrent.weight_ih_l0
+
+    plain, still = trained("plain"), trained("still", input_learning_rates=(0.0,))
+    torch.manual_seed(SMALL.seed)
+    start = build("RNN-LN-FW", SMALL, 37, 10).recurrent.weight_ih_l0
+    assert torch.equal(still, start) and not torch.equal(plain, start)
+    assert trained("decayed", table_weight_decay=10.0).norm() < 0.9 * plain.norm()
+
+
+@pytest.mark.parametrize("hidden_size, embedding_sizes", [(20, (50, 100)), (70, (40, 30)), (30, (50,))])
 def test_an_identity_start(hidden_size, embedding_sizes):
     config = replace(
         SMALL, hidden_size=hidden_size, embedding_sizes=embedding_sizes, linear_embeddings=True, identity=True
@@ -291,10 +306,15 @@ def test_an_identity_start(hidden_size, embedding_sizes):
     models = [build("RNN-LN-FW", config, 37, 10) for _ in range(20)]
     boundaries = [model.features @ model.recurrent.weight_ih_l0.T for model in models]
     assert torch.stack(boundaries).var().item() == pytest.approx(1, abs=0.05)
-    table, columns = models[0].embedding[0].weight, min(hidden_size, embedding_sizes[0])
-    assert torch.allclose(boundaries[0][:, :columns], table.T[:, :columns] * (3 * hidden_size) ** 0.5, atol=1e-5)
-    second = boundaries[0][:, columns : 2 * columns]
-    assert torch.equal(second, -boundaries[0][:, : second.shape[1]])
+    table, features = models[0].embedding[0].weight, min(hidden_size, *embedding_sizes)
+    assert torch.allclose(boundaries[0][:, :features], table.T[:, :features] * (3 * hidden_size) ** 0.5, atol=1e-5)
+    for unit in range(features, hidden_size):  # only the case of 70 units has any
+        sign = (-1) ** (unit // features)
+        assert torch.equal(boundaries[0][:, unit], sign * boundaries[0][:, unit % features])
+    with pytest.raises(ValueError, match="--identity: got --input-scale 2 too, wanted one"):
+        replace(config, input_scale=2.0)
+    with pytest.raises(ValueError, match="--identity: got GRU, wanted RNN-LN-FW"):
+        build("GRU", config, 37, 10)
     with pytest.raises(ValueError, match="--identity: got no --linear-embeddings, wanted it too"):
         replace(config, linear_embeddings=False)
 

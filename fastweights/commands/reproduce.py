@@ -63,8 +63,9 @@ def main(arguments: list[str]) -> None:
             raise ValueError(f"--{option} {value}: wanted an integer >= 1")
     if options.quick + options.search + options.render > 1:
         raise ValueError("got two of --quick, --search and --render, wanted one of them")
-    if options.missing and (options.search or options.render):
-        raise ValueError("--missing: got --search or --render, which train no run of the table, wanted one of them")
+    for other in ("quick", "search", "render"):
+        if options.missing and getattr(options, other):
+            raise ValueError(f"--missing: got --{other} too, which trains no run of the table; leave one of them out")
     if options.cluster:
         from fastweights.cluster import import_ray
 
@@ -134,8 +135,9 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
 
     pairs = jobs_of(cells, module.TASK, root, options.seeds)
     if options.missing:
-        done = {(each["cell"], each["seed"]) for records in results.read(folder, cells)[0].values() for each in records}
-        pairs = [(cell, job) for cell, job in pairs if (cell.name, job.config.seed) not in done]
+        found, _ = results.read(folder, cells)
+        seeds = {name: [record["seed"] for record in records] for name, records in found.items()}
+        pairs = [(cell, job) for cell, job in pairs if job.config.seed not in seeds[cell.name]]
     written: set[int] = set()
 
     def keep(statuses: "list[Status]") -> None:

@@ -14,6 +14,7 @@ from fastweights.config import Config, near
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.input_layers import decays_of, shares_of, start_as_identity
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
@@ -83,69 +84,19 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
         input_scale=config.symbol_scale if config.linear_embeddings or not config.embedding_sizes else 1.0,
         linear_embeddings=config.linear_embeddings,
     )
-    if config.identity and isinstance(recurrent, FastWeightsRNN):
+    if config.identity:
+        if not isinstance(recurrent, FastWeightsRNN):
+            raise ValueError(f"--identity: got {name}, wanted RNN-LN-FW or another with weights as FastWeightsRNN has")
         start_as_identity(model, recurrent)
     return model
-
-
-@torch.no_grad()
-def start_as_identity(model: SequenceClassifier, recurrent: FastWeightsRNN) -> None:
-    """Each column of the table becomes the input of one unit, at unit variance, as with one-hot symbols.
-
-    Where there are more units than columns, a second unit gets a column negated: their ReLUs keep both halves of it.
-    """
-    table, *others = (layer for layer in model.embedding if isinstance(layer, nn.Linear))
-    bound = recurrent.hidden_size**-0.5
-    nn.init.uniform_(table.weight, -bound, bound)
-    for layer in others:
-        nn.init.eye_(layer.weight)
-    columns = min(layer.out_features for layer in (table, *others))
-    projection = recurrent.get_parameter("weight_ih_l0").zero_()
-    for unit in range(recurrent.hidden_size):
-        projection[unit, unit % columns] = (-1) ** (unit // columns) * 3**0.5 / bound
-
-
-def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
-    """What the learning rate of each parameter is multiplied by, from `input_rates`.
-
-    An update of C or of a later embedding layer changes what the network sees of every symbol, and by the sum over its
-    inputs; one of the table that of one symbol alone.
-    """
-    if not config.input_rates:
-        return [1.0 for _ in model.parameters()]
-    of_layer = zip(input_layers(model, "--input-rates"), config.input_rates, strict=True)
-    by_parameter = {parameter: share for layer, share in of_layer for parameter in layer}
-    return [by_parameter.get(parameter, 1.0) for parameter in model.parameters()]
-
-
-def decays_of(model: SequenceClassifier, config: Config) -> list[float]:
-    """The weight decay of each parameter: `table_decay` for the weight that has numbers of each symbol, else 0.
-
-    Layer norm makes C x grow: what it sees does not depend on the scale of the boundary, so that no gradient holds it
-    back. A unit far below zero for several symbols at once learns nothing of them any more, and they keep one code.
-    """
-    if not config.table_decay:
-        return [0.0 for _ in model.parameters()]
-    table = input_layers(model, "--table-decay")[0][0]
-    return [config.table_decay if parameter is table else 0.0 for parameter in model.parameters()]
-
-
-def input_layers(model: SequenceClassifier, why: str) -> list[list[nn.Parameter]]:
-    """The parameters of the embedding layers, and the network's projection of its input: C, weight_ih_l0 in nn.GRU."""
-    layers = [list(layer.parameters()) for layer in model.embedding if isinstance(layer, nn.Linear)]
-    names = [(name.rpartition(".")[2], parameter) for name, parameter in model.recurrent.named_parameters()]
-    projection = [parameter for name, parameter in names if name in ("weight_ih_l0", "weight_input")]
-    if not projection:
-        got = type(model.recurrent).__name__
-        raise ValueError(f"{why}: got a {got} without a weight_ih_l0, wanted a network with one, as nn.GRU has")
-    return [*layers, projection]
 
 
 def try_out(name: str, config: Config) -> None:
     """Build the network and call it once: what is wrong with it is known before the first process starts."""
     rule_of(config)  # whether or not this network has one: it is recorded
     model = build(name, config, 2, 2)
-    shares_of(model, config), decays_of(model, config)
+    shares_of(model, config)  # refuse a network without a projection of the input that they know
+    decays_of(model, config)
     try:
         model(torch.zeros(1, 2, dtype=torch.int64))
     except Exception as error:

@@ -1,0 +1,75 @@
+"""How the layers between a symbol and the network start and learn: embedding layers, and C, the input projection."""
+
+import math
+
+import torch
+from torch import nn
+
+from fastweights.config import Config
+from fastweights.nn.classifier import SequenceClassifier
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+
+PROJECTIONS = ("weight_ih_l0", "weight_input")
+
+
+@torch.no_grad()
+def start_as_identity(model: SequenceClassifier, recurrent: FastWeightsRNN) -> None:
+    """Each unit gets a feature of the table as its input, at unit variance, as it does with one-hot symbols.
+
+    The table starts uniform in +-1/sqrt(hidden), later layers as identities, C with one number a unit, sqrt(3 hidden).
+    Where there are more units than features, these are handed out again, negated every other time: the ReLUs of two
+    units keep both halves of a feature.
+    """
+    table, *others = linear_layers(model)
+    bound = 1 / math.sqrt(recurrent.hidden_size)
+    nn.init.uniform_(table.weight, -bound, bound)
+    for layer in others:
+        nn.init.eye_(layer.weight)
+    features = min(layer.out_features for layer in (table, *others))
+    projection = recurrent.get_parameter("weight_ih_l0").zero_()
+    for unit in range(recurrent.hidden_size):
+        turn, feature = divmod(unit, features)
+        projection[unit, feature] = (-1) ** turn * math.sqrt(3 * recurrent.hidden_size)
+
+
+def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
+    """What the learning rate of each parameter is multiplied by, from `input_learning_rates`; a bias has its layer's.
+
+    Behind an embedding table, an update of C or of a later layer changes what the network sees of every symbol, and by
+    a sum over features; one of the table changes what it sees of that symbol alone.
+    """
+    if not config.input_learning_rates:
+        return [1.0 for _ in model.parameters()]
+    projection = projection_of(model, "--input-learning-rates")
+    layers = [*(list(layer.parameters()) for layer in linear_layers(model)), [projection]]
+    of_layer = zip(layers, config.input_learning_rates, strict=True)
+    by_parameter = {parameter: share for layer, share in of_layer for parameter in layer}
+    return [by_parameter.get(parameter, 1.0) for parameter in model.parameters()]
+
+
+def decays_of(model: SequenceClassifier, config: Config) -> list[float]:
+    """The weight decay of each parameter: `table_weight_decay` for the weight with a column for each symbol, else 0.
+
+    Layer norm lets C x grow: its output does not depend on the scale of the boundary, so that no gradient holds it
+    back. A unit far below zero for several symbols at once learns nothing of them any more, and they keep one code.
+    """
+    if not config.table_weight_decay:
+        return [0.0 for _ in model.parameters()]
+    layers = linear_layers(model)
+    table = layers[0].weight if layers else projection_of(model, "--table-weight-decay")
+    return [config.table_weight_decay if parameter is table else 0.0 for parameter in model.parameters()]
+
+
+def linear_layers(model: SequenceClassifier) -> list[nn.Linear]:
+    """The embedding layers; none where symbols are one-hot."""
+    return [layer for layer in model.embedding if isinstance(layer, nn.Linear)]
+
+
+def projection_of(model: SequenceClassifier, why: str) -> nn.Parameter:
+    """C: `weight_ih_l0` in nn.GRU. Raises ValueError where the network has none or several, for the option `why`."""
+    names = [(name.rpartition(".")[2], parameter) for name, parameter in model.recurrent.named_parameters()]
+    found = [(name, parameter) for name, parameter in names if name.startswith(PROJECTIONS)]
+    if len(found) != 1:
+        network, got = type(model.recurrent).__name__, ", ".join(name for name, _ in found) or "none"
+        raise ValueError(f"{why}: got {network} with {got}, wanted one weight_ih_l0, as nn.GRU has")
+    return found[0][1]
