@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from itertools import accumulate, groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-fused_adamw = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignore[reportPrivateImportUsage]
+fused_adamw: Any = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignore[reportPrivateImportUsage]
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
