@@ -257,68 +257,6 @@ def test_the_classifier_reads_embeddings_step_by_step(embedding_sizes, head_size
     assert torch.allclose(model(tokens), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("embedding_sizes", [(), (70,), (60, 80)])
-@pytest.mark.parametrize("hidden_size", [20, 100])
-def test_the_boundary_starts_at_unit_variance(embedding_sizes, hidden_size):
-    config = replace(
-        SMALL, embedding_sizes=embedding_sizes, hidden_size=hidden_size, linear_embeddings=bool(embedding_sizes)
-    )
-    boundaries = []
-    for seed in range(40):
-        torch.manual_seed(seed)
-        model = build("RNN-LN-FW", config, 37, 10)
-        boundaries.append(model.features @ model.recurrent.weight_ih_l0.T)
-    assert torch.cat(boundaries).var().item() == pytest.approx(1, abs=0.05)
-
-
-@pytest.mark.parametrize("hidden_size", [20, 50])
-def test_an_orthogonal_start(hidden_size):
-    torch.manual_seed(0)
-    model = build("RNN-LN-FW", replace(SMALL, hidden_size=hidden_size, orthogonal=True), 37, 10)
-    recurrent = model.recurrent.weight_hh_l0.double()
-    assert torch.allclose(recurrent @ recurrent.T, 0.25 * torch.eye(hidden_size, dtype=torch.float64), atol=1e-6)
-    boundaries = model.features @ model.recurrent.weight_ih_l0.T
-    assert boundaries.square().mean().item() == pytest.approx(1, abs=1e-5)
-    gram = boundaries.T @ boundaries if hidden_size < 37 else boundaries @ boundaries.T
-    assert torch.allclose(gram, torch.eye(len(gram)) * gram[0, 0], atol=1e-4)
-    with pytest.raises(ValueError, match="--orthogonal: got --embedding-sizes 7, wanted one-hot symbols"):
-        replace(SMALL, orthogonal=True, embedding_sizes=(7,))
-
-
-def test_a_run_takes_input_learning_rates_and_weight_decay(tmp_path):
-    def trained(name, **settings):
-        training.train("RNN-LN-FW", replace(SMALL, epochs=1, **settings), sequences(), tmp_path / name)
-        return training.load_run(tmp_path / name)[0].recurrent.weight_ih_l0
-
-    plain, still = trained("plain"), trained("still", input_learning_rates=(0.0,))
-    torch.manual_seed(SMALL.seed)
-    start = build("RNN-LN-FW", SMALL, 37, 10).recurrent.weight_ih_l0
-    assert torch.equal(still, start) and not torch.equal(plain, start)
-    assert trained("decayed", table_weight_decay=10.0).norm() < 0.9 * plain.norm()
-
-
-@pytest.mark.parametrize("hidden_size, embedding_sizes", [(20, (50, 100)), (70, (40, 30)), (30, (50,))])
-def test_an_identity_start(hidden_size, embedding_sizes):
-    config = replace(
-        SMALL, hidden_size=hidden_size, embedding_sizes=embedding_sizes, linear_embeddings=True, identity=True
-    )
-    torch.manual_seed(0)
-    models = [build("RNN-LN-FW", config, 37, 10) for _ in range(20)]
-    boundaries = [model.features @ model.recurrent.weight_ih_l0.T for model in models]
-    assert torch.stack(boundaries).var().item() == pytest.approx(1, abs=0.05)
-    table, features = models[0].embedding[0].weight, min(hidden_size, *embedding_sizes)
-    assert torch.allclose(boundaries[0][:, :features], table.T[:, :features] * (3 * hidden_size) ** 0.5, atol=1e-5)
-    for unit in range(features, hidden_size):  # only the case of 70 units has any
-        sign = (-1) ** (unit // features)
-        assert torch.equal(boundaries[0][:, unit], sign * boundaries[0][:, unit % features])
-    with pytest.raises(ValueError, match="--identity: got --input-scale 2 too, wanted one"):
-        replace(config, input_scale=2.0)
-    with pytest.raises(ValueError, match="--identity: got GRU, wanted RNN-LN-FW"):
-        build("GRU", config, 37, 10)
-    with pytest.raises(ValueError, match="--identity: got no --linear-embeddings, wanted it too"):
-        replace(config, linear_embeddings=False)
-
-
 def test_smoothed_labels_are_of_the_training_loss_alone(tmp_path):
     config, batch = replace(SMALL, epochs=1, train_size=64, learning_rate=0.0), sequences().train
     few = data.Data(sequences().task, type(batch)(batch.tokens[:64], batch.targets[:64]), sequences().valid)
