@@ -10,7 +10,7 @@ import torch
 
 from fastweights.nn.models import build
 from fastweights.papers import PAPERS, paper
-from fastweights.reproduction import cells, pages
+from fastweights.reproduction import cells, pages, results
 from fastweights.tasks import AssociativeRetrieval
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +65,20 @@ def test_the_page_is_that_of_the_committed_results():
     text = pages.page(ROOT / "results")
     assert (ROOT / "docs/papers.md").read_text(encoding="utf-8") == text, "run `fastweights reproduce NAME --render`"
     assert "of other settings" not in text
+
+
+def test_the_table_of_the_readme_is_that_of_the_results():
+    lines = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+    module = paper("ba2016-retrieval")
+    found, _ = results.read(ROOT / "results/ba2016-retrieval", module.RUNS)
+    rows = {cell.name: results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS}
+    ours = {"the paper's first values": "FW", "identity start": "FW-identity", "LSTM, here": "LSTM"}
+    numbers = {end: [rows[f"{row}-{size}"].error.mean for size in (20, 50, 100)] for end, row in ours.items()}
+    reported = {"fast weights, the paper": "FW", "LSTM, the paper": "LSTM"}
+    numbers |= {end: [rows[f"{row}-{size}"].reported for size in (20, 50, 100)] for end, row in reported.items()}
+    for end, expected in numbers.items():
+        wanted = end + " ".join(["", *(f"{number:.2f}" for number in expected)])
+        assert any(" ".join(line.split()).endswith(wanted) for line in lines), wanted
 
 
 def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():
