@@ -99,12 +99,9 @@ def plot_band(
         axes.fill_between(updates, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def tidy(axes: Any, x_label: str, y_label: str, task: Mapping[str, Any], floor: str) -> None:
-    """Labels, and the line of guessing: `floor` names the property of the task."""
-    from fastweights.tasks import make_task
-
-    level = getattr(make_task(task), floor)
-    axes.axhline(level, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({level:.3g})")
+def tidy(axes: Any, x_label: str, y_label: str, floor: float) -> None:
+    """Labels, and the line of guessing."""
+    axes.axhline(floor, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({floor:.3g})")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)

@@ -30,9 +30,10 @@ def figure(records):
     from matplotlib.figure import Figure
 
     from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.tasks import make_task
 
     drawn = Figure()
     axes = drawn.subplots()
     plot_band(axes, records, "valid_loss", "A", STYLES[0])
-    tidy(axes, "updates", "loss", TASK, "guess_loss")
+    tidy(axes, "updates", "loss", make_task(TASK).guess_loss)
     return drawn

@@ -146,24 +146,44 @@ OWN_LIKE = "LSTM"
 
 
 def figure(records: list[dict[str, Any]]) -> Any:
-    """Figure 2: loss against updates with 50 units, the paper's curves thin; and ours with 20 and 100 beside it."""
+    """Figure 2 (loss against updates, the paper's curves thin) with 20 and 100 units beside it, and errors below.
+
+    `identity` has errors only: its targets are smoothed, so that its loss is not what the others' is.
+    """
     from matplotlib.figure import Figure
 
     from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.tasks import make_task
 
-    drawn = Figure(figsize=(11, 4), layout="constrained")
-    panels = drawn.subplots(1, 3, sharex=True, sharey=True)
-    for axes, size in zip(panels, (20, 50, 100), strict=True):
-        for place, row in enumerate(("FW", "LSTM", "A-LSTM", "IRNN")):
+    task = make_task(TASK)
+    drawn = Figure(figsize=(11, 7), layout="constrained")
+    panels = drawn.subplots(2, 3, sharex=True, sharey="row")
+    for column, size in enumerate((20, 50, 100)):
+        losses, errors = panels[:, column]
+        for place, row in enumerate(("FW", "LSTM", "A-LSTM", "IRNN", "FW-identity")):
             name, style = f"{row}-{size}", STYLES[place]
-            plot_band(axes, [r for r in records if r["cell"] == name], "valid_loss", row, style)
+            found = [with_error(record) for record in records if record["cell"] == name]
+            if row != "FW-identity":
+                plot_band(losses, found, "valid_loss", row, style)
             if name in REPORTED["loss"]:
-                axes.plot(REPORTED["updates"], REPORTED["loss"][name], color=style[0], linewidth=0.8, alpha=0.6)
-        tidy(axes, "updates", "validation loss (nats)" if size == 20 else "", TASK, "guess_loss")
-        axes.set_title(f"{size} units" + (" (thin: the paper's test loss)" if size == 50 else ""), fontsize=10)
-        axes.set_yscale("symlog", linthresh=1e-3)
-        axes.set_ylim(0, 3)
-    drawn_lines = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
-    lines = {label: line for line, label in drawn_lines}  # a row may have runs of one size alone
-    panels[-1].legend(lines.values(), lines, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+                losses.plot(REPORTED["updates"], REPORTED["loss"][name], color=style[0], linewidth=0.8, alpha=0.6)
+            plot_band(errors, found, "valid_error", row, style)
+        tidy(losses, "", "validation loss (nats)" if size == 20 else "", task.guess_loss)
+        tidy(errors, "updates", "validation error (%)" if size == 20 else "", 100 * (1 - task.guess_floor))
+        losses.set_title(f"{size} units" + (" (thin: the paper's test loss)" if size == 50 else ""), fontsize=10)
+        losses.set_yscale("symlog", linthresh=1e-3)
+        errors.set_yscale("symlog", linthresh=1e-2)
+        losses.set_ylim(0, 3)
+        errors.set_ylim(0, 100)
+        errors.set_xscale("log")
+    for row in panels:  # a cell may have runs of one size alone
+        named = [pair for axes in row for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+        lines = {label: line for line, label in named}
+        row[-1].legend(lines.values(), lines, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
+
+
+def with_error(record: dict[str, Any]) -> dict[str, Any]:
+    """The record, its curve with the validation error in per cent too."""
+    curve = record["curve"]
+    return record | {"curve": curve | {"valid_error": [100 * (1 - value) for value in curve["valid_accuracy"]]}}

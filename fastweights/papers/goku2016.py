@@ -72,7 +72,9 @@ def figure(records: list[dict[str, Any]]) -> Any:
     from matplotlib.figure import Figure
 
     from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.tasks import make_task
 
+    task = make_task(TASK)
     drawn = Figure(figsize=(11, 4), layout="constrained")
     left, right = drawn.subplots(1, 2)
     for place, (name, error) in enumerate(REPORTED["error"].items()):
@@ -81,8 +83,8 @@ def figure(records: list[dict[str, Any]]) -> Any:
         plot_band(left, mine, "valid_accuracy", name, style, per_x=epoch)
         plot_band(right, mine, "valid_loss", name, style, per_x=epoch)
         left.plot([1000], [1 - error / 100], marker="*", markersize=11, color=style[0], clip_on=False, linestyle="")
-    tidy(left, "epochs (stars: published, at epoch 1,000)", "validation accuracy", TASK, "guess_floor")
-    tidy(right, "epochs", "validation loss (nats)", TASK, "guess_loss")
+    tidy(left, "epochs (stars: published, at epoch 1,000)", "validation accuracy", task.guess_floor)
+    tidy(right, "epochs", "validation loss (nats)", task.guess_loss)
     left.set_xscale("log")
     right.set_xscale("log")
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
