@@ -27,7 +27,8 @@ What differs from the paper, or is not said there:
 Controls that the paper lacks: RNN-LN, GRU-LN and LSTM-LN have layer norm and no fast weights. RNN-LN-FW0 is the
 fast-weights network with rate 0, which in the literal reading is RNN-LN to the last bit: nothing is read, and h_0 is
 thrown away. A control of the same depth is therefore `FW-decay0`: with decay 0, A(t) holds h(t) alone, so that the
-inner loop multiplies and nothing is remembered.
+inner loop multiplies and nothing is remembered. `IRNN-unit` has the start of `unit` below, for the baseline that falls
+furthest behind the paper: it shows how much of that is the start of the two embeddings and not the network.
 
 Beyond the paper, each a row of its own:
 
@@ -115,6 +116,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW-decay0", "control", "RNN-LN-FW", replace(PAPER, decay=0.0), {20: (240, 1e-3, 3), 50: (80, 1e-3, 3)}),
     ("GRU-LN", "control", "GRU-LN", PAPER, {20: (60, 3e-3, 1), 50: (60, 3e-3, 1)}),
     ("LSTM-LN", "control", "LSTM-LN", PAPER, {20: (60, 3e-3, 1), 50: (60, 3e-3, 1)}),
+    ("IRNN-unit", "control", "IRNN", UNIT, {100: (100, 1e-3, 3)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 1e-3, 3)}),
     ("FW-identity", "beyond", "RNN-LN-FW", IDENTITY, {20: (240, 2e-3, 5)}),
     ("FW-identity", "beyond", "RNN-LN-FW", replace(IDENTITY, label_smoothing=0.1), {50: (200, 2e-3, 3)}),
