@@ -13,10 +13,10 @@ What differs from the paper, or is not said there:
    a learning rate that falls along a cosine to zero, so that no curve is cut while its rate is high.
 3. Learning rate. The paper tuned it on validation and does not give it. Ours are in RUNS. `--search` has tried four
    (and weight decay of the table) for most of the cells, on validation sequences of a seed that no row uses;
-   `docs/papers.md` shows what it found, and where a row has something else (that of FW-20 took 60 epochs, an eighth of a
-   length that was halved afterwards). The rates of the others were set by hand: that of RNN-LN is too large (one of
+   `docs/papers.md` shows what it found, and where a row has something else (that of FW-20 took 60 epochs, an eighth of
+   a length that was halved later). The rates of the others were set by hand: that of RNN-LN is too large (one of
    three runs with 20 units died, at 90%, and one with 50 stayed on the floor).
-4. Gradients are clipped at norm 5; the paper does not mention clipping. FW-20 often stays on a plateau at this rate, and
+4. Gradients are clipped at norm 5; the paper does not mention clipping. FW-20 often stays on a plateau at its rate;
    which seed does so is chance: clipped at 0.5, seeds 0, 1 and 3 ended at 13.8, 2.2 and 2.9% (not in the table).
 5. A ReLU lies between the two embeddings (not in `identity` and `unit`), and the softmax has the 10 digits as classes;
    the paper leaves both open.
