@@ -10,7 +10,7 @@ import torch
 
 from fastweights.nn.models import build
 from fastweights.papers import PAPERS, paper
-from fastweights.reproduction import cells, pages, results
+from fastweights.reproduction import cells, pages, results, search
 from fastweights.tasks import AssociativeRetrieval
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def test_the_cells_of_a_paper(name):
     module.figure([])
 
 
-FREE = ("hidden_size", "epochs", "learning_rate", "clip")
+FREE = ("hidden_size", "epochs", "learning_rate")
 
 
 def test_table_1_has_its_cells_sizes_seeds_and_controls():
@@ -65,6 +65,28 @@ def test_the_page_is_that_of_the_committed_results():
     text = pages.page(ROOT / "results")
     assert (ROOT / "docs/papers.md").read_text(encoding="utf-8") == text, "run `fastweights reproduce NAME --render`"
     assert "of other settings" not in text
+
+
+def test_the_committed_search_is_that_of_the_cells_as_they_are():
+    module = paper("ba2016-retrieval")
+    by_name = {cell.name: cell for cell in module.RUNS}
+    for name, entry in search.read(ROOT / "results/ba2016-retrieval").items():
+        cell = by_name[name]
+        grid = list(search.grid_of(cell, module.GRID))
+        assert entry["epochs"] == max(1, cell.config.epochs // search.SHARE), name
+        assert [{key: tried[key] for key in grid[0]} for tried in entry["tried"]] == grid, name
+
+
+def test_figure_2_has_losses_above_and_errors_in_per_cent_below():
+    curve = {"update": [10, 20], "valid_loss": [1.0, 0.5], "valid_accuracy": [0.4, 0.9]}
+    records = [{"cell": f"{row}-50", "curve": curve} for row in ("FW", "FW-identity")]
+    axes = paper("ba2016-retrieval").figure(records).axes
+    drawn = {place: {line.get_label(): list(line.get_ydata()) for line in axes[place].lines} for place in (1, 4)}
+    assert drawn[1]["FW"] == [1.0, 0.5] and "FW-identity" not in drawn[1]  # its targets are smoothed
+    assert drawn[4]["FW"] == drawn[4]["FW-identity"] == pytest.approx([60, 10])
+    assert "guess floor (1.19)" in drawn[1] and "guess floor (61.7)" in drawn[4]
+    named = {text.get_text() for text in axes[5].get_legend().get_texts()}  # beside the last panel, for all of them
+    assert named == {"FW", "FW-identity", "guess floor (61.7)"}
 
 
 def test_the_table_of_the_readme_is_that_of_the_results():

@@ -12,10 +12,10 @@ What differs from the paper, or is not said there:
 2. The length of training. The paper's Figure 2 goes to 750,000 updates; ours stop where the column `updates` says, with
    a learning rate that falls along a cosine to zero, so that no curve is cut while its rate is high.
 3. Learning rate. The paper tuned it on validation and does not give it. Ours are in RUNS. `--search` has tried four
-   (and weight decay of the table) for most of the cells, on validation sequences of a seed that no row uses;
-   `docs/papers.md` shows what it found, and where a row has something else (that of FW-20 took 60 epochs, an eighth of
-   a length that was halved later). The rates of the others were set by hand: that of RNN-LN is too large (one of
-   three runs with 20 units died, at 90%, and one with 50 stayed on the floor).
+   (and weight decay of the table) for ten of the paper's twelve cells, six controls and three others, on validation
+   sequences of a seed that no row uses; `docs/papers.md` shows what it found, and where a row has something else. Such
+   rows, and those that were not searched, have rates that were set by hand: that of RNN-LN is too large (one of three
+   runs with 20 units died, at 90%, and one with 50 stayed on the floor).
 4. Gradients are clipped at norm 5; the paper does not mention clipping. FW-20 often stays on a plateau at its rate;
    which seed does so is chance: clipped at 0.5, seeds 0, 1 and 3 ended at 13.8, 2.2 and 2.9% (not in the table).
 5. A ReLU lies between the two embeddings (not in `identity` and `unit`), and the softmax has the 10 digits as classes;
@@ -180,10 +180,10 @@ def figure(records: list[dict[str, Any]]) -> Any:
         losses.set_ylim(0, 3)
         errors.set_ylim(0, 100)
         errors.set_xscale("log")
-    for row in panels:  # a cell may have runs of one size alone
-        named = [pair for axes in row for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    for across in panels:  # a row of the table may have runs of one size alone
+        named = [pair for axes in across for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
         lines = {label: line for line, label in named}
-        row[-1].legend(lines.values(), lines, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        across[-1].legend(lines.values(), lines, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
 
 
