@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS := RNN-LN-FW GRU-LN RNN-LN CONTROL
 
-.PHONY: setup demo test check clean
+.PHONY: setup extras demo test check clean
 
 setup: .venv/.ready
 
@@ -12,6 +12,9 @@ setup: .venv/.ready
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
+
+extras: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster]'
 
 demo: setup
 	$(BIN)/fastweights train $(MODELS) --run runs/demo --resume

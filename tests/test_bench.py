@@ -113,8 +113,8 @@ def test_a_backend_that_raises_is_wrong(monkeypatch):
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
 def test_the_backends_pass_the_gate(backend):
     shape = gate.Shape(8, 9, 10)
-    if BACKENDS[backend].why_not(shape.call()) is not None:
-        pytest.skip(f"{backend} cannot run here")
+    if (reason := BACKENDS[backend].why_not(shape.call())) is not None:
+        pytest.skip(f"backend {backend} cannot run here: {reason}")
     assert gate.mismatch(backend, shape) is None
     assert gate.mismatch_of_cell(backend, gate.Shape(1, 1, 10)) is None
 
