@@ -39,8 +39,10 @@ class Config:
     """What a one-hot symbol is multiplied by; none: sqrt(3 hidden), which gives C x unit variance."""
     batch_size: int = 128
     """Sequences an update."""
+    optimizer: Literal["adam", "soap"] = "adam"
+    """Adam, or SOAP for every matrix but C or the embedding table: Adam in the eigenbasis of the gradients."""
     learning_rate: float = 8e-3
-    """Learning rate of Adam."""
+    """Learning rate of the optimizer."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls over the epochs."""
     input_learning_rates: tuple[float, ...] = ()
@@ -117,6 +119,8 @@ class Config:
             raise ValueError(f"--seed {self.seed}: wanted an integer below 2^63 - 1")
         if self.train_size < self.batch_size:
             raise ValueError(f"--train-size {self.train_size}: wanted at least one batch of {self.batch_size}")
+        if self.optimizer not in ("adam", "soap"):
+            raise ValueError(f"--optimizer {self.optimizer}: wanted adam or soap")
         if self.schedule not in ("constant", "cosine"):
             raise ValueError(f"--schedule {self.schedule}: wanted constant or cosine")
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastweights.soap import BETAS, EPSILON, Rotated
+
 fused_adamw: Any = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignore[reportPrivateImportUsage]
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 
 
 class FlatAdam:
@@ -26,6 +26,7 @@ class FlatAdam:
     that the next backward pass hands its own over instead of adding to zeros.
 
     shares, decays: one of each parameter, in the order of `module.parameters()`; none: 1 and 0.
+    rotated: for each parameter, whether it is a matrix that SOAP updates instead (see `Rotated`); none: none is.
 
     Papers: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980; for the decay Loshchilov and Hutter 2019,
     https://arxiv.org/abs/1711.05101.
@@ -38,11 +39,13 @@ class FlatAdam:
         clip: float,
         shares: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
+        rotated: Sequence[bool] | None = None,
     ) -> None:
         every = list(module.parameters())
         shares = [1.0] * len(every) if shares is None else shares
         decays = [0.0] * len(every) if decays is None else decays
-        settings = [both for p, *both in zip(every, shares, decays, strict=True) if p.requires_grad]
+        rotated = [False] * len(every) if rotated is None else rotated
+        settings = [own for p, *own in zip(every, shares, decays, rotated, strict=True) if p.requires_grad]
         self.parameters = [p for p in every if p.requires_grad]
         if len({(p.dtype, p.device) for p in self.parameters}) > 1:
             raise ValueError("FlatAdam: got parameters of several dtypes or devices, wanted one of each")
@@ -53,14 +56,21 @@ class FlatAdam:
         ends = accumulate(p.numel() for p in self.parameters)
         places = [slice(end - p.numel(), end) for p, end in zip(self.parameters, ends, strict=True)]
         self.parts: list[tuple[float, float, list[list[Tensor]]]] = []  # neighbours of the same settings are one part
-        for (share, decay), indices in groupby(range(len(places)), key=settings.__getitem__):
+        for (share, decay, turned), indices in groupby(range(len(places)), key=settings.__getitem__):
             several = list(indices)
+            if turned:
+                continue
             part = slice(places[several[0]].start, places[several[-1]].stop)
             self.parts.append((share, decay, [[t[part]] for t in (self.flat, self.gradient, self.mean, self.square)]))
         self.views = [self.gradient[place].view_as(p) for p, place in zip(self.parameters, places, strict=True)]
         for parameter, place in zip(self.parameters, places, strict=True):
             parameter.data = self.flat[place].view_as(parameter)
             parameter.grad = None
+        self.matrices: list[Rotated] = []
+        for p, place, (share, decay, turned) in zip(self.parameters, places, settings, strict=True):
+            if turned:
+                gradient, mean, square = (t[place].view_as(p) for t in (self.gradient, self.mean, self.square))
+                self.matrices.append(Rotated(p.data, gradient, mean, square, share, decay))
 
     @torch.no_grad()
     def step(self, learning_rate: float | None = None) -> float:
@@ -80,6 +90,8 @@ class FlatAdam:
                     *tensors, [], [self.steps], lr=learning_rate * share, weight_decay=decay,
                     beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, amsgrad=False, maximize=False,
                 )  # fmt: skip
+            for matrix in self.matrices:
+                matrix.step(learning_rate, int(self.steps))
         return norm
 
     def _gather(self) -> None:
@@ -94,11 +106,18 @@ class FlatAdam:
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
+        if not self.steps:
+            return {}
         tensors = {"adam.step": self.steps, "adam.exp_avg": self.mean, "adam.exp_avg_sq": self.square}
-        return tensors if self.steps else {}
+        for index, matrix in enumerate(self.matrices):
+            tensors |= {f"soap.{index}.{name}": tensor for name, tensor in matrix.state().items()}
+        return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         if "adam.step" in tensors:
             self.steps.copy_(tensors["adam.step"])
             self.mean.copy_(tensors["adam.exp_avg"])
             self.square.copy_(tensors["adam.exp_avg_sq"])
+            for index, matrix in enumerate(self.matrices):
+                for name, tensor in matrix.state().items():
+                    tensor.copy_(tensors[f"soap.{index}.{name}"])

@@ -8,7 +8,7 @@ import torch
 
 from fastweights import data
 from fastweights.config import Config
-from fastweights.nn.input_layers import decays_of, shares_of
+from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
 from fastweights.nn.models import BUILDERS, build, try_out
 from fastweights.optimizer import FlatAdam
 from fastweights.tasks import AssociativeRetrieval
@@ -68,6 +68,65 @@ def test_input_learning_rates_and_the_decay_of_the_table_equal_parameter_groups_
         assert torch.allclose(mine, other, atol=1e-9)
 
 
+def test_soap_equals_a_plain_one_for_all_matrices_but_the_table():
+    config = replace(SMALL, hidden_size=6, head_sizes=(4,), optimizer="soap", table_weight_decay=3.0)
+
+    def model():
+        torch.manual_seed(0)
+        return build("RNN-LN-FW", config, 37, 10).double()
+
+    ours, theirs = model(), model()
+    flat = FlatAdam(ours, 3e-3, 1e9, None, decays_of(ours, config), rotated_of(ours, config))
+    table = theirs.recurrent.weight_ih_l0
+    matrices = [p for p in theirs.parameters() if p.dim() == 2 and p is not table]
+    assert len(matrices) == 3
+    vectors = [p for p in theirs.parameters() if p.dim() == 1]
+    groups = [{"params": [table], "weight_decay": 3.0}, {"params": vectors}]
+    adam = torch.optim.AdamW(groups, lr=3e-3, weight_decay=0.0)
+    kept = [{"m": torch.zeros_like(p), "v": torch.zeros_like(p)} for p in matrices]
+    batch = data.draw(AssociativeRetrieval(2), 512, 1, 0).train
+    for step in range(1, 26):
+        tokens, targets = batch.tokens[step * 16 : step * 16 + 16], batch.targets[step * 16 : step * 16 + 16]
+        for network, optimizer in ((ours, flat), (theirs, adam)):
+            torch.nn.functional.cross_entropy(network(tokens), targets).backward()
+            optimizer.step()
+        for p, s in zip(matrices, kept, strict=True):
+            g = p.grad
+            for side, square in (("L", g @ g.T), ("R", g.T @ g)):
+                s[side] = square if step == 1 else 0.99 * s[side] + 0.01 * square
+                if step == 1:
+                    s["Q" + side] = torch.linalg.eigh(square)[1]
+            if step > 1:
+                s["m"] = 0.9 * s["m"] + 0.1 * g
+                s["v"] = 0.99 * s["v"] + 0.01 * (s["QL"].T @ g @ s["QR"]) ** 2
+                mean, square = s["m"] / (1 - 0.9**step), s["v"] / (1 - 0.99**step)
+                p.data -= 3e-3 * s["QL"] @ ((s["QL"].T @ mean @ s["QR"]) / (square.sqrt() + 1e-8)) @ s["QR"].T
+            if step % 10 == 0:
+                for side, dim in (("L", 0), ("R", 1)):
+                    values = torch.diag(s["Q" + side].T @ s[side] @ s["Q" + side])
+                    order = values.argsort(descending=True)
+                    s["Q" + side], s["v"] = s["Q" + side][:, order], s["v"].index_select(dim, order)
+                    s["Q" + side] = torch.linalg.qr(s[side] @ s["Q" + side])[0]
+        theirs.zero_grad()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-9)
+
+
+def test_the_share_and_the_decay_of_a_matrix_are_those_of_its_layer():
+    config = replace(SMALL, embedding_sizes=(5, 7), input_learning_rates=(1.0, 0.0, 0.5), optimizer="soap")
+    model = build("RNN-LN-FW", config, 37, 10)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    flat = FlatAdam(model, 1e-2, 5.0, shares_of(model, config), None, rotated_of(model, config))
+    batch = data.draw(AssociativeRetrieval(2), 64, 1, 0).train
+    for _ in range(3):
+        torch.nn.functional.cross_entropy(model(batch.tokens), batch.targets).backward()
+        flat.step()
+    still = {name for name, value in model.named_parameters() if torch.equal(value, before[name])}
+    assert still == {"embedding.2.weight", "embedding.2.bias"}
+    first, second, third, last = (matrix.share for matrix in flat.matrices)  # C, W, second embedding, read-out
+    assert (first, second, third, last) == (0.5, 1.0, 0.0, 1.0)
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_network_has_an_input_projection_for_input_learning_rates(name):
     config = replace(SMALL, input_learning_rates=(0.25,), table_weight_decay=0.5)
@@ -100,16 +159,18 @@ class Without(nn.Module):
 """
 
 
-@pytest.mark.parametrize("settings", [{"input_learning_rates": (0.25,)}, {"table_weight_decay": 0.5}])
+@pytest.mark.parametrize(
+    "settings", [{"input_learning_rates": (0.25,)}, {"table_weight_decay": 0.5}, {"optimizer": "soap"}]
+)
 @pytest.mark.parametrize("name", ["Two", "Both", "Without"])
 def test_a_network_without_one_projection_of_the_input_is_refused(name, settings, tmp_path, monkeypatch):
     (tmp_path / "networks_of_a_user.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
     option = "--" + next(iter(settings)).replace("_", "-")
     try_out(f"networks_of_a_user:{name}", SMALL)
-    with pytest.raises(ValueError, match=f"{option}: got {name} with .*, wanted one weight_ih_l0"):
+    with pytest.raises(ValueError, match=f"{option}( soap)?: got {name} with .*, wanted one weight_ih_l0"):
         try_out(f"networks_of_a_user:{name}", replace(SMALL, **settings))
-    if "table_weight_decay" in settings:  # then it is that of the embedding table
+    if "input_learning_rates" not in settings:  # then the embedding table is meant
         try_out(f"networks_of_a_user:{name}", replace(SMALL, embedding_sizes=(5,), **settings))
 
 
@@ -117,6 +178,11 @@ def test_a_network_without_one_projection_of_the_input_is_refused(name, settings
 def test_input_learning_rates_that_do_not_fit_are_refused(rates, sizes):
     with pytest.raises(ValueError, match="--input-learning-rates .*: wanted"):
         Config(input_learning_rates=rates, embedding_sizes=sizes)
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="--optimizer sgd: wanted adam or soap"):
+        Config(optimizer="sgd")  # pyright: ignore[reportArgumentType]
 
 
 def test_flat_adam_takes_a_parameter_outside_the_loss_as_one_of_gradient_zero():

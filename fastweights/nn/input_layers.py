@@ -60,6 +60,18 @@ def decays_of(model: SequenceClassifier, config: Config) -> list[float]:
     return [config.table_weight_decay if parameter is table else 0.0 for parameter in model.parameters()]
 
 
+def rotated_of(model: SequenceClassifier, config: Config) -> list[bool]:
+    """Whether SOAP updates a parameter: every matrix, but for the weight with a column for each symbol.
+
+    A basis over symbols would make an update after one of them move the others: keys then come to share a code.
+    """
+    if config.optimizer == "adam":
+        return [False for _ in model.parameters()]
+    layers = linear_layers(model)
+    table = layers[0].weight if layers else projection_of(model, "--optimizer soap")
+    return [parameter.dim() == 2 and parameter is not table for parameter in model.parameters()]
+
+
 def linear_layers(model: SequenceClassifier) -> list[nn.Linear]:
     """The embedding layers; none where symbols are one-hot."""
     return [layer for layer in model.embedding if isinstance(layer, nn.Linear)]

@@ -14,7 +14,7 @@ from fastweights.config import Config, near
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
-from fastweights.nn.input_layers import decays_of, shares_of, start_as_identity
+from fastweights.nn.input_layers import decays_of, rotated_of, shares_of, start_as_identity
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
@@ -97,6 +97,7 @@ def try_out(name: str, config: Config) -> None:
     model = build(name, config, 2, 2)
     shares_of(model, config)  # refuse a network without a projection of the input that they know
     decays_of(model, config)
+    rotated_of(model, config)
     try:
         model(torch.zeros(1, 2, dtype=torch.int64))
     except Exception as error:
