@@ -46,10 +46,19 @@ def here() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
+    """As in 'AMD EPYC (family 25, model 1, avx2)': processors of one name may round differently."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return describe_cpu(Path("/proc/cpuinfo").read_text(errors="replace"))
+    except (OSError, LookupError):
+        return platform.processor() or platform.machine() or "unknown"
+
+
+def describe_cpu(cpuinfo: str) -> str:
+    """The first processor of Linux's /proc/cpuinfo. Raises KeyError where it has no model name (not x86)."""
+    lines = (line.partition(":") for line in cpuinfo.partition("\n\n")[0].splitlines())
+    found = {name.strip(): value.strip() for name, _, value in lines}
+    vectors = next((each for each in ("avx512f", "avx2", "avx") if each in found.get("flags", "").split()), None)
+    numbers = {"family": found.get("cpu family"), "model": found.get("model")}
+    parts = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+    details = ", ".join([*parts, *([vectors] if vectors else [])])
+    return found["model name"] + (f" ({details})" if details else "")

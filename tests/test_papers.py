@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastweights import cli, data, papers, runs, training
+from fastweights import cli, data, papers, provenance, runs, training
 from fastweights.commands import reproduce as command
 from fastweights.config import Config
 from fastweights.evaluation import over_seeds
@@ -320,6 +320,15 @@ def test_a_local_ray_of_two_workers(toy, capsys):
         assert one["weights_hash"] == other["weights_hash"] and other["machine"]["threads"] == 1
     code, _, err = reproduce(capsys, "toy", "--cluster", "ray", "--run", "ray", "--results", "of-ray")
     assert code == 0, err
+
+
+def test_processors_of_one_name_are_told_apart():
+    text = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: {}\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx {}\n\nprocessor\t: 1\n"
+    assert provenance.describe_cpu(text.format(1, "avx2")) == "AMD EPYC (family 25, model 1, avx2)"
+    assert provenance.describe_cpu(text.format(17, "avx2 avx512f")) == "AMD EPYC (family 25, model 17, avx512f)"
+    assert provenance.describe_cpu("model name: Power\n") == "Power"
+    with pytest.raises(KeyError):
+        provenance.describe_cpu("processor : 0\nCPU implementer : 0x41\n")
 
 
 def test_a_machine_that_does_not_see_the_run_folder_says_so(tmp_path):

@@ -1,20 +1,19 @@
 """What a measurement was made on."""
 
 import platform
-import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from fastweights import __version__
 from fastweights.bench.settings import Settings
+from fastweights.provenance import cpu_model
 
 
 def describe_machine(settings: Settings) -> dict[str, Any]:
     return {
-        "cpu": cpu_name(),
+        "cpu": cpu_model(),
         "device": torch.cuda.get_device_name() if settings.device.startswith("cuda") else "cpu",
         "threads": settings.threads,
         "dtype": "float32",
@@ -25,15 +24,6 @@ def describe_machine(settings: Settings) -> dict[str, Any]:
         "fastweights": __version__,
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if sys.platform == "linux" and info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or "unknown"
 
 
 def version(package: str) -> str | None:
