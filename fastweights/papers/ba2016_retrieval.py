@@ -121,7 +121,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("IRNN-unit", "beyond", "IRNN", UNIT, {100: (100, 1e-3, 3)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 1e-3, 3)}),
     ("FW-identity", "beyond", "RNN-LN-FW", IDENTITY, {20: (240, 2e-3, 5)}),
-    ("FW-identity", "beyond", "RNN-LN-FW", replace(IDENTITY, label_smoothing=0.1), {50: (100, 2e-3, 3)}),
+    ("FW-identity", "beyond", "RNN-LN-FW", replace(IDENTITY, label_smoothing=0.1), {50: (200, 2e-3, 3)}),
     ("FW-identity", "beyond", "RNN-LN-FW", replace(IDENTITY, label_smoothing=0.1, table_weight_decay=0.0),
      {100: (80, 2e-3, 3)}),
     ("FW-unit", "beyond", "RNN-LN-FW", UNIT, {50: (120, 2e-4, 3), 100: (40, 1e-4, 3)}),
@@ -130,12 +130,15 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW-best", "beyond", "RNN-LN-FW", replace(ONE_HOT, orthogonal=True, label_smoothing=0.1),
      {50: (80, 2e-3, 3), 100: (40, 1e-3, 3)}),
     ("FW-renamed", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, renamed_keys=True),
-     {10: (600, 4e-3, 3), 20: (1200, 4e-3, 5), 50: (200, 4e-3, 3)}),
+     {10: (600, 4e-3, 3), 50: (200, 4e-3, 3)}),
+    ("FW-renamed", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, renamed_keys=True, optimizer="soap"),
+     {20: (400, 4e-3, 5)}),
 ]  # fmt: skip
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}
 WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
     "FW-best": {"table_weight_decay": (0.0, 0.25)},
     "FW-identity": {"table_weight_decay": (0.0, 0.25)},
+    "FW-renamed": {"learning_rate": (2e-3, 4e-3, 8e-3), "optimizer": ("adam", "soap")},
 }
 RUNS = [
     Cell(
