@@ -104,6 +104,7 @@ UNIT = replace(PAPER, linear_embeddings=True)
 IDENTITY = replace(
     UNIT, identity=True, input_learning_rates=(1.0, 0.005, 0.05), batch_size=512, table_weight_decay=0.25
 )
+SOAP = replace(UNIT, optimizer="soap", input_learning_rates=(1.0, 0.1, 0.1), batch_size=512, table_weight_decay=0.25)
 ONE_HOT = replace(PAPER, embedding_sizes=())
 LARGE_BATCH = replace(ONE_HOT, batch_size=512)
 
@@ -124,6 +125,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW-identity", "beyond", "RNN-LN-FW", replace(IDENTITY, label_smoothing=0.1), {50: (100, 2e-3, 3)}),
     ("FW-identity", "beyond", "RNN-LN-FW", replace(IDENTITY, label_smoothing=0.1, table_weight_decay=0.0),
      {100: (80, 2e-3, 3)}),
+    ("FW-soap", "beyond", "RNN-LN-FW", SOAP, {20: (120, 4e-3, 5), 50: (120, 4e-3, 3), 100: (40, 4e-3, 3)}),
     ("FW-unit", "beyond", "RNN-LN-FW", UNIT, {50: (120, 2e-4, 3), 100: (40, 1e-4, 3)}),
     ("FW-best", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, table_weight_decay=0.25),
      {10: (480, 4e-3, 3), 20: (240, 2e-3, 5)}),
