@@ -29,8 +29,6 @@ class Config:
     """Sizes of the embedding layers; none: one-hot."""
     linear_embeddings: bool = False
     """No ReLU between embedding layers, and C x starts at unit variance."""
-    identity: bool = False
-    """Fast-weights networks with linear embeddings: each unit starts with a feature of the table as its input."""
     orthogonal: bool = False
     """Fast-weights networks: start C orthogonal, at unit variance of C x, and W as half an orthogonal matrix."""
     head_sizes: tuple[int, ...] = ()
@@ -100,10 +98,6 @@ class Config:
                 raise ValueError(f"--input-learning-rates {share:g}: wanted numbers >= 0")
         if self.linear_embeddings and not self.embedding_sizes:
             raise ValueError("--linear-embeddings: got no --embedding-sizes, wanted some, such as 50 100")
-        if self.identity and not self.linear_embeddings:
-            raise ValueError("--identity: got no --linear-embeddings, wanted it too, with --embedding-sizes")
-        if self.identity and self.input_scale is not None:
-            raise ValueError(f"--identity: got --input-scale {self.input_scale:g} too, wanted one of them")
         if self.orthogonal and self.embedding_sizes:
             got = " ".join(map(str, self.embedding_sizes))
             raise ValueError(f"--orthogonal: got --embedding-sizes {got}, wanted one-hot symbols, without any")

@@ -79,14 +79,14 @@ def test_the_committed_search_is_that_of_the_cells_as_they_are():
 
 def test_figure_2_has_losses_above_and_errors_in_per_cent_below():
     curve = {"update": [10, 20], "valid_loss": [1.0, 0.5], "valid_accuracy": [0.4, 0.9]}
-    records = [{"cell": f"{row}-50", "curve": curve} for row in ("FW", "FW-identity")]
+    records = [{"cell": f"{row}-50", "curve": curve} for row in ("FW", "FW-soap")]
     axes = paper("ba2016-retrieval").figure(records).axes
     drawn = {place: {line.get_label(): list(line.get_ydata()) for line in axes[place].lines} for place in (1, 4)}
-    assert drawn[1]["FW"] == [1.0, 0.5] and "FW-identity" not in drawn[1]  # its targets are smoothed
-    assert drawn[4]["FW"] == drawn[4]["FW-identity"] == pytest.approx([60, 10])
+    assert drawn[1]["FW"] == drawn[1]["FW-soap"] == [1.0, 0.5]
+    assert drawn[4]["FW"] == drawn[4]["FW-soap"] == pytest.approx([60, 10])
     assert "guess floor (1.19)" in drawn[1] and "guess floor (61.7)" in drawn[4]
     named = {text.get_text() for text in axes[5].get_legend().get_texts()}  # beside the last panel, for all of them
-    assert named == {"FW", "FW-identity", "guess floor (61.7)"}
+    assert named == {"FW", "FW-soap", "guess floor (61.7)"}
 
 
 def test_the_table_of_the_readme_is_that_of_the_results():
@@ -94,7 +94,7 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     module = paper("ba2016-retrieval")
     found, _ = results.read(ROOT / "results/ba2016-retrieval", module.RUNS)
     rows = {cell.name: results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS}
-    ours = {"the paper's first values": "FW", "identity start": "FW-identity", "LSTM, here": "LSTM"}
+    ours = {"architecture, Adam": "FW", "architecture, SOAP": "FW-soap", "LSTM, here": "LSTM"}
     numbers = {end: [rows[f"{row}-{size}"].error.mean for size in (20, 50, 100)] for end, row in ours.items()}
     reported = {"fast weights, the paper": "FW", "LSTM, the paper": "LSTM"}
     numbers |= {end: [rows[f"{row}-{size}"].reported for size in (20, 50, 100)] for end, row in reported.items()}

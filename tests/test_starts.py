@@ -53,25 +53,3 @@ def test_a_run_takes_input_learning_rates_and_weight_decay(tmp_path):
     start = build("RNN-LN-FW", SMALL, 37, 10).recurrent.weight_ih_l0
     assert torch.equal(still, start) and not torch.equal(plain, start)
     assert trained("decayed", table_weight_decay=10.0).norm() < 0.9 * plain.norm()
-
-
-@pytest.mark.parametrize("hidden_size, embedding_sizes", [(20, (50, 100)), (70, (40, 30)), (30, (50,))])
-def test_an_identity_start(hidden_size, embedding_sizes):
-    config = replace(
-        SMALL, hidden_size=hidden_size, embedding_sizes=embedding_sizes, linear_embeddings=True, identity=True
-    )
-    torch.manual_seed(0)
-    models = [build("RNN-LN-FW", config, 37, 10) for _ in range(20)]
-    boundaries = [model.features @ model.recurrent.weight_ih_l0.T for model in models]
-    assert torch.stack(boundaries).var().item() == pytest.approx(1, abs=0.05)
-    table, features = models[0].embedding[0].weight, min(hidden_size, *embedding_sizes)
-    assert torch.allclose(boundaries[0][:, :features], table.T[:, :features] * (3 * hidden_size) ** 0.5, atol=1e-5)
-    for unit in range(features, hidden_size):  # only the case of 70 units has any
-        sign = (-1) ** (unit // features)
-        assert torch.equal(boundaries[0][:, unit], sign * boundaries[0][:, unit % features])
-    with pytest.raises(ValueError, match="--identity: got --input-scale 2 too, wanted one"):
-        replace(config, input_scale=2.0)
-    with pytest.raises(ValueError, match="--identity: got GRU, wanted RNN-LN-FW"):
-        build("GRU", config, 37, 10)
-    with pytest.raises(ValueError, match="--identity: got no --linear-embeddings, wanted it too"):
-        replace(config, linear_embeddings=False)

@@ -1,35 +1,11 @@
-"""How the layers between a symbol and the network start and learn: embedding layers, and C, the input projection."""
+"""How the layers between a symbol and the network learn: embedding layers, and C, the input projection."""
 
-import math
-
-import torch
 from torch import nn
 
 from fastweights.config import Config
 from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 
 PROJECTIONS = ("weight_ih_l0", "weight_input")
-
-
-@torch.no_grad()
-def start_as_identity(model: SequenceClassifier, recurrent: FastWeightsRNN) -> None:
-    """Each unit gets a feature of the table as its input, at unit variance, as it does with one-hot symbols.
-
-    The table starts uniform in +-1/sqrt(hidden), later layers as identities, C with one number a unit, sqrt(3 hidden).
-    Where there are more units than features, these are handed out again, negated every other time: the ReLUs of two
-    units keep both halves of a feature.
-    """
-    table, *others = linear_layers(model)
-    bound = 1 / math.sqrt(recurrent.hidden_size)
-    nn.init.uniform_(table.weight, -bound, bound)
-    for layer in others:
-        nn.init.eye_(layer.weight)
-    features = min(layer.out_features for layer in (table, *others))
-    projection = recurrent.get_parameter("weight_ih_l0").zero_()
-    for unit in range(recurrent.hidden_size):
-        turn, feature = divmod(unit, features)
-        projection[unit, feature] = (-1) ** turn * math.sqrt(3 * recurrent.hidden_size)
 
 
 def shares_of(model: SequenceClassifier, config: Config) -> list[float]:

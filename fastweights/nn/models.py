@@ -14,7 +14,7 @@ from fastweights.config import Config, near
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
-from fastweights.nn.input_layers import decays_of, rotated_of, shares_of, start_as_identity
+from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
@@ -74,7 +74,7 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
     """
     size = config.embedding_sizes[-1] if config.embedding_sizes else num_symbols
     recurrent = BUILDERS[name](size, config) if name in BUILDERS else _import(check_model(name), size, config)
-    model = SequenceClassifier(
+    return SequenceClassifier(
         recurrent,
         num_symbols,
         num_classes,
@@ -84,11 +84,6 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
         input_scale=config.symbol_scale if config.linear_embeddings or not config.embedding_sizes else 1.0,
         linear_embeddings=config.linear_embeddings,
     )
-    if config.identity:
-        if not isinstance(recurrent, FastWeightsRNN):
-            raise ValueError(f"--identity: got {name}, wanted RNN-LN-FW or another with weights as FastWeightsRNN has")
-        start_as_identity(model, recurrent)
-    return model
 
 
 def try_out(name: str, config: Config) -> None:
