@@ -29,7 +29,7 @@ What differs from the paper, or is not said there:
 Controls that the paper lacks: RNN-LN, GRU-LN and LSTM-LN have layer norm and no fast weights. RNN-LN-FW0 is the
 fast-weights network with rate 0, which in the literal reading is RNN-LN to the last bit: nothing is read, and h_0 is
 thrown away. A control of the same depth is therefore `FW-decay0`: with decay 0, A(t) holds h(t) alone, so that the
-inner loop multiplies and nothing is remembered.
+inner loop multiplies and nothing is remembered. LSTM-soap is an LSTM with all that the rows `soap` have, below.
 
 Beyond the paper, each a row of its own:
 
