@@ -185,13 +185,15 @@ def test_an_unknown_optimizer_is_refused():
         Config(optimizer="sgd")  # pyright: ignore[reportArgumentType]
 
 
-def test_flat_adam_takes_a_parameter_outside_the_loss_as_one_of_gradient_zero():
+@pytest.mark.parametrize("rotated", [None, [True, False, True, False]])
+def test_a_parameter_outside_the_loss_is_one_of_gradient_zero(rotated):
     model = torch.nn.ModuleDict({"used": torch.nn.Linear(3, 2), "unused": torch.nn.Linear(3, 2)})
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    flat = FlatAdam(model, 1e-2, clip=5.0)
-    for _ in range(2):
+    flat = FlatAdam(model, 1e-2, clip=5.0, rotated=rotated)
+    for _ in range(11):  # SOAP has turned its bases once
         model["used"](torch.ones(4, 3)).sum().backward()
         norm = flat.step()
         assert norm == pytest.approx(math.sqrt(8 * 4**2))
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("unused")
+        assert value.isfinite().all()
