@@ -112,7 +112,7 @@ def test_soap_equals_a_plain_one_for_all_matrices_but_the_table():
         assert torch.allclose(mine, other, atol=1e-9)
 
 
-def test_the_share_and_the_decay_of_a_matrix_are_those_of_its_layer():
+def test_the_share_of_a_matrix_is_that_of_its_layer():
     config = replace(SMALL, embedding_sizes=(5, 7), input_learning_rates=(1.0, 0.0, 0.5), optimizer="soap")
     model = build("RNN-LN-FW", config, 37, 10)
     before = {name: value.clone() for name, value in model.named_parameters()}

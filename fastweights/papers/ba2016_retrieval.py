@@ -47,7 +47,8 @@ Beyond the paper, each a row of its own:
 - `renamed`, one-hot in batches of 512, with the keys of each training sequence replaced by others whenever it is read.
   That is a symmetry of the task which the paper does not use, and as good as unlimited data: it shows how much of a
   small network's error is learning by heart. With 20 units SOAP trains all matrices but C (see `fastweights.soap`):
-  what Adam leaves there falls only with about the 0.4th power of its updates (0.125% after 1,200 epochs of seed 0).
+  what Adam leaves there falls only with about the 0.4th power of its updates (0.125% after 1,200 epochs
+  of seed 0, at an earlier commit).
 """
 
 from dataclasses import replace
