@@ -264,6 +264,20 @@ def test_a_sample_that_diverges_stays_visible():
     assert alone.isnan().all()
 
 
+@pytest.mark.parametrize("units", [3, 20])
+def test_a_diverged_output_without_a_gradient_spoils_no_other_sample(units):
+    g = torch.Generator().manual_seed(0)
+    inputs = torch.randn(4, 5, units, generator=g, dtype=torch.float64)
+    inputs[1, -1, 0] = torch.inf
+    recurrent = (0.2 * torch.randn(units, units, generator=g, dtype=torch.float64)).requires_grad_()
+    found = {}
+    for backend in ("cpu", "attention"):
+        outputs, _ = fast_weights_rnn(inputs, recurrent, inner_steps=0, backend=backend)
+        assert not outputs[1, -1].isfinite().all()
+        found[backend] = torch.autograd.grad(outputs[:, :-1].sum(), recurrent)
+    assert_close(found["cpu"], found["attention"])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_hyperbolic_tangent(dtype):
     x = torch.cat([torch.linspace(-30, 30, 4001), torch.logspace(-30, 0, 200), torch.tensor([0.0, 1e30, -1e30])])

@@ -167,7 +167,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
         for tile in range(group * group_tiles, min((group + 1) * group_tiles, all_tiles)):
             first = tile * lanes
             samples = min(lanes, batch - first)
-            rows = first * time * units
+            rows, jump = first * time * units, time * units  # jump: from sample to sample
             find_ends(until, first, batch, time, ends)
             h0 = tile * tile_size
             u_base, x_base = h0 + time * n, h0 + time * (1 + inner) * n
@@ -229,16 +229,12 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                     clear(kind, d_u, zero, units)
                     product(kind, W, zero, 1, units, units, units, d_b, zero, lanes, d_u, zero, d_u, zero)
                     scatter(kind, d_u, zero, units, samples, d_h, first * units, units)
-            if d_recurrent and time > 1:
-                # one product over all rows (sample, time): a row is paired with the output before it, and the first row
-                # of a sample, whose neighbour is another sample, counts as zero until its own numbers are written
-                clear(kind, r, zero, units)
-                scatter(kind, r, zero, units, samples, d_x, rows, time * units)
-                pairs = samples * time - 1
-                outer(kind, d_x, rows + units, units, pairs, y, rows, units, units, d_W, W0)
-            scatter(kind, d_b, zero, units, samples, d_x, rows, time * units)
+            scatter(kind, d_b, zero, units, samples, d_x, rows, jump)
+            if d_recurrent:  # a step is paired with the output before it, of each sample
+                after = rows + units
+                outer(kind, d_x, after, units, jump, time - 1, samples, y, rows, units, jump, units, d_W, W0)
             if d_recurrent and hidden and any_nonzero(h_in, first * units, samples * units):
-                outer(kind, d_x, rows, time * units, samples, h_in, first * units, units, units, d_W, W0)
+                outer(kind, d_x, rows, jump, zero, samples, 1, h_in, first * units, units, zero, units, d_W, W0)
 
 
 @cached

@@ -32,21 +32,33 @@ summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
 
 @helper
 def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):
-    """out[i] = base[i] + sum_k matrix[i, k] x[k], six rows at a time in registers; the last six may overlap."""
+    """out[i] = base[i] + sum_k matrix[i, k] x[k]"""
+    products(kind, matrix, m0, row, column, 0, rows, columns, 1, x, x0, x_step, 0, base, base0, out, out0)
+
+
+@helper
+def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, x_step, x_jump, base, base0, out, out0):
+    """out[i] = base[i] + sum_jk matrix_j[i, k] x_j[k], of `many` matrices and x, a jump apart.
+
+    Six rows at a time in registers; the last six may overlap those before.
+    """
     lanes, i = lanes_of(kind), 0
     while i < rows and rows >= 6:
         first = min(i, rows - 6)
         m = m0 + first * row
         a0, a1, a2 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
         a3, a4, a5 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
-        for k in range(columns):
-            v, at_k = load(x, x0 + k * x_step, kind), m + k * column
-            a0 = a0 + spread(matrix, at_k, kind) * v
-            a1 = a1 + spread(matrix, at_k + row, kind) * v
-            a2 = a2 + spread(matrix, at_k + 2 * row, kind) * v
-            a3 = a3 + spread(matrix, at_k + 3 * row, kind) * v
-            a4 = a4 + spread(matrix, at_k + 4 * row, kind) * v
-            a5 = a5 + spread(matrix, at_k + 5 * row, kind) * v
+        for j in range(many):
+            at_k, at_x = m + j * m_jump, x0 + j * x_jump
+            for _ in range(columns):
+                v = load(x, at_x, kind)
+                a0 = a0 + spread(matrix, at_k, kind) * v
+                a1 = a1 + spread(matrix, at_k + row, kind) * v
+                a2 = a2 + spread(matrix, at_k + 2 * row, kind) * v
+                a3 = a3 + spread(matrix, at_k + 3 * row, kind) * v
+                a4 = a4 + spread(matrix, at_k + 4 * row, kind) * v
+                a5 = a5 + spread(matrix, at_k + 5 * row, kind) * v
+                at_k, at_x = at_k + column, at_x + x_step
         f, b, skip = out0 + first * lanes, base0 + first * lanes, i - first
         if skip < 1:
             store(out, f, load(base, b, kind) + a0)
@@ -62,8 +74,10 @@ def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, b
         i = first + 6
     while i < rows:
         a0 = fill(0.0, kind)
-        for k in range(columns):
-            a0 = a0 + spread(matrix, m0 + i * row + k * column, kind) * load(x, x0 + k * x_step, kind)
+        for j in range(many):
+            for k in range(columns):
+                v = load(x, x0 + j * x_jump + k * x_step, kind)
+                a0 = a0 + spread(matrix, m0 + i * row + j * m_jump + k * column, kind) * v
         store(out, out0 + i * lanes, load(base, base0 + i * lanes, kind) + a0)
         i += 1
 
@@ -331,18 +345,19 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
 
 
 @helper
-def outer(kind, d, d0, d_step, rows, x, x0, x_step, units, out, out0):
-    """out += d^T x, [units, units] as column blocks of one vector; the last block may overlap the one before."""
+def outer(kind, d, d0, d_step, d_jump, rows, times, x, x0, x_step, x_jump, units, out, out0):
+    """out += sum_j d_j^T x_j, [units, units] as column blocks of one vector; the last block may overlap another."""
     lanes = lanes_of(kind)
     if units < lanes:
-        for i in range(units):
-            for r in range(rows):
-                v = d[d0 + r * d_step + i]
-                for k in range(units):
-                    out[out0 + i * lanes + k] += v * x[x0 + r * x_step + k]
+        for j in range(times):
+            for i in range(units):
+                for r in range(rows):
+                    v = d[d0 + j * d_jump + r * d_step + i]
+                    for k in range(units):
+                        out[out0 + i * lanes + k] += v * x[x0 + j * x_jump + r * x_step + k]
         return
     block = 0
     while block * lanes < units:
-        column, o = min(block * lanes, units - lanes), out0 + block * units * lanes
-        product(kind, d, d0, 1, d_step, units, rows, x, x0 + column, x_step, out, o, out, o)
+        first, o = x0 + min(block * lanes, units - lanes), out0 + block * units * lanes
+        products(kind, d, d0, 1, d_step, d_jump, units, rows, times, x, first, x_step, x_jump, out, o, out, o)
         block += 1
