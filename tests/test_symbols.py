@@ -167,10 +167,13 @@ def test_what_it_cannot_do_the_op_does(options):
 
 
 @pytest.mark.parametrize("wrong", [-1, 11])
-def test_a_symbol_that_is_not_in_the_table_is_an_error(wrong):
-    rnn, (symbols, features) = network(), sequences()
-    symbols[2, 3] = wrong
-    with pytest.raises((IndexError, RuntimeError)):
+@pytest.mark.parametrize("place", [0, -1])
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_symbol_that_is_not_in_the_table_is_an_error(wrong, place, graph):
+    rnn, (symbols, features) = network(), sequences(batch=37)
+    symbols[place, place] = wrong
+    wanted = f"got {min(wrong, 0)} to {max(wrong, 10)}, wanted 0 to 10"
+    with pytest.raises(IndexError, match=wanted), torch.set_grad_enabled(graph):
         rnn.last_of_symbols(symbols, features)
 
 

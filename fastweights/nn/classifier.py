@@ -59,7 +59,9 @@ class SequenceClassifier(nn.Module):
         if by_symbol is None:
             last = self.recurrent(functional.embedding(tokens, self.features))[0][:, -1]
         else:
-            last, self.backend = by_symbol(tokens, self.features)
+            last, ran = by_symbol(tokens, self.features)
+            if ran != self.backend:  # a module takes longer to set an attribute than to compare it
+                self.backend = ran
         return self.head(last)
 
 

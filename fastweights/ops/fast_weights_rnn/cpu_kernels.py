@@ -62,8 +62,11 @@ def _sources() -> str:
 
 @cached
 def forward(kind, tiles, sizes, strides, constants, tensors):
-    """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu.py` sizes it."""
-    batch, time, units, inner, relu, keep = sizes
+    """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu_runtime.py` sizes it.
+
+    Returns whether all symbols are in range; where one is not, nothing is done.
+    """
+    batch, time, units, inner, relu, keep, entries = sizes
     inputs, symbols, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
     lanes, zero = (
         lanes_of(kind),
@@ -75,6 +78,9 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
     names = numba.carray(at(symbols, numpy.int64), (_ANY,))
+    for row in range(tiles[0] * lanes * time if symbols else 0, min(tiles[1] * lanes, batch) * time if symbols else 0):
+        if names[row] < 0 or names[row] >= entries:
+            return False
     y, own = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
     boundary, x, rstd, x0, r0 = own[:n], own[n : 2 * n], own[2 * n : 2 * n + lanes], zero, zero
     o = 2 * n + lanes
@@ -128,6 +134,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                     for k in range(lane, n, lanes):
                         past[ht + k] = 0.0
             scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
+    return True
 
 
 @cached

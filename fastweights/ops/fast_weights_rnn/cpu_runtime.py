@@ -5,6 +5,7 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -82,7 +83,8 @@ def forward(
 ) -> Tensor:
     """The outputs; into `saved`, of `saved_size`, goes what the backward pass needs.
 
-    symbols: [batch, time] integers, contiguous and in range; `inputs` is then a table [number of symbols, hidden].
+    symbols: [batch, time] integers, contiguous; `inputs` is then a table [number of symbols, hidden]. Raises IndexError
+    where the table has no such symbol.
     """
     (batch, time), units = (inputs if symbols is None else symbols).shape[:2], inputs.shape[-1]
     lanes = LANES[inputs.dtype]
@@ -97,7 +99,7 @@ def forward(
         outputs.data_ptr(),
         _address(saved),
     )
-    sizes = (batch, time, units, inner_steps, int(relu), int(saved is not None))
+    sizes = (batch, time, units, inner_steps, int(relu), int(saved is not None), len(rows))
     strides = rows.stride()[:2]
     n = units * lanes
     work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
@@ -107,7 +109,9 @@ def forward(
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index])
-        launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each)
+        if not launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each):
+            assert symbols is not None
+            raise IndexError(f"symbols: got {symbols.min()} to {symbols.max()}, wanted 0 to {len(rows) - 1}")
 
     cpu_threads.share_out(share, tiles, threads)
     return outputs
@@ -156,13 +160,13 @@ def backward(
     d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
     d_norm = None if gain is None else gain.new_empty(2, units)
     d_hidden = outputs.new_empty(batch, units) if needs[4] else None
-    d_scale = outputs.new_empty(2, time, dtype=torch.float64)
+    sum_scale = _scratch("d_scale", 2 * time, torch.float64)
     reads = outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
 
     n, blocks = units * lanes, -(-units // lanes)
     sums = [groups * blocks * n * needs[1], groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
-    partial = _scratch("sums", sum(sums), dtype)[: sum(sums)]
-    parts = [p.data_ptr() if p.numel() else 0 for p in partial.split(sums)]
+    partial, ends = _scratch("sums", sum(sums), dtype).data_ptr(), accumulate(sums)
+    parts = [partial + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)]
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
     addresses = (
         *(_address(t) for t in tensors),
@@ -191,13 +195,14 @@ def backward(
         dtype,
         (units, time, groups, int(gain is not None), int(needs[1]), 0 if symbols is None else batch * time, entries),
         (
-            *(*parts, _address(d_recurrent), _address(d_norm), d_scale.data_ptr()),
+            *(*parts, _address(d_recurrent), _address(d_norm), sum_scale.data_ptr()),
             *(d_inputs.data_ptr(), _address(symbols), _address(d_table)),
         ),
     )
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
     d_weights, d_decay, d_rate = None, None, None
     if needs[5] or needs[6] or needs[7]:
+        d_scale = sum_scale[: 2 * time].view(2, time)
         steps = torch.arange(time, dtype=torch.float64)
         powers = decay**steps
         slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
@@ -267,16 +272,15 @@ def _kind(dtype: torch.dtype) -> Any:
     return kind
 
 
-def launch(name: str, dtype: torch.dtype, *arguments: Any, module: str = "fast_weights_rnn.cpu_kernels") -> None:
+def launch(name: str, dtype: torch.dtype, *arguments: Any, module: str = "fast_weights_rnn.cpu_kernels") -> Any:
     """Call a kernel of a module of `fastweights.ops`; the module is imported, and with it Numba, at the first call."""
     kernel = _ready.get((module, name, dtype))
     if kernel is None:
-        _first_launch(module, name, dtype, arguments)
-    else:
-        kernel(_kind(dtype), *arguments)
+        return _first_launch(module, name, dtype, arguments)
+    return kernel(_kind(dtype), *arguments)
 
 
-def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) -> None:
+def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) -> Any:
     """Loads the machine code from Numba's cache or compiles it, and says so where that takes long."""
     kernel = getattr(importlib.import_module(f"fastweights.ops.{module}"), name)
     what = f"{module.partition('.')[0]}: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
@@ -285,13 +289,14 @@ def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) ->
     notice.daemon = True
     notice.start()
     try:
-        kernel(_kind(dtype), *arguments)
+        result = kernel(_kind(dtype), *arguments)
     except OSError as error:  # compiled, but the folder of the cache is full or has gone
         _log.warning("%s could not be kept on disk: %s", what, error)
-        kernel(_kind(dtype), *arguments)
+        result = kernel(_kind(dtype), *arguments)
     finally:
         notice.cancel()
     _ready[module, name, dtype] = kernel
+    return result
 
 
 def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:

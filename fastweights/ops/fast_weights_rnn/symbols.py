@@ -25,7 +25,8 @@ def last_hidden(
 ) -> Tensor | None:
     """`fast_weights_rnn(table[symbols], ...)[0][:, -1]`; None where only the op can run it, or say what is wrong.
 
-    table: [number of symbols, hidden], C x of each symbol; symbols: [batch, time] int64.
+    table: [number of symbols, hidden], C x of each symbol; symbols: [batch, time] int64. Raises IndexError where one is
+    not in the table.
     """
     dtype, units = table.dtype, table.shape[1]
     if type(rule) is not Hebbian or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
@@ -39,9 +40,6 @@ def last_hidden(
     for tensor in (table, symbols, recurrent, gain, bias):
         if tensor is not None and (not tensor.is_cpu or (tensor.is_floating_point() and tensor.dtype is not dtype)):
             return None
-    low, high = torch.aminmax(symbols)
-    if int(low) < 0 or int(high) >= len(table):
-        return None
     settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
     if torch.is_grad_enabled():
         return _LastHidden.apply(table, recurrent, gain, bias, rule.decay, rule.rate, *settings)
