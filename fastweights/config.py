@@ -47,6 +47,8 @@ class Config:
     """Learning rates of the embedding layers, then of C, as shares of that of the other weights; none: 1 each."""
     table_weight_decay: float = 0.0
     """Weight decay of the embedding table, or of C where symbols are one-hot, as AdamW's; times its learning rate."""
+    head_weight_decay: float = 0.0
+    """Weight decay of the weights after the network, likewise."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over all classes."""
     renamed_keys: bool = False
@@ -78,7 +80,7 @@ class Config:
                 raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
         for name, low, high in (
             ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf),
-            ("table_weight_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
+            ("table_weight_decay", 0.0, math.inf), ("head_weight_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
             ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0), ("label_smoothing", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)

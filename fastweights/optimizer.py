@@ -67,10 +67,10 @@ class FlatAdam:
             parameter.data = self.flat[place].view_as(parameter)
             parameter.grad = None
         self.matrices: list[Rotated] = []
-        for p, place, (share, _, turned) in zip(self.parameters, places, settings, strict=True):
+        for p, place, (share, decay, turned) in zip(self.parameters, places, settings, strict=True):
             if turned:
                 gradient, mean, square = (t[place].view_as(p) for t in (self.gradient, self.mean, self.square))
-                self.matrices.append(Rotated(p.data, gradient, mean, square, share))
+                self.matrices.append(Rotated(p.data, gradient, mean, square, share, decay))
 
     @torch.no_grad()
     def step(self, learning_rate: float | None = None) -> float:

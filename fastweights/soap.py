@@ -13,6 +13,7 @@ class Rotated:
     """The update of one matrix P of G, its gradient, in bases L and R: eigenvectors of the running G G' and G' G.
 
         M = 0.9 M + 0.1 G;  V = 0.99 V + 0.01 (L' G R)^2
+        P *= 1 - share * learning_rate * decay
         P -= share * learning_rate / (1 - 0.9^step) * L (L' M R / (sqrt(V / (1 - 0.99^step)) + 1e-8)) R'
 
     Adam scales each weight by itself; where the units of a layer move together, its steps are too large along some
@@ -26,9 +27,11 @@ class Rotated:
     covariances.
     """
 
-    def __init__(self, parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, share: float) -> None:
+    def __init__(
+        self, parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, share: float, decay: float
+    ) -> None:
         self.parameter, self.gradient, self.mean, self.square = parameter, gradient, mean, square
-        self.share = share
+        self.share, self.decay = share, decay
         rows, columns = parameter.shape
         self.left_covariance, self.left = parameter.new_zeros(rows, rows), parameter.new_zeros(rows, rows)
         self.right_covariance, self.right = parameter.new_zeros(columns, columns), parameter.new_zeros(columns, columns)
@@ -48,6 +51,8 @@ class Rotated:
         self.square.mul_(SQUARE).addcmul_(turned, turned, value=1 - SQUARE)
         scale = (self.square / (1 - SQUARE**step)).sqrt_().add_(EPSILON)
         update = left @ ((left.T @ self.mean @ right) / scale) @ right.T
+        if self.decay:
+            self.parameter.mul_(1 - self.share * learning_rate * self.decay)
         self.parameter.add_(update, alpha=-self.share * learning_rate / (1 - BETAS[0] ** step))
         if step % EVERY == 0:
             self.square.copy_(self.square[turn(left, self.left_covariance)])

@@ -37,9 +37,14 @@ def test_flat_adam_equals_torch_adam_with_clipping():
         assert torch.allclose(mine, other, atol=1e-7)
 
 
-def test_input_learning_rates_and_the_decay_of_the_table_equal_parameter_groups_of_torch():
+def test_input_learning_rates_and_weight_decays_equal_parameter_groups_of_torch():
     config = replace(
-        SMALL, embedding_sizes=(5, 7), head_sizes=(4,), input_learning_rates=(0.5, 0.02, 0.1), table_weight_decay=3.0
+        SMALL,
+        embedding_sizes=(5, 7),
+        head_sizes=(4,),
+        input_learning_rates=(0.5, 0.02, 0.1),
+        table_weight_decay=3.0,
+        head_weight_decay=2.0,
     )
 
     def model():
@@ -53,6 +58,7 @@ def test_input_learning_rates_and_the_decay_of_the_table_equal_parameter_groups_
         {"params": [theirs.embedding[0].bias], "lr": 1.5e-3},
         {"params": list(theirs.embedding[2].parameters()), "lr": 6e-5},
         {"params": [theirs.recurrent.weight_ih_l0], "lr": 3e-4},
+        {"params": [theirs.head[0].weight, theirs.head[2].weight], "lr": 3e-3, "weight_decay": 2.0},
     ]
     grouped = {id(p) for group in groups for p in group["params"]}
     groups.append({"params": [p for p in theirs.parameters() if id(p) not in grouped], "lr": 3e-3})
@@ -69,7 +75,9 @@ def test_input_learning_rates_and_the_decay_of_the_table_equal_parameter_groups_
 
 
 def test_soap_equals_a_plain_one_for_all_matrices_but_the_table():
-    config = replace(SMALL, hidden_size=6, head_sizes=(4,), optimizer="soap", table_weight_decay=3.0)
+    config = replace(
+        SMALL, hidden_size=6, head_sizes=(4,), optimizer="soap", table_weight_decay=3.0, head_weight_decay=2.0
+    )
 
     def model():
         torch.manual_seed(0)
@@ -81,6 +89,7 @@ def test_soap_equals_a_plain_one_for_all_matrices_but_the_table():
     matrices = [p for p in theirs.parameters() if p.dim() == 2 and p is not table]
     assert len(matrices) == 3
     vectors = [p for p in theirs.parameters() if p.dim() == 1]
+    decayed = {theirs.head[0].weight, theirs.head[2].weight}
     groups = [{"params": [table], "weight_decay": 3.0}, {"params": vectors}]
     adam = torch.optim.AdamW(groups, lr=3e-3, weight_decay=0.0)
     kept = [{"m": torch.zeros_like(p), "v": torch.zeros_like(p)} for p in matrices]
@@ -100,6 +109,7 @@ def test_soap_equals_a_plain_one_for_all_matrices_but_the_table():
                 s["m"] = 0.9 * s["m"] + 0.1 * g
                 s["v"] = 0.99 * s["v"] + 0.01 * (s["QL"].T @ g @ s["QR"]) ** 2
                 mean, square = s["m"] / (1 - 0.9**step), s["v"] / (1 - 0.99**step)
+                p.data *= 1 - 3e-3 * 2.0 if p in decayed else 1.0
                 p.data -= 3e-3 * s["QL"] @ ((s["QL"].T @ mean @ s["QR"]) / (square.sqrt() + 1e-8)) @ s["QR"].T
             if step % 10 == 0:
                 for side, dim in (("L", 0), ("R", 1)):

@@ -1,4 +1,4 @@
-"""How the layers between a symbol and the network learn: embedding layers, and C, the input projection."""
+"""How the layers around the network learn: embedding layers and C, the input projection, and those after it."""
 
 from torch import nn
 
@@ -24,16 +24,19 @@ def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
 
 
 def decays_of(model: SequenceClassifier, config: Config) -> list[float]:
-    """The weight decay of each parameter: `table_weight_decay` for the weight with a column for each symbol, else 0.
+    """The weight decay of each parameter: `table_weight_decay` for the weight with a column for each symbol,
+    `head_weight_decay` for the weights after the network, 0 for biases and others.
 
     Layer norm lets C x grow: its output does not depend on the scale of the boundary, so that no gradient holds it
-    back. A unit far below zero for several symbols at once learns nothing of them any more, and they keep one code.
+    back. A unit far below zero for several symbols at once learns nothing of them any more, and they keep one code. And
+    large weights in the head make the loss of every training sequence vanish before the memory keeps its keys apart.
     """
-    if not config.table_weight_decay:
-        return [0.0 for _ in model.parameters()]
-    layers = linear_layers(model)
-    table = layers[0].weight if layers else projection_of(model, "--table-weight-decay")
-    return [config.table_weight_decay if parameter is table else 0.0 for parameter in model.parameters()]
+    decays = {p: config.head_weight_decay for p in model.head.parameters() if p.dim() == 2}
+    if config.table_weight_decay:
+        layers = linear_layers(model)
+        table = layers[0].weight if layers else projection_of(model, "--table-weight-decay")
+        decays[table] = config.table_weight_decay
+    return [decays.get(parameter, 0.0) for parameter in model.parameters()]
 
 
 def rotated_of(model: SequenceClassifier, config: Config) -> list[bool]:

@@ -118,7 +118,8 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("LSTM-soap", "beyond", "LSTM", SOAP, {20: (120, 4e-3, 1), 50: (120, 4e-3, 1), 100: (40, 4e-3, 1)}),
     ("IRNN-unit", "beyond", "IRNN", UNIT, {100: (100, 1e-3, 3)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 1e-3, 3)}),
-    ("FW-soap", "beyond", "RNN-LN-FW", SOAP, {20: (120, 4e-3, 5), 50: (240, 4e-3, 3), 100: (40, 4e-3, 3)}),
+    ("FW-soap", "beyond", "RNN-LN-FW", SOAP, {20: (120, 4e-3, 5), 100: (40, 4e-3, 3)}),
+    ("FW-soap", "beyond", "RNN-LN-FW", replace(SOAP, head_weight_decay=1.0), {50: (100, 4e-3, 3)}),
     ("FW-best", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, table_weight_decay=0.25),
      {10: (480, 4e-3, 3), 20: (240, 2e-3, 5)}),
     ("FW-best", "beyond", "RNN-LN-FW", replace(ONE_HOT, orthogonal=True, label_smoothing=0.1),
@@ -130,6 +131,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
 ]  # fmt: skip
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}
 WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
+    "FW-soap": {"head_weight_decay": (0.0, 1.0)},
     "FW-best": {"table_weight_decay": (0.0, 0.25)},
     "FW-renamed": {"learning_rate": (2e-3, 4e-3, 8e-3), "optimizer": ("adam", "soap")},
 }
