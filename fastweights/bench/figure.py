@@ -33,7 +33,10 @@ def draw_curve(records: list[Record], folder: Path) -> list[Path]:
             for power, text in slopes:
                 line = [0.5 * start * (end / ends[0]) ** power for end in ends]
                 axes.plot(ends, line, color="#999999", linewidth=1, linestyle=(0, (2, 2)))
-                axes.annotate(text, (ends[-1], line[-1]), color="#666666", fontsize=8, ha="right", va="bottom")
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+                axes.annotate(
+                    text, (ends[-1], line[-1]), color="#666666", fontsize=8, ha="right", va="bottom", bbox=box
+                )
         other = next((r for r in timed), None)
         if other is not None:
             fixed = f"hidden {other.hidden}" if field == "steps" else f"{other.steps} steps"

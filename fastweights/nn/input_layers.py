@@ -1,6 +1,6 @@
 """How the layers around the network learn: embedding layers and C, the input projection, and those after it."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from fastweights.config import Config
 from fastweights.nn.classifier import SequenceClassifier
@@ -31,7 +31,7 @@ def decays_of(model: SequenceClassifier, config: Config) -> list[float]:
     back. A unit far below zero for several symbols at once learns nothing of them any more, and they keep one code. And
     large weights in the head make the loss of every training sequence vanish before the memory keeps its keys apart.
     """
-    decays = {p: config.head_weight_decay for p in model.head.parameters() if p.dim() == 2}
+    decays: dict[Tensor, float] = {p: config.head_weight_decay for p in model.head.parameters() if p.dim() == 2}
     if config.table_weight_decay:
         layers = linear_layers(model)
         table = layers[0].weight if layers else projection_of(model, "--table-weight-decay")
