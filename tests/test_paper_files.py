@@ -102,7 +102,7 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     for end, expected in numbers.items():
         wanted = end + " ".join(["", *(f"{number:.2f}" for number in expected)])
         assert any(" ".join(line.split()).endswith(wanted) for line in lines), wanted
-    assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in lines
+    assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in " ".join(lines)
 
 
 def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():
