@@ -144,6 +144,8 @@ RUNS = [
     for row, kind, model, settings, sizes in ROWS
     for size, (epochs, rate, seeds) in sizes.items()
 ]  # fmt: skip
+_PLACES = list(dict.fromkeys((cell.kind, cell.row) for cell in RUNS))
+RUNS.sort(key=lambda cell: (_PLACES.index((cell.kind, cell.row)), cell.config.hidden_size))
 QUICK = {"FW-best-20": 40, "FW-50": 20, "LSTM-20": 20, "LSTM-50": 20}
 OWN_LIKE = "LSTM"
 
