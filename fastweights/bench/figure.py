@@ -33,10 +33,8 @@ def draw_curve(records: list[Record], folder: Path) -> list[Path]:
             for power, text in slopes:
                 line = [0.5 * start * (end / ends[0]) ** power for end in ends]
                 axes.plot(ends, line, color="#999999", linewidth=1, linestyle=(0, (2, 2)))
-                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-                axes.annotate(
-                    text, (ends[-1], line[-1]), color="#666666", fontsize=8, ha="right", va="bottom", bbox=box
-                )
+                beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+                axes.annotate(text, (ends[-1], line[-1]), color="#666666", fontsize=8, **beside)
         other = next((r for r in timed), None)
         if other is not None:
             fixed = f"hidden {other.hidden}" if field == "steps" else f"{other.steps} steps"
@@ -47,7 +45,7 @@ def draw_curve(records: list[Record], folder: Path) -> list[Path]:
         axes.set_ylabel("forward and backward (ms)")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
-    figure.axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"curve.{ending}" for ending in ("png", "svg")]
     for path in written:
