@@ -176,6 +176,8 @@ def bad_input(*arguments, says):
         bad_input("train", "CONTROL", "--hidden-size", 10**7, says="--hidden-size 10000000: wanted at most 100,000"),
         bad_input("train", "CONTROL", "--learned", "rate", "rate", says="--learned rate rate: got a constant twice"),
         bad_input("train", "RNN-LN-FW", "--rule", "Dleta", says="unknown --rule 'Dleta'; did you mean Delta\\?"),
+        bad_input("train", "CONTROL", "--table-weight-decay", -1, says="--table-weight-decay -1: wanted a number >= 0"),
+        bad_input("train", "CONTROL", "--head-weight-decay", -1, says="--head-weight-decay -1: wanted a number >= 0"),
         bad_input("train", "CONTROL", "--label-smoothing", 2, says="--label-smoothing 2: wanted a number from 0 to 1"),
     ],
 )
