@@ -133,16 +133,19 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                 if t >= ends[lane]:
                     for k in range(lane, n, lanes):
                         past[ht + k] = 0.0
-            scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
+            if not symbols:
+                scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
+            elif t == time - 1:  # nobody reads the others
+                scatter(kind, past, ht, units, samples, y, first * units, units)
     return True
 
 
 @cached
 def backward(kind, groups, sizes, strides, constants, tensors):
     """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
-    batch, time, units, inner, relu, group_tiles, last = sizes
-    recurrent, gain, hidden, weights, lengths, outputs, saved = tensors[:7]
-    d_outputs, d_inputs, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[7:]
+    batch, time, units, inner, relu, group_tiles, jump_W, entries = sizes
+    recurrent, gain, hidden, weights, lengths, symbols, outputs, saved, d_outputs = tensors[:9]
+    d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[9:]
     lanes, zero = (
         lanes_of(kind),
         min(0, sizes[0]),
@@ -151,36 +154,41 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
-    y, past = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(saved, kind), (_ANY,))
+    past, names = numba.carray(at(saved, kind), (_ANY,)), numba.carray(at(symbols, numpy.int64), (_ANY,))
     d_y, d_x = numba.carray(at(d_outputs, kind), (_ANY,)), numba.carray(at(d_inputs, kind), (_ANY,))
     d_h, d_W = numba.carray(at(d_hidden, kind), (_ANY,)), numba.carray(at(d_recurrent, kind), (_ANY,))
     d_n, d_s = numba.carray(at(d_norm, kind), (_ANY,)), numba.carray(at(d_scale, kind), (_ANY,))
+    table = numba.carray(at(d_table, kind), (_ANY,))
+    table[: entries * units] = 0
     read, d_read = numba.carray(at(reads, kind), (_ANY,)), numba.carray(at(d_reads, kind), (_ANY,))
     own = numba.carray(at(work, kind), (_ANY,))
     d_b, r, d_u, d_past = own[:n], own[n : 2 * n], own[2 * n : 3 * n], own[3 * n : (3 + time) * n]
     o = (3 + time) * n
-    powers, scale, vector = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], own[o + 2 * time + 2 :]
+    powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
+    vector, o = own[o : o + units], o + units
+    y = own[o:] if symbols else numba.carray(at(outputs, kind), (_ANY,))
     fill_powers(constants[0], constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
     blocks = (units + lanes - 1) // lanes
     tile_size = time * (n * (1 + inner + norms) + norms * lanes)
     all_tiles = (batch + lanes - 1) // lanes
     for group in range(groups[0], groups[1]):
-        W0, n0, s0, f0 = group * blocks * n, group * 2 * n, group * 2 * time * lanes, (group * 2 + 1) * time * lanes
-        if d_recurrent:
+        W0, n0, s0, f0 = group * jump_W, group * 2 * n, group * 2 * time * lanes, (group * 2 + 1) * time * lanes
+        if d_recurrent and (jump_W or group == groups[0]):
             clear(kind, d_W, W0, blocks * units)
         clear(kind, d_n, n0, 2 * units if norms else 0)
         clear(kind, d_s, s0, 2 * time)
         for tile in range(group * group_tiles, min((group + 1) * group_tiles, all_tiles)):
             first = tile * lanes
             samples = min(lanes, batch - first)
-            rows, jump = first * time * units, time * units  # jump: from sample to sample
+            jump = time * units  # from sample to sample
+            rows, rows_y = zero if d_table else first * jump, zero if symbols else first * jump
             find_ends(until, first, batch, time, ends)
             h0 = tile * tile_size
             u_base, x_base = h0 + time * n, h0 + time * (1 + inner) * n
-            if last:  # of d_outputs there is the last step alone, [batch, hidden]
+            if symbols:  # of d_outputs there is the last step alone, [batch, hidden]
                 clear(kind, d_past, zero, (time - 1) * units)
-            for t in range(time - 1 if last else zero, time):
+            for t in range(time - 1 if symbols else zero, time):
                 gather(kind, d_y, first * strides[0] + t * strides[1], strides[0], units, ends, t, d_past, t * n)
             for t in range(time - 1, -1, -1):
                 d, d0 = d_past, t * n
@@ -238,10 +246,14 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                     scatter(kind, d_u, zero, units, samples, d_h, first * units, units)
             scatter(kind, d_b, zero, units, samples, d_x, rows, jump)
             if d_recurrent:  # a step is paired with the output before it, of each sample
+                for t in range(time - 1 if symbols else zero):
+                    scatter(kind, past, h0 + t * n, units, samples, y, t * units, jump)
                 after = rows + units
-                outer(kind, d_x, after, units, jump, time - 1, samples, y, rows, units, jump, units, d_W, W0)
+                outer(kind, d_x, after, units, jump, time - 1, samples, y, rows_y, units, jump, units, d_W, W0)
             if d_recurrent and hidden and any_nonzero(h_in, first * units, samples * units):
                 outer(kind, d_x, rows, jump, zero, samples, 1, h_in, first * units, units, zero, units, d_W, W0)
+            for row in range(samples * time if d_table else zero):
+                add_row(kind, d_x, row * units, units, table, names[first * time + row] * units)
 
 
 @cached
@@ -289,7 +301,7 @@ def step(kind, sizes, constants, tensors):
 @cached
 def collect(kind, sizes, tensors):
     """Sum over groups, then lanes, in an order that does not depend on who computed them."""
-    units, time, groups, norms, want, rows, entries = sizes
+    units, time, groups, norms, groups_W, rows, entries = sizes
     d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out, d_inputs, symbols, table_out = tensors
     lanes = lanes_of(kind)
     n, blocks = units * lanes, (units + lanes - 1) // lanes
@@ -301,12 +313,12 @@ def collect(kind, sizes, tensors):
     table[: entries * units] = 0
     for row in range(rows):
         add_row(kind, d_x, row * units, units, table, names[row] * units)
-    for block in range(blocks if want else 0):
+    for block in range(blocks if groups_W else 0):
         column = max(0, min(block * lanes, units - lanes))
         for i in range(units):
             o = (block * units + i) * lanes
             each = load(d_W, o, kind)
-            for group in range(1, groups):
+            for group in range(1, groups_W):
                 each = each + load(d_W, group * blocks * n + o, kind)
             if units >= lanes:
                 store(W, i * units + column, each)

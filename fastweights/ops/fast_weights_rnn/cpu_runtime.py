@@ -84,12 +84,12 @@ def forward(
     """The outputs; into `saved`, of `saved_size`, goes what the backward pass needs.
 
     symbols: [batch, time] integers, contiguous; `inputs` is then a table [number of symbols, hidden]. Raises IndexError
-    where the table has no such symbol.
+    where the table has no such symbol. The outputs are then those of the last step, [batch, hidden].
     """
     (batch, time), units = (inputs if symbols is None else symbols).shape[:2], inputs.shape[-1]
     lanes = LANES[inputs.dtype]
     tiles = -(-batch // lanes)
-    outputs = inputs.new_empty(batch, time, units)
+    outputs = inputs.new_empty((batch, time, units) if symbols is None else (batch, units))
     rows = _rows(inputs) if symbols is None else inputs.contiguous()
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
     addresses = (
@@ -132,7 +132,7 @@ def backward(
     hidden: Tensor | None,
     weights: Tensor | None,
     lengths: Tensor | None,
-    outputs: Tensor,
+    outputs: Tensor | None,
     saved: Tensor,
     decay: float,
     rate: float,
@@ -144,45 +144,51 @@ def backward(
 ) -> list[Tensor | None]:
     """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed.
 
-    With the symbols of the forward pass, d_outputs is that of the last step, [batch, hidden], and the gradient of the
-    inputs is that of their table, of so many `entries`.
+    With the symbols of the forward pass, d_outputs is that of the last step, [batch, hidden], the outputs are not
+    needed, and the gradient of the inputs is that of their table, of so many `entries`.
     """
-    batch, time, units = outputs.shape
-    lanes, dtype = LANES[outputs.dtype], outputs.dtype
+    (batch, time), units = (d_outputs if symbols is None else symbols).shape[:2], d_outputs.shape[-1]
+    lanes, dtype = LANES[d_outputs.dtype], d_outputs.dtype
     tiles = -(-batch // lanes)
     group_tiles = -(-tiles // _GROUPS)
     groups = -(-tiles // group_tiles)
     rows = _rows(d_outputs)
+    threads = cpu_threads.worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    alone = symbols is not None and threads == 1  # a tile's rows go to the table at once: one thread keeps their order
     if symbols is None:
-        d_inputs, d_table = torch.empty_like(outputs), None
+        d_inputs, d_table = d_outputs.new_empty(batch, time, units), None
     else:
-        d_inputs, d_table = _scratch("d_inputs", outputs.numel(), dtype), outputs.new_empty(entries, units)
+        kept_rows = time * units * (min(lanes, batch) if alone else batch)
+        d_inputs, d_table = _scratch("d_inputs", kept_rows, dtype), d_outputs.new_empty(entries, units)
     d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
     d_norm = None if gain is None else gain.new_empty(2, units)
-    d_hidden = outputs.new_empty(batch, units) if needs[4] else None
+    d_hidden = d_outputs.new_empty(batch, units) if needs[4] else None
     sum_scale = _scratch("d_scale", 2 * time, torch.float64)
-    reads = outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
+    reads = d_outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
 
     n, blocks = units * lanes, -(-units // lanes)
-    sums = [groups * blocks * n * needs[1], groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
+    groups_W = needs[1] * (1 if alone and group_tiles == 1 else groups)  # one sum of all has the same order then
+    sums = [groups_W * blocks * n, groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
     partial, ends = _scratch("sums", sum(sums), dtype).data_ptr(), accumulate(sums)
     parts = [partial + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)]
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
     addresses = (
         *(_address(t) for t in tensors),
-        outputs.data_ptr(),
+        _address(symbols),
+        _address(outputs),
         saved.data_ptr(),
         _address(rows),
         d_inputs.data_ptr(),
+        _address(d_table) if alone else 0,
         _address(d_hidden),
         *parts,
         *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
-    sizes = (batch, time, units, inner_steps, int(relu), group_tiles, int(symbols is not None))
+    jump_W = 0 if groups_W == 1 else blocks * n
+    sizes = (batch, time, units, inner_steps, int(relu), group_tiles, jump_W, entries if alone else 0)
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
-    work = (3 + time) * n + 2 * (time + 1) + units
+    work = (3 + time) * n + 2 * (time + 1) + units + (0 if symbols is None else time * n)
 
-    threads = cpu_threads.worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
     own = [_scratch(f"backward {i}", work, dtype).data_ptr() for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
@@ -190,10 +196,11 @@ def backward(
         launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
 
     cpu_threads.share_out(share, groups, threads)
+    rest = batch * time, entries
     launch(
         "collect",
         dtype,
-        (units, time, groups, int(gain is not None), int(needs[1]), 0 if symbols is None else batch * time, entries),
+        (units, time, groups, int(gain is not None), groups_W, *(rest if d_table is not None and not alone else (0, 0))),
         (
             *(*parts, _address(d_recurrent), _address(d_norm), sum_scale.data_ptr()),
             *(d_inputs.data_ptr(), _address(symbols), _address(d_table)),

@@ -43,7 +43,7 @@ def last_hidden(
     settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
     if torch.is_grad_enabled():
         return _LastHidden.apply(table, recurrent, gain, bias, rule.decay, rule.rate, *settings)
-    return _forward((table, recurrent, gain, bias, rule.decay, rule.rate), *settings, saved=None)[:, -1].clone()
+    return _forward((table, recurrent, gain, bias, rule.decay, rule.rate), *settings, saved=None)
 
 
 def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, saved: Tensor | None) -> Tensor:
@@ -57,26 +57,26 @@ class _LastHidden(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         tensors, settings = arguments[:6], arguments[6:]
-        table, gain, symbols, inner_steps = tensors[0], tensors[2], *settings[:2]
+        gain, symbols, inner_steps = tensors[2], *settings[:2]
         kept = None
         if any(ctx.needs_input_grad):
-            shape = (*symbols.shape, table.shape[1])
-            size = cpu_runtime.saved_size(shape, table.dtype, inner_steps, gain is not None)
-            kept = cpu_runtime.Lent(size, table.dtype)
-        outputs = _forward(tensors, *settings, saved=None if kept is None else kept.tensor)
+            shape = (*symbols.shape, tensors[0].shape[1])
+            size = cpu_runtime.saved_size(shape, tensors[0].dtype, inner_steps, gain is not None)
+            kept = cpu_runtime.Lent(size, tensors[0].dtype)
+        last = _forward(tensors, *settings, saved=None if kept is None else kept.tensor)
         if kept is not None:
-            ctx.save_for_backward(*tensors[1:4], symbols, outputs)
-            ctx.kept, ctx.constants, ctx.settings, ctx.entries = kept, tensors[4:], settings[1:], len(table)
-        return outputs[:, -1].clone()
+            ctx.save_for_backward(*tensors[1:4], symbols)
+            ctx.kept, ctx.constants, ctx.settings, ctx.entries = kept, tensors[4:], settings[1:], len(tensors[0])
+        return last
 
     @staticmethod
     @cpu_runtime.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        recurrent, gain, bias, symbols, outputs = ctx.saved_tensors
+        recurrent, gain, bias, symbols = ctx.saved_tensors
         needs = ctx.needs_input_grad[:6]
         constants = (float(c) for c in ctx.constants)
         wanted = (*needs[:4], False, False, *needs[4:])
-        tensors = (d[0], recurrent, gain, bias, None, None, None, outputs, ctx.kept.tensor)
+        tensors = (d[0], recurrent, gain, bias, None, None, None, None, ctx.kept.tensor)
         given: Any = (*tensors, *constants, *ctx.settings, wanted)
         found: Any = cpu_runtime.backward(*given, symbols=symbols, entries=ctx.entries)
         d_table, d_recurrent, d_gain, d_bias, _, _, *d_constants = found
