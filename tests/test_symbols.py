@@ -132,11 +132,12 @@ def test_two_passes_may_be_in_flight_and_one_may_go_back_twice():
 
 def test_the_number_of_threads_changes_no_bit():
     rnn, (symbols, table) = network(64, dtype=torch.float32), sequences(300, 9, inputs=64, dtype=torch.float32)
+    identity = torch.eye(64)  # its products, which are torch's, are exact
 
     def outcome_with(threads):
         torch.set_num_threads(threads)
         slow = rnn.weight_hh_l0, rnn.gain_l0, rnn.bias_l0
-        hidden = last_hidden(table, symbols, *slow, rnn.rule, 1, "relu")
+        hidden = last_hidden(table, identity, None, symbols, *slow, rnn.rule, 1, "relu")
         return hidden, *torch.autograd.grad(hidden.square().sum(), [table, *slow])
 
     before = torch.get_num_threads()
@@ -189,3 +190,11 @@ def test_a_classifier_reads_by_it():
     symbols, _ = sequences()
     want = model.head(rnn(model.features[symbols])[0][:, -1])
     assert torch.allclose(model(symbols), want, atol=1e-6) and model.backend == "cpu"
+
+
+def test_autocast_leaves_the_lookup_to_the_op():
+    rnn, (symbols, features) = network(dtype=torch.float32), sequences(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden, _ = rnn.last_of_symbols(symbols, features)
+        want = rnn.forward_symbols(symbols, features)[0][:, -1]
+    assert torch.equal(hidden, want) and "LastHidden" not in hidden.grad_fn.name()

@@ -170,7 +170,7 @@ class FastWeightsRNN(nn.Module):
         On a CPU in one call, which forms neither the inputs of all steps nor the other outputs' gradients.
         """
         if self.num_layers * self.num_directions == 1 and self.backend in ("auto", "cpu"):
-            last = run_symbols(self, "_l0", self._project(0, features)[0], symbols)
+            last = run_symbols(self, "_l0", symbols, features)
             if last is not None:
                 return last, "cpu"
         outputs, state = self.forward_symbols(symbols, features)

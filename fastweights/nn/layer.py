@@ -84,10 +84,12 @@ def run(
     )
 
 
-def run_symbols(module: Any, suffix: str, table: Tensor, symbols: Tensor) -> Tensor | None:
-    """The last hidden vector after `symbols`, from the projection of each; None where the op has to be asked."""
+def run_symbols(module: Any, suffix: str, symbols: Tensor, features: Tensor) -> Tensor | None:
+    """The last hidden vector after `symbols`, from the features of each; None where the op has to be asked."""
     return last_hidden(
-        table,
+        features,
+        getattr(module, "weight_ih" + suffix),
+        boundary_bias(module, suffix),
         symbols,
         *slow_weights(module, suffix),
         current_rule(module, suffix),

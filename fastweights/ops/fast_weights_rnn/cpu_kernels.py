@@ -16,11 +16,12 @@ from typing import Any
 import numba
 import numpy
 
-from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, lanes_of, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, halved, lanes_of, load, spread, store
 from fastweights.ops.fast_weights_rnn.cpu_samples import recall, recall_transposed, settle, times_vector
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     OPTIONS,
     activate,
+    add_groups,
     add_row,
     any_nonzero,
     attend,
@@ -313,19 +314,17 @@ def collect(kind, sizes, tensors):
     table[: entries * units] = 0
     for row in range(rows):
         add_row(kind, d_x, row * units, units, table, names[row] * units)
-    for block in range(blocks if groups_W else 0):
-        column = max(0, min(block * lanes, units - lanes))
-        for i in range(units):
-            o = (block * units + i) * lanes
-            each = load(d_W, o, kind)
-            for group in range(1, groups_W):
-                each = each + load(d_W, group * blocks * n + o, kind)
-            if units >= lanes:
-                store(W, i * units + column, each)
-            else:
-                store(d_W, o, each)
-                for k in range(units):
-                    W[i * units + k] = d_W[o + k]
+    zero, column, jump = min(0, units), min(0, units), blocks * n
+    if groups_W and units >= lanes:
+        while 2 * (units - column) > lanes:
+            add_groups(kind, d_W, column * units, jump, groups_W, units, W, min(column, units - lanes))
+            column += lanes
+        if column < units:
+            add_groups(halved(kind), d_W, column * units, jump, groups_W, units, W, units - lanes // 2)
+    elif groups_W:
+        add_groups(kind, d_W, zero, jump, groups_W, units, d_W, zero)  # in place: rows are written behind those read
+        for k in range(units * units):
+            W[k] = d_W[k]
     for i in range(2 * units if norms else 0):
         norm[i] = total(kind, d_n, i * lanes, 2 * n, groups)
     for i in range(2 * time):

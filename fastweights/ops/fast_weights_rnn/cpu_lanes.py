@@ -41,7 +41,8 @@ def _scalar(dtype: types.Float) -> ir.Type:
 
 
 def _lanes(kind: types.Array) -> Lanes:
-    return Lanes(kind.dtype, 512 // kind.dtype.bitwidth)  # 64 bytes: a register of AVX-512, two of AVX2, four of NEON
+    """64 bytes: a register of AVX-512, two of AVX2, four of NEON; half of them for `halved(kind)`, of two axes."""
+    return Lanes(kind.dtype, 512 // kind.dtype.bitwidth // kind.ndim)
 
 
 def _constant(of: Lanes, value: float) -> ir.Constant:
@@ -85,6 +86,17 @@ def at(typing: Any, address: Any, kind: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
 
     return types.CPointer(dtype)(types.int64, kind), generate
+
+
+@intrinsic
+def halved(typing: Any, kind: Any) -> Any:
+    """The `kind` of vectors of half as many lanes: an array that nobody looks into."""
+    half = types.Array(kind.dtype, 2, kind.layout)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.get_constant_null(half)
+
+    return half(kind), generate
 
 
 @intrinsic

@@ -196,11 +196,11 @@ def backward(
         launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
 
     cpu_threads.share_out(share, groups, threads)
-    rest = batch * time, entries
+    rest = (batch * time, entries) if symbols is not None and not alone else (0, 0)  # rows that wait for the table
     launch(
         "collect",
         dtype,
-        (units, time, groups, int(gain is not None), groups_W, *(rest if d_table is not None and not alone else (0, 0))),
+        (units, time, groups, int(gain is not None), groups_W, *rest),
         (
             *(*parts, _address(d_recurrent), _address(d_norm), sum_scale.data_ptr()),
             *(d_inputs.data_ptr(), _address(symbols), _address(d_table)),

@@ -11,6 +11,7 @@ import numba
 from fastweights.ops.fast_weights_rnn.call import EPSILON
 from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     fill,
+    halved,
     hyperbolic_tangent,
     lanes_of,
     load,
@@ -40,10 +41,10 @@ def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, b
 def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, x_step, x_jump, base, base0, out, out0):
     """out[i] = base[i] + sum_jk matrix_j[i, k] x_j[k], of `many` matrices and x, a jump apart.
 
-    Six rows at a time in registers; the last six may overlap those before.
+    Six rows at a time in registers, at the end four where that is enough; the last may overlap those before.
     """
     lanes, i = lanes_of(kind), 0
-    while i < rows and rows >= 6:
+    while rows >= 6 and (i + 6 <= rows or i + 5 == rows):
         first = min(i, rows - 6)
         m = m0 + first * row
         a0, a1, a2 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
@@ -72,6 +73,28 @@ def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, 
             store(out, f + 4 * lanes, load(base, b + 4 * lanes, kind) + a4)
         store(out, f + 5 * lanes, load(base, b + 5 * lanes, kind) + a5)
         i = first + 6
+    if rows >= 4 and 0 < rows - i <= 4:
+        first = rows - 4
+        m = m0 + first * row
+        a0, a1, a2, a3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+        for j in range(many):
+            at_k, at_x = m + j * m_jump, x0 + j * x_jump
+            for _ in range(columns):
+                v = load(x, at_x, kind)
+                a0 = a0 + spread(matrix, at_k, kind) * v
+                a1 = a1 + spread(matrix, at_k + row, kind) * v
+                a2 = a2 + spread(matrix, at_k + 2 * row, kind) * v
+                a3 = a3 + spread(matrix, at_k + 3 * row, kind) * v
+                at_k, at_x = at_k + column, at_x + x_step
+        f, b, skip = out0 + first * lanes, base0 + first * lanes, i - first
+        if skip < 1:
+            store(out, f, load(base, b, kind) + a0)
+        if skip < 2:
+            store(out, f + lanes, load(base, b + lanes, kind) + a1)
+        if skip < 3:
+            store(out, f + 2 * lanes, load(base, b + 2 * lanes, kind) + a2)
+        store(out, f + 3 * lanes, load(base, b + 3 * lanes, kind) + a3)
+        i = rows
     while i < rows:
         a0 = fill(0.0, kind)
         for j in range(many):
@@ -346,7 +369,10 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
 
 @helper
 def outer(kind, d, d0, d_step, d_jump, rows, times, x, x0, x_step, x_jump, units, out, out0):
-    """out += sum_j d_j^T x_j, [units, units] as column blocks of one vector; the last block may overlap another."""
+    """out += sum_j d_j^T x_j, [units, units] as column blocks of one vector; the last block may overlap another.
+
+    It has half a vector where that is enough, and then its rows lie half a vector apart.
+    """
     lanes = lanes_of(kind)
     if units < lanes:
         for j in range(times):
@@ -356,8 +382,22 @@ def outer(kind, d, d0, d_step, d_jump, rows, times, x, x0, x_step, x_jump, units
                     for k in range(units):
                         out[out0 + i * lanes + k] += v * x[x0 + j * x_jump + r * x_step + k]
         return
-    block = 0
-    while block * lanes < units:
-        first, o = x0 + min(block * lanes, units - lanes), out0 + block * units * lanes
+    column, o = 0, out0
+    while 2 * (units - column) > lanes:
+        first = x0 + min(column, units - lanes)
         products(kind, d, d0, 1, d_step, d_jump, units, rows, times, x, first, x_step, x_jump, out, o, out, o)
-        block += 1
+        column, o = column + lanes, o + units * lanes
+    if column < units:
+        half, first = halved(kind), x0 + units - lanes // 2
+        products(half, d, d0, 1, d_step, d_jump, units, rows, times, x, first, x_step, x_jump, out, o, out, o)
+
+
+@helper
+def add_groups(kind, source, s0, jump, groups, units, out, out0):
+    """One column block of `outer`, the sum over groups: out[i, :] = sum_g source_g[i]"""
+    lanes = lanes_of(kind)
+    for i in range(units):
+        each = load(source, s0 + i * lanes, kind)
+        for group in range(1, groups):
+            each = each + load(source, group * jump + s0 + i * lanes, kind)
+        store(out, out0 + i * units, each)

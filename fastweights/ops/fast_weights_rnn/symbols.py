@@ -1,20 +1,24 @@
 """From symbols to the last hidden vector, in one call: what a classifier of sequences does, without what it discards.
 
 The kernels read each step from the table of projected symbols and gather the gradient there; neither the inputs of all
-steps nor the gradients of outputs that nobody looks at are ever formed.
+steps nor the gradients of outputs that nobody looks at are ever formed. The projection is part of the call: a node of
+autograd costs as much as its product.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
 from fastweights.rules import Hebbian
 
 
 def last_hidden(
-    table: Tensor,
+    features: Tensor,
+    projection: Tensor,
+    projection_bias: Tensor | None,
     symbols: Tensor,
     recurrent: Tensor,
     gain: Tensor | None,
@@ -23,31 +27,39 @@ def last_hidden(
     inner_steps: int,
     nonlinearity: str,
 ) -> Tensor | None:
-    """`fast_weights_rnn(table[symbols], ...)[0][:, -1]`; None where only the op can run it, or say what is wrong.
+    """`fast_weights_rnn(C x, ...)[0][:, -1]`, x = features[symbols]; None where only the op can run it, or say what is
+    wrong.
 
-    table: [number of symbols, hidden], C x of each symbol; symbols: [batch, time] int64. Raises IndexError where one is
-    not in the table.
+    features: [number of symbols, input_size]; projection: C, [hidden, input_size]; symbols: [batch, time] int64. Raises
+    IndexError where features has no such symbol.
     """
-    dtype, units = table.dtype, table.shape[1]
+    dtype = features.dtype
     if type(rule) is not Hebbian or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
         return None
     if (
         not cpu.runs(dtype)
-        or cpu.cuts(symbols.shape[1], units, inner_steps)
+        or cpu.cuts(symbols.shape[1], projection.shape[0], inner_steps)
+        or features.dim() != 2
+        or features.shape[1] != projection.shape[1]
+        or torch.is_autocast_enabled("cpu")
         or torch.autograd.forward_ad._current_level >= 0
     ):
         return None
-    for tensor in (table, symbols, recurrent, gain, bias):
-        if tensor is not None and (not tensor.is_cpu or (tensor.is_floating_point() and tensor.dtype is not dtype)):
+    for tensor in (features, projection, projection_bias, recurrent, gain, bias):
+        if tensor is not None and (tensor.dtype is not dtype or not tensor.is_cpu):
             return None
+    if not symbols.is_cpu:
+        return None
+    tensors = (features, projection, projection_bias, recurrent, gain, bias, rule.decay, rule.rate)
     settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
     if torch.is_grad_enabled():
-        return _LastHidden.apply(table, recurrent, gain, bias, rule.decay, rule.rate, *settings)
-    return _forward((table, recurrent, gain, bias, rule.decay, rule.rate), *settings, saved=None)
+        return _LastHidden.apply(*tensors, *settings)
+    return _forward(tensors, *settings, saved=None)
 
 
 def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, saved: Tensor | None) -> Tensor:
-    table, recurrent, gain, bias, decay, rate = arguments
+    features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
+    table = functional.linear(features, projection, projection_bias)
     return cpu_runtime.forward(
         table, recurrent, gain, bias, None, None, float(decay), float(rate), None, inner_steps, relu, saved, symbols
     )
@@ -56,31 +68,36 @@ def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, save
 class _LastHidden(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        tensors, settings = arguments[:6], arguments[6:]
-        gain, symbols, inner_steps = tensors[2], *settings[:2]
-        kept = None
-        if any(ctx.needs_input_grad):
-            shape = (*symbols.shape, tensors[0].shape[1])
-            size = cpu_runtime.saved_size(shape, tensors[0].dtype, inner_steps, gain is not None)
-            kept = cpu_runtime.Lent(size, tensors[0].dtype)
-        last = _forward(tensors, *settings, saved=None if kept is None else kept.tensor)
-        if kept is not None:
-            ctx.save_for_backward(*tensors[1:4], symbols)
-            ctx.kept, ctx.constants, ctx.settings, ctx.entries = kept, tensors[4:], settings[1:], len(tensors[0])
+        tensors, settings = arguments[:8], arguments[8:]
+        if not any(ctx.needs_input_grad):
+            return _forward(tensors, *settings, saved=None)
+        features, projection, recurrent, gain, bias, symbols = *tensors[:2], *tensors[3:6], settings[0]
+        shape, dtype = (*symbols.shape, len(projection)), features.dtype
+        kept = cpu_runtime.Lent(cpu_runtime.saved_size(shape, dtype, settings[1], gain is not None), dtype)
+        last = _forward(tensors, *settings, saved=kept.tensor)
+        ctx.save_for_backward(features, projection, recurrent, gain, bias, symbols)
+        ctx.kept, ctx.constants, ctx.settings = kept, tensors[6:], settings[1:]
         return last
 
     @staticmethod
     @cpu_runtime.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        recurrent, gain, bias, symbols = ctx.saved_tensors
-        needs = ctx.needs_input_grad[:6]
-        constants = (float(c) for c in ctx.constants)
-        wanted = (*needs[:4], False, False, *needs[4:])
+        features, projection, recurrent, gain, bias, symbols = ctx.saved_tensors
+        decay, rate = ctx.constants
+        needs = ctx.needs_input_grad
+        wanted = (any(needs[:3]), *needs[3:6], False, False, *needs[6:8])
         tensors = (d[0], recurrent, gain, bias, None, None, None, None, ctx.kept.tensor)
-        given: Any = (*tensors, *constants, *ctx.settings, wanted)
-        found: Any = cpu_runtime.backward(*given, symbols=symbols, entries=ctx.entries)
-        d_table, d_recurrent, d_gain, d_bias, _, _, *d_constants = found
-        gradients: list[Any] = [d_table, d_recurrent, d_gain, d_bias]
-        for gradient, constant, needed in zip(d_constants, ctx.constants, needs[4:], strict=True):
-            gradients.append(gradient.to(constant) if needed and gradient is not None else None)
-        return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), None, None, None
+        given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, len(features))
+        found: Any = cpu_runtime.backward(*given)
+        d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found
+        return (
+            d_table @ projection if needs[0] else None,
+            d_table.t() @ features if needs[1] else None,
+            d_table.sum(0) if needs[2] else None,
+            d_recurrent,
+            d_gain if needs[4] else None,
+            d_bias if needs[5] else None,
+            d_decay.to(decay) if needs[6] else None,
+            d_rate.to(rate) if needs[7] else None,
+            *(None, None, None),
+        )
