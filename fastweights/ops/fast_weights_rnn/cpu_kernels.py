@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy
 
-from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, halved, lanes_of, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, integer, lanes_of, load, spread, store
 from fastweights.ops.fast_weights_rnn.cpu_samples import recall, recall_transposed, settle, times_vector
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     OPTIONS,
@@ -69,10 +69,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     """
     batch, time, units, inner, relu, keep, entries = sizes
     inputs, symbols, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
-    lanes, zero = (
-        lanes_of(kind),
-        min(0, sizes[0]),
-    )  # a zero that is not a literal: helpers are compiled once, not for both
+    lanes, zero, one = lanes_of(kind), integer(0), integer(1)
     n, norms = units * lanes, max(inner, 1) if gain else 0
     x_in, W = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(recurrent, kind), (_ANY,))
     gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
@@ -107,11 +104,11 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
             else:
                 gather(kind, x_in, first * strides[0] + t * strides[1], strides[0], units, ends, t, boundary, zero)
             if t > 0:
-                product(kind, W, zero, units, 1, units, units, past, ht - n, lanes, boundary, zero, boundary, zero)
+                product(kind, W, zero, units, one, units, units, past, ht - n, lanes, boundary, zero, boundary, zero)
             elif hidden:
                 gather(kind, h_in, first * units, units, units, ends, t, past, ht)
                 if any_nonzero(past, ht, n):
-                    product(kind, W, zero, units, 1, units, units, past, ht, lanes, boundary, zero, boundary, zero)
+                    product(kind, W, zero, units, one, units, units, past, ht, lanes, boundary, zero, boundary, zero)
             if inner > 0:
                 activate(kind, relu, boundary, zero, units, past, u0)
             for s in range(max(inner, 1)):
@@ -147,10 +144,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     batch, time, units, inner, relu, group_tiles, jump_W, entries = sizes
     recurrent, gain, hidden, weights, lengths, symbols, outputs, saved, d_outputs = tensors[:9]
     d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[9:]
-    lanes, zero = (
-        lanes_of(kind),
-        min(0, sizes[0]),
-    )  # a zero that is not a literal: helpers are compiled once, not for both
+    lanes, zero, one = lanes_of(kind), integer(0), integer(1)
     n, norms = units * lanes, max(inner, 1) if gain else 0
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
@@ -239,11 +233,11 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                             d_b[k] = 0.0
                 if t > 0:
                     o = (t - 1) * n
-                    product(kind, W, zero, 1, units, units, units, d_b, zero, lanes, d_past, o, d_past, o)
+                    product(kind, W, zero, one, units, units, units, d_b, zero, lanes, d_past, o, d_past, o)
                     scatter(kind, d_b, zero, units, samples, d_x, rows + t * units, time * units)
                 elif d_hidden:
                     clear(kind, d_u, zero, units)
-                    product(kind, W, zero, 1, units, units, units, d_b, zero, lanes, d_u, zero, d_u, zero)
+                    product(kind, W, zero, one, units, units, units, d_b, zero, lanes, d_u, zero, d_u, zero)
                     scatter(kind, d_u, zero, units, samples, d_h, first * units, units)
             scatter(kind, d_b, zero, units, samples, d_x, rows, jump)
             if d_recurrent:  # a step is paired with the output before it, of each sample
@@ -252,7 +246,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                 after = rows + units
                 outer(kind, d_x, after, units, jump, time - 1, samples, y, rows_y, units, jump, units, d_W, W0)
             if d_recurrent and hidden and any_nonzero(h_in, first * units, samples * units):
-                outer(kind, d_x, rows, jump, zero, samples, 1, h_in, first * units, units, zero, units, d_W, W0)
+                outer(kind, d_x, rows, jump, zero, samples, one, h_in, first * units, units, zero, units, d_W, W0)
             for row in range(samples * time if d_table else zero):
                 add_row(kind, d_x, row * units, units, table, names[first * time + row] * units)
 
@@ -314,13 +308,11 @@ def collect(kind, sizes, tensors):
     table[: entries * units] = 0
     for row in range(rows):
         add_row(kind, d_x, row * units, units, table, names[row] * units)
-    zero, column, jump = min(0, units), min(0, units), blocks * n
+    zero, column, jump = integer(0), integer(0), blocks * n
     if groups_W and units >= lanes:
-        while 2 * (units - column) > lanes:
+        while column < units:
             add_groups(kind, d_W, column * units, jump, groups_W, units, W, min(column, units - lanes))
             column += lanes
-        if column < units:
-            add_groups(halved(kind), d_W, column * units, jump, groups_W, units, W, units - lanes // 2)
     elif groups_W:
         add_groups(kind, d_W, zero, jump, groups_W, units, d_W, zero)  # in place: rows are written behind those read
         for k in range(units * units):

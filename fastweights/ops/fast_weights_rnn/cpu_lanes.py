@@ -41,8 +41,7 @@ def _scalar(dtype: types.Float) -> ir.Type:
 
 
 def _lanes(kind: types.Array) -> Lanes:
-    """64 bytes: a register of AVX-512, two of AVX2, four of NEON; half of them for `halved(kind)`, of two axes."""
-    return Lanes(kind.dtype, 512 // kind.dtype.bitwidth // kind.ndim)
+    return Lanes(kind.dtype, 512 // kind.dtype.bitwidth)  # 64 bytes: a register of AVX-512, two of AVX2, four of NEON
 
 
 def _constant(of: Lanes, value: float) -> ir.Constant:
@@ -89,14 +88,24 @@ def at(typing: Any, address: Any, kind: Any) -> Any:
 
 
 @intrinsic
-def halved(typing: Any, kind: Any) -> Any:
-    """The `kind` of vectors of half as many lanes: an array that nobody looks into."""
-    half = types.Array(kind.dtype, 2, kind.layout)
+def apart(typing: Any) -> Any:
+    """The helper that says so stays a function: a copy in each place that calls it would take seconds to compile."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return context.get_constant_null(half)
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
 
-    return half(kind), generate
+    return types.void(), generate
+
+
+@intrinsic
+def integer(typing: Any, value: Any) -> Any:
+    """The integer, no longer a literal to Numba: a helper is compiled once, not for each literal that it is given."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0]
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

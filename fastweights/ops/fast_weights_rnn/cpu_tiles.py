@@ -10,9 +10,10 @@ import numba
 
 from fastweights.ops.fast_weights_rnn.call import EPSILON
 from fastweights.ops.fast_weights_rnn.cpu_lanes import (
+    apart,
     fill,
-    halved,
     hyperbolic_tangent,
+    integer,
     lanes_of,
     load,
     rectify,
@@ -34,7 +35,8 @@ summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
 @helper
 def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, base0, out, out0):
     """out[i] = base[i] + sum_k matrix[i, k] x[k]"""
-    products(kind, matrix, m0, row, column, 0, rows, columns, 1, x, x0, x_step, 0, base, base0, out, out0)
+    zero, one = integer(0), integer(1)
+    products(kind, matrix, m0, row, column, zero, rows, columns, one, x, x0, x_step, zero, base, base0, out, out0)
 
 
 @helper
@@ -43,6 +45,7 @@ def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, 
 
     Six rows at a time in registers, at the end four where that is enough; the last may overlap those before.
     """
+    apart()
     lanes, i = lanes_of(kind), 0
     while rows >= 6 and (i + 6 <= rows or i + 5 == rows):
         first = min(i, rows - 6)
@@ -108,6 +111,7 @@ def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, 
 @helper
 def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
     """One step of a tile, transposed to lanes; zero where t is not before the end, whatever lies there."""
+    apart()
     lanes, whole = lanes_of(kind), hidden >= lanes_of(kind)
     for lane in range(lanes):
         whole = whole and t < ends[lane]
@@ -142,6 +146,7 @@ def look_up(kind, table, symbols, s0, sample, hidden, ends, t, rows, out, out0):
 @helper
 def scatter(kind, source, s0, hidden, samples, out, out0, sample):
     """Back from lanes to rows, for the lanes that are samples."""
+    apart()
     lanes = lanes_of(kind)
     if samples == lanes and hidden >= lanes:
         k = 0
@@ -369,10 +374,7 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
 
 @helper
 def outer(kind, d, d0, d_step, d_jump, rows, times, x, x0, x_step, x_jump, units, out, out0):
-    """out += sum_j d_j^T x_j, [units, units] as column blocks of one vector; the last block may overlap another.
-
-    It has half a vector where that is enough, and then its rows lie half a vector apart.
-    """
+    """out += sum_j d_j^T x_j, [units, units] as column blocks of one vector; the last block may overlap another."""
     lanes = lanes_of(kind)
     if units < lanes:
         for j in range(times):
@@ -383,13 +385,10 @@ def outer(kind, d, d0, d_step, d_jump, rows, times, x, x0, x_step, x_jump, units
                         out[out0 + i * lanes + k] += v * x[x0 + j * x_jump + r * x_step + k]
         return
     column, o = 0, out0
-    while 2 * (units - column) > lanes:
+    while column < units:
         first = x0 + min(column, units - lanes)
-        products(kind, d, d0, 1, d_step, d_jump, units, rows, times, x, first, x_step, x_jump, out, o, out, o)
+        products(kind, d, d0, integer(1), d_step, d_jump, units, rows, times, x, first, x_step, x_jump, out, o, out, o)
         column, o = column + lanes, o + units * lanes
-    if column < units:
-        half, first = halved(kind), x0 + units - lanes // 2
-        products(half, d, d0, 1, d_step, d_jump, units, rows, times, x, first, x_step, x_jump, out, o, out, o)
 
 
 @helper
