@@ -135,11 +135,14 @@ def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
 @helper
 def look_up(kind, table, symbols, s0, sample, hidden, ends, t, rows, out, out0):
     """One step of a tile as `gather`, whose rows are those of a table that the symbols name."""
-    for lane in range(lanes_of(kind)):
+    lanes = lanes_of(kind)
+    for lane in range(lanes):
         if t < ends[lane]:
-            row = symbols[s0 + lane * sample] * hidden
-            for k in range(hidden):
-                rows[lane * hidden + k] = table[row + k]
+            row, to = symbols[s0 + lane * sample] * hidden, lane * hidden
+            for k in range(0, hidden - lanes + 1, lanes):
+                store(rows, to + k, load(table, row + k, kind))
+            for k in range(hidden - hidden % lanes, hidden):
+                rows[to + k] = table[row + k]
     gather(kind, rows, s0 * 0, hidden, hidden, ends, t, out, out0)
 
 
