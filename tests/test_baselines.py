@@ -39,6 +39,21 @@ def test_equals_its_equations_and_their_gradients(model, options, time):
     assert_close(gradients(got, leaves), gradients(want, leaves))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_an_irnn_reads_symbols_as_it_reads_their_features(dtype):
+    module, _, _ = draw(IRNN, time=1)
+    symbols = torch.randint(7, (37, 9), generator=torch.Generator().manual_seed(0))
+    features = torch.randn(7, INPUT, dtype=torch.float64).requires_grad_()
+    module, given = (module, features) if dtype == torch.float64 else (module.to(dtype), features.to(dtype))
+    last, backend = module.last_of_symbols(symbols, given)
+    assert backend == ("cpu" if dtype == torch.float64 else "torch")
+    want = module(given[symbols])[0][:, -1]
+    assert_close([last], [want], 1e-10 if dtype == torch.float64 else 0.0)
+    if dtype == torch.float64:
+        leaves = [features, *module.parameters()]
+        assert_close(gradients([last], leaves), gradients([want], leaves))
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_no_state_is_a_state_of_zeros(model):
     module, input, state = draw(model)

@@ -1,8 +1,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fastweights.nn._sequence import batched, check_sizes, initial
+from fastweights.ops.fast_weights_rnn.symbols import last_hidden
+from fastweights.rules import Hebbian
 
 
 class IRNN(nn.Module):
@@ -43,6 +46,19 @@ class IRNN(nn.Module):
         batched("IRNN", input, self.input_size)
         initial("IRNN", "state", state, input, self.hidden_size)
         return self.rnn(input, state)
+
+    def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str]:
+        """`self(features[symbols])[0][:, -1]`, [batch, hidden], and what computed it.
+
+        On a CPU by the kernels of `fast_weights_rnn`, without an inner loop: a training step of 128 sequences, layers
+        around it included, then takes less than half of what it takes with `nn.RNN`.
+        """
+        into, recurrent, *biases = self.rnn.all_weights[0]
+        settings = (Hebbian(), 0, "relu")
+        last = last_hidden(features, into, biases[0] + biases[1], symbols, recurrent, None, None, *settings)
+        if last is not None:
+            return last, "cpu"
+        return self(functional.embedding(symbols, features))[0][:, -1], "torch"
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, recurrent_scale={self.recurrent_scale:g}"
