@@ -119,7 +119,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("LSTM-LN", "control", "LSTM-LN", PAPER, {20: (60, 3e-3, 1), 50: (60, 3e-3, 1)}),
     ("LSTM-soap", "beyond", "LSTM", SOAP, {20: (120, 4e-3, 1), 50: (120, 4e-3, 1), 100: (40, 4e-3, 1)}),
     ("LSTM-unit", "beyond", "LSTM", replace(UNIT, table_weight_decay=0.25),
-     {20: (120, 4e-3, 3), 50: (120, 4e-3, 3), 100: (60, 2e-3, 3)}),
+     {20: (120, 4e-3, 3), 50: (120, 4e-3, 3), 100: (60, 1e-3, 3)}),
     ("IRNN-unit", "beyond", "IRNN", UNIT, {100: (100, 1e-3, 3)}),
     ("FW", "beyond", "RNN-LN-FW", PAPER, {10: (240, 1e-3, 3)}),
     ("FW-soap", "beyond", "RNN-LN-FW", SOAP, {20: (120, 4e-3, 5), 100: (40, 4e-3, 3)}),
