@@ -54,6 +54,15 @@ def test_an_irnn_reads_symbols_as_it_reads_their_features(dtype):
         assert_close(gradients([last], leaves), gradients([want], leaves))
 
 
+def test_an_irnn_left_to_torch_has_a_second_derivative():
+    with pytest.raises(ValueError, match="got backend='attention', wanted 'auto' or 'torch'"):
+        IRNN(INPUT, HIDDEN, backend="attention")
+    symbols, features = torch.zeros(2, 3, dtype=torch.int64), torch.randn(4, INPUT, requires_grad=True)
+    last, backend = IRNN(INPUT, HIDDEN, backend="torch").last_of_symbols(symbols, features)
+    assert backend == "torch" and last.shape == (2, HIDDEN)
+    assert torch.autograd.grad(last.sum(), features, create_graph=True)[0].requires_grad
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_no_state_is_a_state_of_zeros(model):
     module, input, state = draw(model)

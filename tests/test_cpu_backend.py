@@ -1,6 +1,7 @@
 """What the equality suite does not ask of the cpu backend: tiles, chunks, threads, buffers, cache, compilers."""
 
 import threading
+import weakref
 
 import pytest
 import torch
@@ -185,6 +186,28 @@ def test_buffers_are_lent_again_only_once_their_graph_is_gone(monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
     del first, second
     assert [len(held) for held in cpu_runtime._spare.values()] == [2]
+
+
+def test_a_buffer_that_is_not_kept_lives_while_a_kernel_has_its_address(monkeypatch):
+    monkeypatch.setattr(cpu_runtime, "_local", threading.local())
+    monkeypatch.setattr(cpu_runtime, "_KEEP_BYTES", 0)
+    scratch, launch, made, launched = cpu_runtime._scratch, cpu_runtime.launch, [], []
+
+    def recorded(*arguments):
+        buffer = scratch(*arguments)
+        made.append(weakref.ref(buffer))
+        return buffer
+
+    def checked(name, *arguments):
+        launched.append((name, all(buffer() is not None for buffer in made)))
+        return launch(name, *arguments)
+
+    monkeypatch.setattr(cpu_runtime, "_scratch", recorded)
+    monkeypatch.setattr(cpu_runtime, "launch", checked)
+    total = run(draw(3, 4, 5))[0].sum()
+    made.clear()  # of the forward pass, which is over
+    total.backward()
+    assert launched == [("forward", True), ("backward", True), ("collect", True)]
 
 
 def test_no_more_than_so_much_is_kept_between_calls(monkeypatch):

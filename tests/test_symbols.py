@@ -1,11 +1,14 @@
 """From symbols to the last hidden vector: the same numbers as the op on looked-up inputs, and what falls back to it."""
 
+import threading
+
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from fastweights import FastWeightsRNN
 from fastweights.nn.classifier import SequenceClassifier
-from fastweights.ops.fast_weights_rnn import cpu_runtime
+from fastweights.ops.fast_weights_rnn import cpu_runtime, cpu_threads
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 from fastweights.rules import Delta, Hebbian
 
@@ -130,9 +133,12 @@ def test_two_passes_may_be_in_flight_and_one_may_go_back_twice():
         assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
-def test_the_number_of_threads_changes_no_bit():
-    rnn, (symbols, table) = network(64, dtype=torch.float32), sequences(300, 9, inputs=64, dtype=torch.float32)
-    identity = torch.eye(64)  # its products, which are torch's, are exact
+@pytest.mark.parametrize("hidden,batch,time", [(64, 300, 9), (64, 200, 9), (12, 200, 40)])
+def test_the_number_of_threads_changes_no_bit(hidden, batch, time, monkeypatch):
+    monkeypatch.setattr(cpu_threads, "PAYS", 0)
+    rnn = network(hidden, dtype=torch.float32)
+    symbols, table = sequences(batch, time, inputs=hidden, dtype=torch.float32)
+    identity = torch.eye(hidden)  # its products, which are torch's, are exact
 
     def outcome_with(threads):
         torch.set_num_threads(threads)
@@ -198,3 +204,33 @@ def test_autocast_leaves_the_lookup_to_the_op():
         hidden, _ = rnn.last_of_symbols(symbols, features)
         want = rnn.forward_symbols(symbols, features)[0][:, -1]
     assert torch.equal(hidden, want) and "LastHidden" not in hidden.grad_fn.name()
+
+
+def test_a_mode_that_looks_at_each_operation_sees_them():
+    rnn, (symbols, features) = network(), sequences()
+    counted = []
+    for call in (rnn.last_of_symbols, rnn.forward_symbols):
+        with FlopCounterMode(display=False) as counter:
+            call(symbols, features)
+        counted.append(counter.get_total_flops())
+    assert counted[0] == counted[1] > 2 * symbols.numel() * 9 * 9
+
+
+def test_buffers_are_on_the_cpu_whatever_the_default_device_is(monkeypatch):
+    rnn, (symbols, features) = network(), sequences()
+    want = outcome(rnn, symbols, features, fused(rnn))
+    monkeypatch.setattr(cpu_runtime, "_local", threading.local())
+    monkeypatch.setattr(cpu_runtime, "_spare", {})
+    with torch.device("meta"):
+        hidden, _ = rnn.last_of_symbols(symbols, features)
+        (gradient,) = torch.autograd.grad(hidden, features, torch.ones_like(hidden, device="cpu"))
+    assert torch.equal(hidden, want[0]) and gradient.isfinite().all()
+
+
+def test_what_is_not_read_in_the_backward_pass_may_change_before_it():
+    rnn, (symbols, features) = network(), sequences()
+    rnn.weight_ih_l0.requires_grad_(False)
+    features = features.detach()
+    hidden, _ = rnn.last_of_symbols(symbols, features)
+    features.zero_()
+    assert torch.autograd.grad(hidden.sum(), rnn.weight_hh_l0)[0].isfinite().all()

@@ -16,6 +16,7 @@ class IRNN(nn.Module):
     It is called as `nn.RNN(batch_first=True)`: `output, state = rnn(input, state)`, state [1, batch, hidden]. It
     differs from `nn.RNN(nonlinearity="relu")`, which computes it (in `rnn`, whose two bias vectors add up to b), by
     the initial values alone. `recurrent_scale` is 0.5 in the table of Ba et al. 2016 and 1 in the paper that named it.
+    `backend="torch"` leaves symbols to `nn.RNN`, too, which has a second derivative (see `last_of_symbols`).
 
     Paper: Le, Jaitly, Hinton 2015, https://arxiv.org/abs/1504.00941; initial values of Ba, Hinton, Mnih, Leibo,
     Ionescu 2016, https://arxiv.org/abs/1610.06258 (appendix A.1).
@@ -23,9 +24,14 @@ class IRNN(nn.Module):
 
     batch_first = True
 
-    def __init__(self, input_size: int, hidden_size: int, *, recurrent_scale: float = 0.5) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, *, recurrent_scale: float = 0.5, backend: str = "auto"
+    ) -> None:
         super().__init__()
         check_sizes("IRNN", input_size=input_size, hidden_size=hidden_size)
+        if backend not in ("auto", "torch"):
+            raise ValueError(f"IRNN: got backend={backend!r}, wanted 'auto' or 'torch'")
+        self.backend = backend
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.recurrent_scale = recurrent_scale
@@ -53,12 +59,13 @@ class IRNN(nn.Module):
         On a CPU by the kernels of `fast_weights_rnn`, without an inner loop: a training step of 128 sequences, layers
         around it included, then takes less than half of what it takes with `nn.RNN`.
         """
-        into, recurrent, *biases = self.rnn.all_weights[0]
-        settings = (Hebbian(), 0, "relu")
-        last = last_hidden(features, into, biases[0] + biases[1], symbols, recurrent, None, None, *settings)
-        if last is not None:
-            return last, "cpu"
-        return self(functional.embedding(symbols, features))[0][:, -1], "torch"
+        if self.backend == "auto" and features.is_cpu:
+            into, recurrent, *biases = self.rnn.all_weights[0]
+            settings = (Hebbian(), 0, "relu")
+            last = last_hidden(features, into, biases[0] + biases[1], symbols, recurrent, None, None, *settings)
+            if last is not None:
+                return last, "cpu"
+        return self(functional.embedding(symbols, features))[0][..., -1, :], "torch"
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, recurrent_scale={self.recurrent_scale:g}"

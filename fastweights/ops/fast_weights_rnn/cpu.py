@@ -37,9 +37,16 @@ def _traced() -> bool:
     return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
+def _watched() -> bool:
+    """Inside a mode that looks at each operation (make_fx, fake tensors, FlopCounterMode): a kernel is none."""
+    return torch._C._len_torch_dispatch_stack() > 0
+
+
 def runs(dtype: torch.dtype) -> bool:
     """Whether the kernels can be called directly now, on tensors of this dtype."""
-    return _HAS_NUMBA and dtype in _DTYPES and not (torch.compiler.is_compiling() or _traced() or _transformed())
+    if not _HAS_NUMBA or dtype not in _DTYPES:
+        return False
+    return not (torch.compiler.is_compiling() or _traced() or _transformed() or _watched())
 
 
 def why_not(call: Call) -> str | None:
@@ -56,6 +63,8 @@ def why_not(call: Call) -> str | None:
             return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
         if _traced():
             return "it cannot be traced by torch.jit"
+        if _watched():
+            return "a TorchDispatchMode cannot see what it does"
         if torch.autograd.forward_ad._current_level >= 0:
             return "it has no forward-mode derivative"
         if type(call.inputs) not in (Tensor, torch.nn.Parameter):

@@ -35,7 +35,7 @@ class Lent:
         try:
             self.tensor = _spare[count, dtype].pop()
         except (LookupError, AttributeError):
-            self.tensor = torch.empty(count, dtype=dtype)
+            self.tensor = torch.empty(count, dtype=dtype, device="cpu")
 
     def __del__(self) -> None:
         size = self.tensor.nbytes if hasattr(self, "tensor") else 0  # there was no memory for it
@@ -59,7 +59,7 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
-                "backend='attention', or a transform of torch.func"
+                "backend='attention' (of an IRNN, 'torch'), or a transform of torch.func"
             )
         return backward(ctx, *d)
 
@@ -83,8 +83,8 @@ def forward(
 ) -> Tensor:
     """The outputs; into `saved`, of `saved_size`, goes what the backward pass needs.
 
-    symbols: [batch, time] integers, contiguous; `inputs` is then a table [number of symbols, hidden]. Raises IndexError
-    where the table has no such symbol. The outputs are then those of the last step, [batch, hidden].
+    symbols: [batch, time] integers, contiguous; `inputs` is then a table [number of symbols, hidden], and the outputs
+    are those of the last step, [batch, hidden]. Raises IndexError where the table has no such symbol.
     """
     (batch, time), units = (inputs if symbols is None else symbols).shape[:2], inputs.shape[-1]
     lanes = LANES[inputs.dtype]
@@ -105,10 +105,10 @@ def forward(
     work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
 
     threads = cpu_threads.worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
-    own = [_scratch(f"forward {i}", work, inputs.dtype).data_ptr() for i in range(threads)]
+    own = [_scratch(f"forward {i}", work, inputs.dtype) for i in range(threads)]  # a large one is held by this alone
 
     def share(index: int, first: int, last: int) -> None:
-        each = (*addresses, own[index])
+        each = (*addresses, own[index].data_ptr())
         if not launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each):
             assert symbols is not None
             raise IndexError(f"symbols: got {symbols.min()} to {symbols.max()}, wanted 0 to {len(rows) - 1}")
@@ -167,10 +167,14 @@ def backward(
     reads = d_outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
 
     n, blocks = units * lanes, -(-units // lanes)
-    groups_W = needs[1] * (1 if alone and group_tiles == 1 else groups)  # one sum of all has the same order then
+    # one sum of all has the order of a sum over groups where a tile's products are added at once
+    one_sum = alone and group_tiles == 1 and units >= lanes
+    groups_W = needs[1] * (1 if one_sum else groups)
     sums = [groups_W * blocks * n, groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
-    partial, ends = _scratch("sums", sum(sums), dtype).data_ptr(), accumulate(sums)
-    parts = [partial + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)]
+    partial, ends = _scratch("sums", sum(sums), dtype), accumulate(sums)
+    parts = [
+        partial.data_ptr() + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)
+    ]
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
     addresses = (
         *(_address(t) for t in tensors),
@@ -189,10 +193,10 @@ def backward(
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
     work = (3 + time) * n + 2 * (time + 1) + units + (0 if symbols is None else time * n)
 
-    own = [_scratch(f"backward {i}", work, dtype).data_ptr() for i in range(threads)]
+    own = [_scratch(f"backward {i}", work, dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
-        each = (*addresses, own[index])
+        each = (*addresses, own[index].data_ptr())
         launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
 
     cpu_threads.share_out(share, groups, threads)
@@ -210,7 +214,7 @@ def backward(
     d_weights, d_decay, d_rate = None, None, None
     if needs[5] or needs[6] or needs[7]:
         d_scale = sum_scale[: 2 * time].view(2, time)
-        steps = torch.arange(time, dtype=torch.float64)
+        steps = torch.arange(time, dtype=torch.float64, device="cpu")
         powers = decay**steps
         slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
         d_rate = (powers * d_scale[0]).sum()
@@ -250,11 +254,12 @@ def step(
         for t in (x, projection, projection_bias, recurrent, gain, bias, hidden, weights)
     ]
     new_hidden, new_weights = x.new_empty(batch, units), x.new_empty(batch, units, units)
+    own = _scratch("step", 2 * units, x.dtype)
     addresses = (
         *[0 if t is None else t.data_ptr() for t in tensors],
         new_hidden.data_ptr(),
         new_weights.data_ptr(),
-        _scratch("step", 2 * units, x.dtype).data_ptr(),
+        own.data_ptr(),
     )
     launch("step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
     return new_hidden, new_weights
@@ -307,9 +312,12 @@ def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) ->
 
 
 def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than arithmetic in them."""
+    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than arithmetic in them.
+
+    The caller holds it while a kernel has its address: a large one is not kept.
+    """
     held = getattr(_local, name, None)
     if held is None or held.dtype != dtype or held.numel() < count:
-        held = torch.empty(count, dtype=dtype)
+        held = torch.empty(count, dtype=dtype, device="cpu")
         setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
     return held

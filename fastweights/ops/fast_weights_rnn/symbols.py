@@ -8,7 +8,7 @@ autograd costs as much as its product.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
@@ -27,8 +27,7 @@ def last_hidden(
     inner_steps: int,
     nonlinearity: str,
 ) -> Tensor | None:
-    """`fast_weights_rnn(C x, ...)[0][:, -1]`, x = features[symbols]; None where only the op can run it, or say what is
-    wrong.
+    """`fast_weights_rnn(C features[symbols], ...)[0][:, -1]`; None where the op has to run it, or to say what is wrong.
 
     features: [number of symbols, input_size]; projection: C, [hidden, input_size]; symbols: [batch, time] int64. Raises
     IndexError where features has no such symbol.
@@ -46,9 +45,11 @@ def last_hidden(
     ):
         return None
     for tensor in (features, projection, projection_bias, recurrent, gain, bias):
-        if tensor is not None and (tensor.dtype is not dtype or not tensor.is_cpu):
+        if tensor is not None and (
+            tensor.dtype is not dtype or not tensor.is_cpu or type(tensor) not in (Tensor, nn.Parameter)
+        ):
             return None
-    if not symbols.is_cpu:
+    if not symbols.is_cpu or type(symbols) is not Tensor:
         return None
     tensors = (features, projection, projection_bias, recurrent, gain, bias, rule.decay, rule.rate)
     settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
@@ -71,12 +72,14 @@ class _LastHidden(torch.autograd.Function):
         tensors, settings = arguments[:8], arguments[8:]
         if not any(ctx.needs_input_grad):
             return _forward(tensors, *settings, saved=None)
-        features, projection, recurrent, gain, bias, symbols = *tensors[:2], *tensors[3:6], settings[0]
+        features, projection, _, recurrent, gain, bias, *constants = tensors
+        symbols, needs = settings[0], ctx.needs_input_grad
         shape, dtype = (*symbols.shape, len(projection)), features.dtype
         kept = cpu_runtime.Lent(cpu_runtime.saved_size(shape, dtype, settings[1], gain is not None), dtype)
         last = _forward(tensors, *settings, saved=kept.tensor)
-        ctx.save_for_backward(features, projection, recurrent, gain, bias, symbols)
-        ctx.kept, ctx.constants, ctx.settings = kept, tensors[6:], settings[1:]
+        read = features if needs[1] else None, projection if needs[0] else None
+        ctx.save_for_backward(*read, recurrent, gain, bias, symbols)
+        ctx.kept, ctx.constants, ctx.settings, ctx.entries = kept, constants, settings[1:], len(features)
         return last
 
     @staticmethod
@@ -85,9 +88,9 @@ class _LastHidden(torch.autograd.Function):
         features, projection, recurrent, gain, bias, symbols = ctx.saved_tensors
         decay, rate = ctx.constants
         needs = ctx.needs_input_grad
-        wanted = (any(needs[:3]), *needs[3:6], False, False, *needs[6:8])
+        wanted = (True, *needs[3:6], False, False, *needs[6:8])
         tensors = (d[0], recurrent, gain, bias, None, None, None, None, ctx.kept.tensor)
-        given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, len(features))
+        given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, ctx.entries)
         found: Any = cpu_runtime.backward(*given)
         d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found
         return (
