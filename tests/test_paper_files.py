@@ -95,7 +95,7 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     found, _ = results.read(ROOT / "results/ba2016-retrieval", module.RUNS)
     rows = {cell.name: results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS}
     ours = {"architecture, Adam": "FW", "architecture, SOAP": "FW-soap", "LSTM, here, Adam": "LSTM"}
-    ours["LSTM, here, SOAP"] = "LSTM-soap"
+    ours |= {"LSTM, here, Adam, unit variance": "LSTM-unit", "LSTM, here, SOAP, unit variance": "LSTM-soap"}
     numbers = {end: [rows[f"{row}-{size}"].error.mean for size in (20, 50, 100)] for end, row in ours.items()}
     reported = {"fast weights, the paper": "FW", "LSTM, the paper": "LSTM"}
     numbers |= {end: [rows[f"{row}-{size}"].reported for size in (20, 50, 100)] for end, row in reported.items()}
