@@ -1,4 +1,4 @@
-"""What the cpu backend costs: `python benchmarks/cpu_kernel.py [kernel] [threads] [stream] [curve] [chunks] [start]`.
+"""What the cpu backend costs: `python benchmarks/cpu_kernel.py [PART ...]`, of kernel threads stream curve irnn chunks start.
 
 Rounds are interleaved in one process: everything in a table is run twice, the second call timed, then everything
 again. A time is the median over rounds, with the 20% and 80% quantiles; a ratio is the median of the ratios within a
@@ -17,8 +17,12 @@ from os import environ
 import torch
 
 from fastweights import FastWeightsRNNCell
+from fastweights.config import Config
+from fastweights.nn.models import build
 from fastweights.ops import fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
+from fastweights.optimizer import FlatAdam
+from fastweights.training import training_step
 
 BATCH = 128
 SHAPES = [(9, 50), (11, 50), (9, 100), (11, 100)]  # time, hidden
@@ -197,6 +201,22 @@ def chunks() -> None:
     cpu.LEAST = kept
 
 
+def irnn() -> None:
+    print(f"\na training step of an IRNN over symbols, the paper's layers around it, batch {BATCH}, 11 steps; ms")
+    torch.set_num_threads(1)
+    for hidden in (20, 50, 100):
+        config = Config(hidden_size=hidden, embedding_sizes=(50, 100), head_sizes=(100,))
+        tokens, targets = torch.randint(37, (BATCH, 11)), torch.randint(10, (BATCH,))
+        steps: dict[str, Callable[[], object]] = {}
+        for backend in ("torch", "auto"):
+            model = build("IRNN", config, 37, 10)
+            model.recurrent.backend = backend  # pyright: ignore[reportAttributeAccessIssue]
+            steps[backend] = partial(training_step, model, FlatAdam(model, 1e-3, 5.0), tokens, targets, 1e-3)
+        times = rounds(steps, 200)
+        columns = [times["torch"], times["auto"], times["auto"] / times["torch"]]
+        print(f"hidden {hidden:4}: nn.RNN, kernels, ratio | " + " | ".join(show(v) for v in columns))
+
+
 START = """
 import time, torch
 from fastweights.ops import fast_weights_rnn
@@ -218,7 +238,6 @@ def start() -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("kernel", "threads", "stream", "curve", "start"):
-        {"kernel": kernel, "threads": threads, "stream": stream, "curve": curve, "chunks": chunks, "start": start}[
-            name
-        ]()
+    parts = (kernel, threads, stream, curve, irnn, chunks, start)
+    for name in sys.argv[1:] or [part.__name__ for part in parts if part is not chunks]:
+        {part.__name__: part for part in parts}[name]()

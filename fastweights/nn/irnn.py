@@ -56,8 +56,8 @@ class IRNN(nn.Module):
     def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str]:
         """`self(features[symbols])[0][:, -1]`, [batch, hidden], and what computed it.
 
-        On a CPU by the kernels of `fast_weights_rnn`, without an inner loop: a training step of 128 sequences, layers
-        around it included, then takes less than half of what it takes with `nn.RNN`.
+        On a CPU by the kernels of `fast_weights_rnn`, without an inner loop: a training step takes about half of what
+        it takes with `nn.RNN` (`python benchmarks/cpu_kernel.py irnn`).
         """
         if self.backend == "auto" and features.is_cpu:
             into, recurrent, *biases = self.rnn.all_weights[0]

@@ -88,17 +88,6 @@ def at(typing: Any, address: Any, kind: Any) -> Any:
 
 
 @intrinsic
-def apart(typing: Any) -> Any:
-    """The helper that says so stays a function: a copy in each place that calls it would take seconds to compile."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@intrinsic
 def integer(typing: Any, value: Any) -> Any:
     """The integer, no longer a literal to Numba: a helper is compiled once, not for each literal that it is given."""
 

@@ -10,7 +10,6 @@ import numba
 
 from fastweights.ops.fast_weights_rnn.call import EPSILON
 from fastweights.ops.fast_weights_rnn.cpu_lanes import (
-    apart,
     fill,
     hyperbolic_tangent,
     integer,
@@ -43,11 +42,10 @@ def product(kind, matrix, m0, row, column, rows, columns, x, x0, x_step, base, b
 def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, x_step, x_jump, base, base0, out, out0):
     """out[i] = base[i] + sum_jk matrix_j[i, k] x_j[k], of `many` matrices and x, a jump apart.
 
-    Six rows at a time in registers, at the end four where that is enough; the last may overlap those before.
+    Six rows at a time in registers; the last six may overlap those before.
     """
-    apart()
     lanes, i = lanes_of(kind), 0
-    while rows >= 6 and (i + 6 <= rows or i + 5 == rows):
+    while i < rows and rows >= 6:
         first = min(i, rows - 6)
         m = m0 + first * row
         a0, a1, a2 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
@@ -76,28 +74,6 @@ def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, 
             store(out, f + 4 * lanes, load(base, b + 4 * lanes, kind) + a4)
         store(out, f + 5 * lanes, load(base, b + 5 * lanes, kind) + a5)
         i = first + 6
-    if rows >= 4 and 0 < rows - i <= 4:
-        first = rows - 4
-        m = m0 + first * row
-        a0, a1, a2, a3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
-        for j in range(many):
-            at_k, at_x = m + j * m_jump, x0 + j * x_jump
-            for _ in range(columns):
-                v = load(x, at_x, kind)
-                a0 = a0 + spread(matrix, at_k, kind) * v
-                a1 = a1 + spread(matrix, at_k + row, kind) * v
-                a2 = a2 + spread(matrix, at_k + 2 * row, kind) * v
-                a3 = a3 + spread(matrix, at_k + 3 * row, kind) * v
-                at_k, at_x = at_k + column, at_x + x_step
-        f, b, skip = out0 + first * lanes, base0 + first * lanes, i - first
-        if skip < 1:
-            store(out, f, load(base, b, kind) + a0)
-        if skip < 2:
-            store(out, f + lanes, load(base, b + lanes, kind) + a1)
-        if skip < 3:
-            store(out, f + 2 * lanes, load(base, b + 2 * lanes, kind) + a2)
-        store(out, f + 3 * lanes, load(base, b + 3 * lanes, kind) + a3)
-        i = rows
     while i < rows:
         a0 = fill(0.0, kind)
         for j in range(many):
@@ -111,7 +87,6 @@ def products(kind, matrix, m0, row, column, m_jump, rows, columns, many, x, x0, 
 @helper
 def gather(kind, source, s0, sample, hidden, ends, t, out, out0):
     """One step of a tile, transposed to lanes; zero where t is not before the end, whatever lies there."""
-    apart()
     lanes, whole = lanes_of(kind), hidden >= lanes_of(kind)
     for lane in range(lanes):
         whole = whole and t < ends[lane]
@@ -143,13 +118,12 @@ def look_up(kind, table, symbols, s0, sample, hidden, ends, t, rows, out, out0):
                 store(rows, to + k, load(table, row + k, kind))
             for k in range(hidden - hidden % lanes, hidden):
                 rows[to + k] = table[row + k]
-    gather(kind, rows, s0 * 0, hidden, hidden, ends, t, out, out0)
+    gather(kind, rows, integer(0), hidden, hidden, ends, t, out, out0)
 
 
 @helper
 def scatter(kind, source, s0, hidden, samples, out, out0, sample):
     """Back from lanes to rows, for the lanes that are samples."""
-    apart()
     lanes = lanes_of(kind)
     if samples == lanes and hidden >= lanes:
         k = 0
