@@ -1,4 +1,6 @@
-"""What the cpu backend costs: `python benchmarks/cpu_kernel.py [PART ...]`, of kernel threads stream curve irnn chunks start.
+"""What the cpu backend costs: `python benchmarks/cpu_kernel.py [PART ...]`.
+
+Parts: kernel, threads, stream, curve, irnn, start, and chunks, which is only run where it is named.
 
 Rounds are interleaved in one process: everything in a table is run twice, the second call timed, then everything
 again. A time is the median over rounds, with the 20% and 80% quantiles; a ratio is the median of the ratios within a
