@@ -1,6 +1,6 @@
 """What the cpu backend costs: `python benchmarks/cpu_kernel.py [PART ...]`.
 
-Parts: kernel, threads, stream, curve, irnn, start, and chunks, which is only run where it is named.
+Parts: kernel, threads, stream, curve, baselines, start, and chunks, which is only run where it is named.
 
 Rounds are interleaved in one process: everything in a table is run twice, the second call timed, then everything
 again. A time is the median over rounds, with the 20% and 80% quantiles; a ratio is the median of the ratios within a
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from os import environ
 
 import torch
@@ -203,20 +204,20 @@ def chunks() -> None:
     cpu.LEAST = kept
 
 
-def irnn() -> None:
-    print(f"\na training step of an IRNN over symbols, the paper's layers around it, batch {BATCH}, 11 steps; ms")
+def baselines() -> None:
+    print(f"\na training step over symbols, the paper's layers around the network, batch {BATCH}, 11 steps; ms")
     torch.set_num_threads(1)
-    for hidden in (20, 50, 100):
+    for name, hidden in product(("IRNN", "LSTM"), (20, 50, 100)):
         config = Config(hidden_size=hidden, embedding_sizes=(50, 100), head_sizes=(100,))
         tokens, targets = torch.randint(37, (BATCH, 11)), torch.randint(10, (BATCH,))
         steps: dict[str, Callable[[], object]] = {}
         for backend in ("torch", "auto"):
-            model = build("IRNN", config, 37, 10)
+            model = build(name, config, 37, 10)
             model.recurrent.backend = backend  # pyright: ignore[reportAttributeAccessIssue]
             steps[backend] = partial(training_step, model, FlatAdam(model, 1e-3, 5.0), tokens, targets, 1e-3)
         times = rounds(steps, 200)
         columns = [times["torch"], times["auto"], times["auto"] / times["torch"]]
-        print(f"hidden {hidden:4}: nn.RNN, kernels, ratio | " + " | ".join(show(v) for v in columns))
+        print(f"{name} {hidden:4}: torch, kernels, ratio | " + " | ".join(show(v) for v in columns))
 
 
 START = """
@@ -240,6 +241,6 @@ def start() -> None:
 
 
 if __name__ == "__main__":
-    parts = (kernel, threads, stream, curve, irnn, chunks, start)
+    parts = (kernel, threads, stream, curve, baselines, chunks, start)
     for name in sys.argv[1:] or [part.__name__ for part in parts if part is not chunks]:
         {part.__name__: part for part in parts}[name]()

@@ -127,6 +127,12 @@ def test_a_backend_that_cannot_run_says_why(monkeypatch):
     assert [r.note for r in records if r.contender == "absent"] == ["cannot run: it is not there"]
 
 
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
+def test_what_it_is_compared_with_is_that_of_torch(kind):
+    made = contenders.classifier(contenders.Contender(f"nn.{kind.__name__}", 5), gate.Shape(2, 7, 5), 0)
+    assert type(made.recurrent) is kind
+
+
 def test_what_is_unreasonably_large_is_said_and_not_timed():
     of_equal_state = [c for c in contenders.contenders(gate.Shape(2, 3, 100))[0] if c.equal_state]
     assert [(c.name, c.too_large) for c in of_equal_state] == [

@@ -7,7 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastweights import FastWeightsRNN
+from fastweights.config import Config
 from fastweights.nn.classifier import SequenceClassifier
+from fastweights.nn.models import build
 from fastweights.ops.fast_weights_rnn import cpu_runtime, cpu_threads
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 from fastweights.rules import Delta, Hebbian
@@ -196,6 +198,32 @@ def test_a_classifier_reads_by_it():
     symbols, _ = sequences()
     want = model.head(rnn(model.features[symbols])[0][:, -1])
     assert torch.allclose(model(symbols), want, atol=1e-6) and model.backend == "cpu"
+
+
+@pytest.mark.parametrize("name", ["RNN-LN-FW", "LSTM", "IRNN", "A-LSTM"])
+def test_a_network_that_is_watched_is_called(name):
+    model = build(name, Config(hidden_size=8, embedding_sizes=(5,)), 11, 3)
+    symbols, _ = sequences()
+    want = model(symbols)
+    for watched in model.recurrent.modules():
+        seen = []
+        for register in (watched.register_forward_pre_hook, watched.register_forward_hook):
+            register(lambda *_, seen=seen: seen.append(1))
+        watched.register_full_backward_hook(lambda *_, seen=seen: seen.append(1))
+        got = model(symbols)
+        got.sum().backward()
+        assert torch.allclose(got, want, atol=1e-6) and len(seen) == 3
+    model = build(name, Config(hidden_size=8), 11, 3)
+    seen = []
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
+    model(symbols)
+    handle.remove()
+    assert model.recurrent in seen
+
+
+def test_no_sequence_gives_no_hidden_vector():
+    rnn, (symbols, features) = network(), sequences()
+    assert rnn.last_of_symbols(symbols[:0], features)[0].shape == (0, 9)
 
 
 def test_autocast_leaves_the_lookup_to_the_op():

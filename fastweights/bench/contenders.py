@@ -80,7 +80,7 @@ def classifier(contender: Contender, shape: Shape, seed: int) -> SequenceClassif
         backend=contender.kind if ours else "auto",
         input_scale=1.0 if contender.equal_state else None,
     )
-    name = "RNN-LN-FW" if ours else contender.kind.removeprefix("nn.")
+    name = "RNN-LN-FW" if ours else contender.kind.replace("nn.", "torch.nn:")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(name, config, len(AssociativeRetrieval.SYMBOLS), len(AssociativeRetrieval.CLASSES))

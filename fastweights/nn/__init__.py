@@ -7,5 +7,15 @@ from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
+from fastweights.nn.lstm import LSTM
 
-__all__ = ["IRNN", "LNGRU", "LNLSTM", "AssociativeLSTM", "FastWeightsRNN", "FastWeightsRNNCell", "SequenceClassifier"]
+__all__ = [
+    "IRNN",
+    "LNGRU",
+    "LNLSTM",
+    "LSTM",
+    "AssociativeLSTM",
+    "FastWeightsRNN",
+    "FastWeightsRNNCell",
+    "SequenceClassifier",
+]

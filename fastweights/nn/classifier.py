@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 
 class SequenceClassifier(nn.Module):
@@ -55,7 +56,7 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: [batch, time] integers. Returns logits, [batch, classes]."""
-        by_symbol = getattr(self.recurrent, "last_of_symbols", None)
+        by_symbol = None if hooked(self.recurrent) else getattr(self.recurrent, "last_of_symbols", None)
         if by_symbol is None:
             last = self.recurrent(functional.embedding(tokens, self.features))[0][:, -1]
         else:
@@ -63,6 +64,12 @@ class SequenceClassifier(nn.Module):
             if ran != self.backend:  # a module takes longer to set an attribute than to compare it
                 self.backend = ran
         return self.head(last)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether somebody waits for a call of the module, or of one in it: it has to be called then."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return bool(_has_any_global_hook()) or any(getattr(each, kind) for each in module.modules() for kind in kinds)
 
 
 def layers(sizes: Sequence[int], between: type[nn.Module] = nn.ReLU) -> nn.Sequential:

@@ -57,7 +57,7 @@ class IRNN(nn.Module):
         """`self(features[symbols])[0][:, -1]`, [batch, hidden], and what computed it.
 
         On a CPU by the kernels of `fast_weights_rnn`, without an inner loop: a training step takes about half of what
-        it takes with `nn.RNN` (`python benchmarks/cpu_kernel.py irnn`).
+        it takes with `nn.RNN` (`python benchmarks/cpu_kernel.py baselines`).
         """
         if self.backend == "auto" and features.is_cpu:
             into, recurrent, *biases = self.rnn.all_weights[0]

@@ -62,7 +62,7 @@ def look_up(table: Tensor, symbols: Tensor) -> Tensor:
     """table[symbols]; on a CPU by index_select, whose gradient takes half the time of that of an embedding."""
     if table.is_cuda:  # there it adds in any order: the gradient would change from run to run
         return functional.embedding(symbols, table)
-    return table.index_select(0, symbols.reshape(-1)).view(*symbols.shape, -1)
+    return table.index_select(0, symbols.reshape(-1)).view(*symbols.shape, table.shape[1])
 
 
 def run(

@@ -18,6 +18,7 @@ from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
+from fastweights.nn.lstm import LSTM
 
 ORTHOGONAL_SCALE = 0.5
 
@@ -60,7 +61,7 @@ BUILDERS: dict[str, Callable[[int, Config], nn.Module]] = {
     "GRU-LN": lambda size, config: LNGRU(size, config.hidden_size),
     "LSTM-LN": lambda size, config: LNLSTM(size, config.hidden_size),
     "GRU": lambda size, config: nn.GRU(size, config.hidden_size, batch_first=True),
-    "LSTM": lambda size, config: nn.LSTM(size, config.hidden_size, batch_first=True),
+    "LSTM": lambda size, config: LSTM(size, config.hidden_size),
     "IRNN": lambda size, config: IRNN(size, config.hidden_size),
     "A-LSTM": lambda size, config: AssociativeLSTM(size, config.hidden_size),
     "RNN-LN-FW0": lambda size, config: fast_weights(size, replace(config, rate=0.0, learned=())),

@@ -4,23 +4,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn import cpu
 from fastweights.ops.fast_weights_rnn.cpu_runtime import LANES, first_order, launch
 
 _MODULE = "associative_lstm.cpu_kernels"
-
-
-def runs(*tensors: Tensor) -> bool:
-    """Whether `Recurrence` takes these tensors as they are, now: it is not for autocast nor for torch.func."""
-    dtype = tensors[0].dtype
-    return (
-        cpu.runs(dtype)
-        and all(t.is_cpu and t.dtype == dtype and type(t) in (Tensor, nn.Parameter) for t in tensors)
-        and not torch.is_autocast_enabled("cpu")
-        and torch.autograd.forward_ad._current_level < 0
-    )
 
 
 class Recurrence(torch.autograd.Function):

@@ -49,6 +49,17 @@ def runs(dtype: torch.dtype) -> bool:
     return not (torch.compiler.is_compiling() or _traced() or _transformed() or _watched())
 
 
+def takes(*tensors: Tensor) -> bool:
+    """Whether kernels can be called directly now, on these tensors as they are: not under autocast nor torch.func."""
+    dtype = tensors[0].dtype
+    return (
+        runs(dtype)
+        and all(t.is_cpu and t.dtype == dtype and type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and not torch.is_autocast_enabled("cpu")
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
 def why_not(call: Call) -> str | None:
     if type(call.rule) is not Hebbian:
         return f"it has the rule Hebbian only, not {type(call.rule).__name__}"
