@@ -69,6 +69,9 @@ def parse(options: type[T], arguments: list[str], prog: str) -> T:
     """The options of a command from its arguments; what tyro says of bad ones, in one line."""
     import tyro
 
+    if "" in arguments:  # as a path it would be the current folder
+        before = arguments[arguments.index("") - 1] if arguments.index("") else prog
+        raise ValueError(f"got an empty argument after {before}, wanted a value (an unset variable of the shell?)")
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

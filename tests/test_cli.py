@@ -139,7 +139,10 @@ def bad_input(*arguments, says):
         bad_input("train", "CONTROL", "--train-size", 5, says="--train-size 5: wanted at least one batch of 128"),
         bad_input("train", "CONTROL", "--data", "nowhere", says="nowhere: no such file"),
         bad_input("train", "CONTROL", "--workers", 0, says="--workers 0"),
-        bad_input("train", "CONTROL", "--run", "", says="--run '.': wanted a folder for the run"),
+        bad_input("train", "CONTROL", "--run", ".", says="--run '.': wanted a folder for the run"),
+        bad_input("train", "CONTROL", "--run", "", says="got an empty argument after --run, wanted a value"),
+        bad_input("plot", "", says="got an empty argument after fastweights plot, wanted a value"),
+        bad_input("data", "associative-retrieval", "--output", "", says="got an empty argument after --output"),
         bad_input("train", "CONTROL", "--train-size", 10**30, says="--train-size 1000.*: wanted at most 100,000,000"),
         bad_input("data", "associative-retrieval", "--train", 10**30, says="--train: got 1000.*to 100000000"),
         bad_input("train", "CONTROL", "--seed", 10**30, says="wanted an integer below 2"),
@@ -204,6 +207,7 @@ def test_bench_on_a_device_that_is_not_there(capsys, monkeypatch):
         ("a1b2c3??a", "of 9 symbols, wanted 7"),
         ("a1a2??a", "got the key 'a' twice"),
         ("A1b2??b", "got 'A' as symbol 1"),
+        ("", "got an empty argument after a1b2..b, wanted a value"),
     ],
 )
 def test_bad_sequences(text, says, trained, capsys):

@@ -68,8 +68,12 @@ class SequenceClassifier(nn.Module):
 
 def hooked(module: nn.Module) -> bool:
     """Whether somebody waits for a call of the module, or of one in it: it has to be called then."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return bool(_has_any_global_hook()) or any(getattr(each, kind) for each in module.modules() for kind in kinds)
+    if _has_any_global_hook():
+        return True
+    for each in module.modules():
+        if each._forward_hooks or each._forward_pre_hooks or each._backward_hooks or each._backward_pre_hooks:
+            return True
+    return False
 
 
 def layers(sizes: Sequence[int], between: type[nn.Module] = nn.ReLU) -> nn.Sequential:
