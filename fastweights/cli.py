@@ -5,6 +5,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import TypeVar
 
 from fastweights.runs import EXPECTED, in_one_line
@@ -69,9 +70,10 @@ def parse(options: type[T], arguments: list[str], prog: str) -> T:
     """The options of a command from its arguments; what tyro says of bad ones, in one line."""
     import tyro
 
-    if "" in arguments:  # as a path it would be the current folder
-        before = arguments[arguments.index("") - 1] if arguments.index("") else prog
-        raise ValueError(f"got an empty argument after {before}, wanted a value (an unset variable of the shell?)")
+    for before, argument in pairwise([prog, *arguments]):  # as a path, nothing would be the current folder
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            after = argument or before
+            raise ValueError(f"got an empty argument after {after}, wanted a value (an unset variable of the shell?)")
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

@@ -116,9 +116,60 @@ def test_what_the_kernels_do_not_take_is_left_to_nn_lstm():
     assert half[1] == "torch" and half[0].dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("batch", [1, 12, 16])
+def test_a_symbol_that_is_nowhere_may_be_nan(batch):
+    module, symbols, features = given(7, batch, 6)
+    features.data[0] = torch.nan
+    weights = [p for name, p in module.named_parameters() if name != "weight_ih_l0"]  # which meets all symbols
+    last = module.last_of_symbols(symbols.clamp(min=1), features)[0]
+    want = by_torch(module, symbols.clamp(min=1), features)
+    for got, true in zip(gradients([last], [features, *weights]), gradients([want], [features, *weights]), strict=True):
+        assert torch.allclose(got, true, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(28, 5), (28, 8), (28, 64), (21, 7)])
+def test_weights_of_another_size_are_an_error(shape):
+    module, symbols, features = given(7, 5, 6)
+    module.weight_hh_l0 = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    with pytest.raises(RuntimeError):
+        module.last_of_symbols(symbols, features)
+
+
+def test_what_is_wrong_is_said_as_nn_lstm_says_it():
+    module, symbols, features = given(7, 5, 6)
+    with pytest.raises(RuntimeError, match="Expected 5, got 4"):
+        module.last_of_symbols(symbols, features[:, :4])
+    with pytest.raises(RuntimeError, match="positive"):
+        module.last_of_symbols(symbols, features[:0])
+    with pytest.raises(RuntimeError, match="indices"):
+        module.last_of_symbols(symbols.short(), features)
+
+
+def test_the_hidden_vector_may_be_changed_in_place():
+    module, symbols, features = given(1, 8, 6)
+    last = module.last_of_symbols(symbols, features)[0]
+    last.mul_(2)
+    assert_close(gradients([last], [features]), gradients([2 * by_torch(module, symbols, features)], [features]))
+
+
+def test_one_sequence_without_a_batch_a_subclass_and_forward_derivatives_are_left_to_nn_lstm():
+    class Own(torch.Tensor):
+        pass
+
+    module, symbols, features = given(7, 5, 6)
+    last, backend = module.last_of_symbols(symbols[0], features)
+    assert backend == "torch" and torch.equal(last, module(features[symbols[0]])[0][-1])
+    assert module.last_of_symbols(symbols, features.detach().as_subclass(Own))[1] == "torch"
+    assert module.last_of_symbols(symbols.as_subclass(Own), features)[1] == "torch"
+    module.requires_grad_(False)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(features.detach(), torch.ones_like(features))
+        assert module.last_of_symbols(symbols, dual)[1] == "torch"
+
+
 def test_a_second_derivative_is_refused():
     module, symbols, features = given(7, 5, 6)
-    with pytest.raises(RuntimeError, match="no second derivative"):
+    with pytest.raises(RuntimeError, match="no second derivative.*of an IRNN or an LSTM"):
         torch.autograd.grad(module.last_of_symbols(symbols, features)[0].sum(), features, create_graph=True)
 
 

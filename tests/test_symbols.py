@@ -200,25 +200,38 @@ def test_a_classifier_reads_by_it():
     assert torch.allclose(model(symbols), want, atol=1e-6) and model.backend == "cpu"
 
 
+HOOKS = ["forward_pre_hook", "forward_hook", "full_backward_pre_hook", "full_backward_hook"]
+
+
+@pytest.mark.parametrize("kind", HOOKS)
 @pytest.mark.parametrize("name", ["RNN-LN-FW", "LSTM", "IRNN", "A-LSTM"])
-def test_a_network_that_is_watched_is_called(name):
-    model = build(name, Config(hidden_size=8, embedding_sizes=(5,)), 11, 3)
+def test_a_network_that_is_watched_is_called(name, kind):
+    model = build(name, Config(hidden_size=8, embedding_sizes=(20,)), 11, 3)  # more features than symbols
     symbols, _ = sequences()
     want = model(symbols)
     for watched in model.recurrent.modules():
         seen = []
-        for register in (watched.register_forward_pre_hook, watched.register_forward_hook):
-            register(lambda *_, seen=seen: seen.append(1))
-        watched.register_full_backward_hook(lambda *_, seen=seen: seen.append(1))
+        handle = getattr(watched, f"register_{kind}")(lambda *_, seen=seen: seen.append(1))
         got = model(symbols)
         got.sum().backward()
-        assert torch.allclose(got, want, atol=1e-6) and len(seen) == 3
-    model = build(name, Config(hidden_size=8), 11, 3)
+        handle.remove()
+        assert torch.allclose(got, want, atol=1e-6) and len(seen) == 1
+        assert model.backend == ("cpu" if name == "RNN-LN-FW" else "torch")
     seen = []
+    model(symbols)
+    assert not seen and model.backend == "cpu"
     handle = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
     model(symbols)
     handle.remove()
     assert model.recurrent in seen
+
+
+@pytest.mark.parametrize("wrong", ["weight_hh_l0", "gain_l0", "bias_l0"])
+def test_weights_of_another_size_are_an_error(wrong):
+    rnn, (symbols, features) = network(), sequences()
+    setattr(rnn, wrong, torch.nn.Parameter(getattr(rnn, wrong).detach()[..., :3].clone()))
+    with pytest.raises(ValueError, match="wanted"):
+        rnn.last_of_symbols(symbols, features)
 
 
 def test_no_sequence_gives_no_hidden_vector():

@@ -58,11 +58,12 @@ class SequenceClassifier(nn.Module):
         """tokens: [batch, time] integers. Returns logits, [batch, classes]."""
         by_symbol = None if hooked(self.recurrent) else getattr(self.recurrent, "last_of_symbols", None)
         if by_symbol is None:
-            last = self.recurrent(functional.embedding(tokens, self.features))[0][:, -1]
+            output, state = self.recurrent(functional.embedding(tokens, self.features))
+            last, ran = output[:, -1], getattr(state, "backend", "torch")
         else:
             last, ran = by_symbol(tokens, self.features)
-            if ran != self.backend:  # a module takes longer to set an attribute than to compare it
-                self.backend = ran
+        if ran != self.backend:  # a module takes longer to set an attribute than to compare it
+            self.backend = ran
         return self.head(last)
 
 

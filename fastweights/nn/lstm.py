@@ -13,8 +13,8 @@ class LSTM(nn.LSTM):
         c(t) = sigmoid(f) c(t-1) + sigmoid(i) tanh(g)
         h(t) = sigmoid(o) tanh(c(t))
 
-    It is `nn.LSTM` in all else: the names, the order and the first values of its parameters, and what it is called
-    with and returns. `backend="torch"` leaves symbols to `nn.LSTM`, too, which has a second derivative.
+    Its parameters have the names, the order and the first values of those of `nn.LSTM`, and it is called with, and
+    returns, the same. `backend="torch"` leaves symbols to `nn.LSTM`, too, which has a second derivative.
 
     Paper: Hochreiter, Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 (the forget gate).
     """
@@ -29,12 +29,28 @@ class LSTM(nn.LSTM):
         """`self(features[symbols])[0][:, -1]`, [batch, hidden], and what computed it.
 
         symbols: [batch, time] integers; features: [number of symbols, input_size]. Raises IndexError where features
-        has no such symbol. On a CPU a training step takes about half of what it takes with `nn.LSTM`
-        (`python benchmarks/cpu_kernel.py baselines`).
+        has no such symbol. On a CPU a training step takes about half of what it takes with `nn.LSTM` (`python
+        benchmarks/cpu_kernel.py baselines`); `forward` is not called there, nor are hooks on it.
         """
         into, recurrent, *biases = self.all_weights[0]
-        plain = type(symbols) is Tensor and symbols.is_cpu and symbols.dim() == 2 and symbols.numel() > 0
-        if self.backend == "auto" and plain and cpu.takes(features, into, recurrent, *biases):
+        if self.backend == "auto" and cpu.takes(features, into, recurrent, *biases) and self._fits(symbols, features):
             table = torch.addmm((biases[0] + biases[1])[:, None], into, features.t())
             return LastHidden.apply(table, recurrent, symbols), "cpu"
         return self(functional.embedding(symbols, features))[0][..., -1, :], "torch"
+
+    def _fits(self, symbols: Tensor, features: Tensor) -> bool:
+        """Whether the kernels, which do not look where they read, have all the numbers; else `nn.LSTM` says what is
+        wrong."""
+        rows = 4 * self.hidden_size
+        shapes = [(rows, self.input_size), (rows, self.hidden_size), (rows,), (rows,)]
+        return (
+            all(weight.shape == shape for weight, shape in zip(self.all_weights[0], shapes, strict=True))
+            and features.dim() == 2
+            and len(features) > 0
+            and features.shape[1] == self.input_size
+            and type(symbols) is Tensor
+            and symbols.is_cpu
+            and symbols.dtype in (torch.int32, torch.int64)
+            and symbols.dim() == 2
+            and symbols.numel() > 0
+        )

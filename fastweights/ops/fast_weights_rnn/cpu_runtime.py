@@ -59,7 +59,7 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
-                "backend='attention' (of an IRNN, 'torch'), or a transform of torch.func"
+                "backend='attention' (of an IRNN or an LSTM, 'torch'), or a transform of torch.func"
             )
         return backward(ctx, *d)
 

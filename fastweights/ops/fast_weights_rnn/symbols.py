@@ -44,6 +44,9 @@ def last_hidden(
         or torch.autograd.forward_ad._current_level >= 0
     ):
         return None
+    units = projection.shape[0]  # kernels do not look where they read
+    if recurrent.shape != (units, units) or any(v is not None and v.shape != (units,) for v in (gain, bias)):
+        return None
     for tensor in (features, projection, projection_bias, recurrent, gain, bias):
         if tensor is not None and (
             tensor.dtype is not dtype or not tensor.is_cpu or type(tensor) not in (Tensor, nn.Parameter)

@@ -29,8 +29,9 @@ class LastHidden(torch.autograd.Function):
         if low < 0 or high >= table.shape[1]:
             raise IndexError(f"symbols: got {low} to {high}, wanted 0 to {table.shape[1] - 1}")
         width = -(-batch // LANES[table.dtype]) * LANES[table.dtype]
-        names = symbols.new_zeros(time, width)
+        names = symbols.new_empty(time, width)
         names[:, :batch] = symbols.t()
+        names[:, batch:] = names[:, :1]  # lanes that nobody reads: a symbol that is nowhere may be NaN
         rows, memories = table.new_empty(time, count, width), table.new_empty(time + 1, size, width)
         hidden, n = torch.empty_like(memories), size * width
         memories[0] = 0.0
@@ -43,7 +44,7 @@ class LastHidden(torch.autograd.Function):
             launch("forward", table.dtype, n, *arguments, module=_MODULE)
         ctx.save_for_backward(weight, names, rows, memories, hidden)
         ctx.batch, ctx.entries = batch, table.shape[1]
-        return hidden[time, :, :batch].t().contiguous()
+        return hidden[time, :, :batch].t().clone(memory_format=torch.contiguous_format)
 
     @staticmethod
     @first_order
