@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn.cpu_runtime import LANES, first_order, launch
+from fastweights.ops.fast_weights_rnn.cpu_runtime import LANES, first_order, flat, launch, whole
 
 _MODULE = "associative_lstm.cpu_kernels"
 
@@ -32,9 +32,9 @@ class Recurrence(torch.autograd.Function):
                 f"permutations: got numbers from {int(low)} to {int(high)}, wanted 0 to {size // 2 - 1}; "
                 "call reset_parameters, or load them"
             )
-        width, end, count = _whole(batch, dtype), size + features, len(bias)
+        width, end, count = whole(batch, dtype), size + features, len(bias)
         # hidden, input, 1: a step's pre-activations are one product. The zeros that follow make it a faster one.
-        weight = bias.new_zeros(count, _whole(end + 1, dtype))
+        weight = bias.new_zeros(count, whole(end + 1, dtype))
         weight[:, :size], weight[:, size:end], weight[:, end] = weight_recurrent, weight_input, bias
         columns = bias.new_zeros(time + 1, weight.shape[1], width)
         columns[0, :size, :batch] = hidden.t()
@@ -44,7 +44,7 @@ class Recurrence(torch.autograd.Function):
         memories[0, ..., batch:] = 0.0
         memories[0, ..., :batch] = memory.permute(1, 2, 0)
         rows, tile = bias.new_empty(time, count, width), bias.new_empty(1, 2 * count * LANES[dtype])
-        each_rows, each_memory, each_column, scratch = (_flat(t) for t in (rows, memories, columns, tile))
+        each_rows, each_memory, each_column, scratch = (flat(t) for t in (rows, memories, columns, tile))
         for t in range(time):
             torch.mm(weight, columns[t], out=rows[t])
             arguments = each_rows[t], each_memory[t], each_memory[t + 1], each_column[t + 1], *scratch
@@ -65,8 +65,8 @@ class Recurrence(torch.autograd.Function):
         d_memory[0, ..., :batch] = d_last.permute(1, 2, 0)
         needed = end if ctx.needs_input_grad[0] else size  # the inputs' gradient costs as much as a forward pass
         tiles = weight.new_empty(2, 2 * len(weight) * LANES[dtype])
-        each_rows, each_memory, d_hidden = (_flat(t) for t in (rows, memories, d_columns))
-        changed = [array for t in (d_memory, d_rows, tiles) for array in _flat(t)]
+        each_rows, each_memory, d_hidden = (flat(t) for t in (rows, memories, d_columns))
+        changed = [array for t in (d_memory, d_rows, tiles) for array in flat(t)]
         for t in reversed(range(time)):
             given = each_rows[t], each_memory[t], each_memory[t + 1], d_hidden[t + 1]
             launch("backward", dtype, width, permutations.numpy(), *given, *changed, module=_MODULE)
@@ -75,13 +75,3 @@ class Recurrence(torch.autograd.Function):
         d_steps = d_columns[:-1, size:end, :batch].permute(2, 0, 1) if ctx.needs_input_grad[0] else None
         d_first = d_columns[0, :size, :batch].t(), d_memory[0, ..., :batch].permute(2, 0, 1)
         return d_steps, *d_first, d_weight[:, size:end], d_weight[:, :size], d_weight[:, end], None
-
-
-def _whole(count: int, dtype: torch.dtype) -> int:
-    """The next multiple of the lanes."""
-    return -(-count // LANES[dtype]) * LANES[dtype]
-
-
-def _flat(tensor: Tensor) -> Any:
-    """A NumPy view of each part along the first axis."""
-    return list(tensor.flatten(1).numpy())

@@ -270,6 +270,16 @@ def _rows(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
+def whole(count: int, dtype: torch.dtype) -> int:
+    """The next multiple of the lanes."""
+    return -(-count // LANES[dtype]) * LANES[dtype]
+
+
+def flat(tensor: Tensor) -> Any:
+    """A NumPy view of each part along the first axis."""
+    return list(tensor.flatten(1).numpy())
+
+
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn.cpu_runtime import LANES, first_order, launch
+from fastweights.ops.fast_weights_rnn.cpu_runtime import first_order, flat, launch, whole
 
 _MODULE = "lstm.cpu_kernels"
 
@@ -28,14 +28,14 @@ class LastHidden(torch.autograd.Function):
         low, high = (int(end) for end in torch.aminmax(symbols))
         if low < 0 or high >= table.shape[1]:
             raise IndexError(f"symbols: got {low} to {high}, wanted 0 to {table.shape[1] - 1}")
-        width = -(-batch // LANES[table.dtype]) * LANES[table.dtype]
+        width = whole(batch, table.dtype)
         names = symbols.new_empty(time, width)
         names[:, :batch] = symbols.t()
         names[:, batch:] = names[:, :1]  # lanes that nobody reads: a symbol that is nowhere may be NaN
         rows, memories = table.new_empty(time, count, width), table.new_empty(time + 1, size, width)
         hidden, n = torch.empty_like(memories), size * width
         memories[0] = 0.0
-        each_rows, each_memory, each_hidden = (_flat(t) for t in (rows, memories, hidden))
+        each_rows, each_memory, each_hidden = (flat(t) for t in (rows, memories, hidden))
         for t in range(time):
             torch.index_select(table, 1, names[t], out=rows[t])
             if t:
@@ -55,8 +55,8 @@ class LastHidden(torch.autograd.Function):
         d_hidden, d_memory = weight.new_zeros(1, size, width), weight.new_zeros(1, size, width)
         d_hidden[0, :, : ctx.batch] = d_last.t()
         d_rows = torch.empty_like(rows[:1])
-        each_rows, each_memory = _flat(rows), _flat(memories)
-        changed = [array for t in (d_hidden, d_memory, d_rows) for array in _flat(t)]
+        each_rows, each_memory = flat(rows), flat(memories)
+        changed = [array for t in (d_hidden, d_memory, d_rows) for array in flat(t)]
         for t in reversed(range(time)):
             given = each_rows[t], each_memory[t], each_memory[t + 1]
             launch("backward", dtype, size * width, *given, *changed, module=_MODULE)
@@ -65,8 +65,3 @@ class LastHidden(torch.autograd.Function):
                 d_weight.addmm_(d_rows[0], hidden[t].t())
                 torch.mm(weight.t(), d_rows[0], out=d_hidden[0])
         return d_table.t(), d_weight, None
-
-
-def _flat(tensor: Tensor) -> Any:
-    """A NumPy view of each part along the first axis."""
-    return list(tensor.flatten(1).numpy())
