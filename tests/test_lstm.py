@@ -180,3 +180,20 @@ def test_it_starts_as_nn_lstm_and_takes_its_weights():
     theirs = nn.LSTM(INPUT, 7, batch_first=True)
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
     assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_a_forget_bias_is_that_of_the_forget_gate_alone():
+    torch.manual_seed(3)
+    ours = LSTM(INPUT, 7, forget_bias=1.0)
+    torch.manual_seed(3)
+    theirs = nn.LSTM(INPUT, 7, batch_first=True)
+    assert all(map(torch.equal, ours.all_weights[0][:2], theirs.all_weights[0][:2]))
+    biases = ours.all_weights[0][2] + ours.all_weights[0][3]
+    assert biases.tolist() == 7 * [0.0] + 7 * [1.0] + 14 * [0.0]  # i, f, g, o
+    with torch.no_grad():  # one that keeps what it has: a step without input leaves sigmoid(1) of the cell
+        ours.weight_hh_l0.zero_()
+        _, (_, cell) = ours(torch.zeros(1, 1, INPUT), (torch.zeros(1, 1, 7), torch.ones(1, 1, 7)))
+    assert torch.allclose(cell, torch.tensor(0.7310586))
+    before = ours.weight_ih_l0.clone()
+    ours.reset_parameters()
+    assert not torch.equal(ours.weight_ih_l0, before) and ours.all_weights[0][2].sum() == 7

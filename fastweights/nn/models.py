@@ -61,7 +61,7 @@ BUILDERS: dict[str, Callable[[int, Config], nn.Module]] = {
     "GRU-LN": lambda size, config: LNGRU(size, config.hidden_size),
     "LSTM-LN": lambda size, config: LNLSTM(size, config.hidden_size),
     "GRU": lambda size, config: nn.GRU(size, config.hidden_size, batch_first=True),
-    "LSTM": lambda size, config: LSTM(size, config.hidden_size),
+    "LSTM": lambda size, config: LSTM(size, config.hidden_size, forget_bias=1.0),
     "IRNN": lambda size, config: IRNN(size, config.hidden_size),
     "A-LSTM": lambda size, config: AssociativeLSTM(size, config.hidden_size),
     "RNN-LN-FW0": lambda size, config: fast_weights(size, replace(config, rate=0.0, learned=())),
