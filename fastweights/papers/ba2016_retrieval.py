@@ -120,7 +120,7 @@ LARGE_BATCH = replace(ONE_HOT, batch_size=512)
 ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW", "paper", "RNN-LN-FW", PAPER, {20: (240, 2e-3, 5), 50: (240, 1e-3, 3), 100: (200, 1e-3, 3)}),
     ("IRNN", "paper", "IRNN", LINEAR, {20: (120, 4e-3, 3), 50: (240, 1e-3, 3), 100: (240, 1e-3, 3)}),
-    ("LSTM", "paper", "LSTM", LINEAR, {20: (120, 4e-3, 3), 50: (120, 4e-3, 3), 100: (120, 2e-3, 3)}),
+    ("LSTM", "paper", "LSTM", LINEAR, {20: (120, 2e-3, 3), 50: (120, 4e-3, 3), 100: (120, 4e-3, 3)}),
     ("A-LSTM", "paper", "A-LSTM", PAPER, {20: (80, 2e-3, 1), 50: (120, 2e-3, 1), 100: (60, 1e-3, 1)}),
     ("RNN-LN", "control", "RNN-LN", PAPER, {20: (240, 1e-3, 3), 50: (80, 5e-4, 3)}),
     ("RNN-LN-FW0", "control", "RNN-LN-FW0", PAPER, {20: (240, 1e-3, 1), 50: (80, 5e-4, 1)}),
