@@ -142,8 +142,8 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
 ]  # fmt: skip
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}
 WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
-    "IRNN-soap": {"learning_rate": (2e-3, 4e-3, 8e-3)},
-    "LSTM-soap": {"learning_rate": (4e-3, 8e-3, 1.6e-2)},
+    "IRNN-soap": {"learning_rate": (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
+    "LSTM-soap": {"learning_rate": (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
     "FW-best": {"table_weight_decay": (0.0, 0.25)},
     "FW-renamed": {"learning_rate": (2e-3, 4e-3, 8e-3), "optimizer": ("adam", "soap")},
 }
