@@ -7,7 +7,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from fastweights.config import Config
 from fastweights.nn import LSTM
+from fastweights.nn.models import build
 
 pytest.importorskip("numba")
 
@@ -197,3 +199,8 @@ def test_a_forget_bias_is_that_of_the_forget_gate_alone():
     before = ours.weight_ih_l0.clone()
     ours.reset_parameters()
     assert not torch.equal(ours.weight_ih_l0, before) and ours.all_weights[0][2].sum() == 7
+
+
+def test_the_baseline_starts_its_forget_gate_at_1():
+    biases = build("LSTM", Config(hidden_size=7), 9, 4).recurrent.all_weights[0][2:]
+    assert sum(biases).tolist() == 7 * [0.0] + 7 * [1.0] + 14 * [0.0]

@@ -103,7 +103,10 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     for end, expected in numbers.items():
         wanted = end + " ".join(["", *(f"{number:.2f}" for number in expected)])
         assert any(" ".join(line.split()).endswith(wanted) for line in lines), wanted
-    assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in " ".join(lines)
+    text = " ".join(lines)
+    for start, row in (("fast weights after", "FW"), ("the LSTM after", "LSTM"), ("the IRNN after", "IRNN")):
+        assert f"{start} {rows[f'{row}-soap-100'].to_99:,}" in text, row
+    assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in text
 
 
 def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():

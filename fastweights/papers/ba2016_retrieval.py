@@ -49,8 +49,8 @@ Beyond the paper, each a row of its own:
   for several keys, which then keep one code. With 50 units the weights after the network decay, too, so that the loss
   of the training sequences does not vanish while two keys that share a digit can still outweigh a third (without, 240
   epochs left 0, 0.005 and 0.035%, at an earlier commit). IRNN-soap and LSTM-soap are those networks with all of that
-  but this, at the higher rates of their search: Adam, and SOAP at lower rates, leave a baseline with its training
-  sequences learnt by heart and a per cent of the new ones wrong; a high rate for long does not.
+  but this, at the rates of their search (up to 3.2e-2) and for longer: where Adam, or SOAP at low rates, leaves a
+  baseline with its training sequences learnt by heart, a per cent and more of the new ones is wrong.
 - `best`, with symbols one-hot in place of the two embeddings, scaled so that C x has unit variance: with 10 and 20
   units in batches of 512 and with weight decay of C, with 50 and 100 from orthogonal W and C and with a tenth of each
   target spread over all classes.
