@@ -11,6 +11,8 @@ from fastweights.config import Config
 from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
 from fastweights.nn.models import BUILDERS, build, try_out
 from fastweights.optimizer import FlatAdam
+from fastweights.papers import paper
+from fastweights.reproduction.cells import own_cells
 from fastweights.tasks import AssociativeRetrieval
 
 SMALL = Config(hidden_size=12)
@@ -182,6 +184,19 @@ def test_a_network_without_one_projection_of_the_input_is_refused(name, settings
         try_out(f"networks_of_a_user:{name}", replace(SMALL, **settings))
     if "input_learning_rates" not in settings:  # then the embedding table is meant
         try_out(f"networks_of_a_user:{name}", replace(SMALL, embedding_sizes=(5,), **settings))
+
+
+@pytest.mark.parametrize("name, last", [("Two", ()), ("Both", ()), ("Without", ()), ("torch.nn:GRU", (0.1,))])
+def test_a_network_of_ones_own_learns_its_embeddings_at_the_shares_of_the_row(name, last, tmp_path, monkeypatch):
+    (tmp_path / "networks_of_a_user.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = name if ":" in name else f"networks_of_a_user:{name}"
+    cells = own_cells(paper("ba2016-retrieval"), name, {})
+    assert len(cells) == 3 and all(cell.config.input_learning_rates == (1.0, 0.1, *last) for cell in cells)
+    model = build(name, cells[0].config, 37, 10)
+    names = [n for n, _ in model.named_parameters()]
+    slowed = {n for n, share in zip(names, shares_of(model, cells[0].config), strict=True) if share == 0.1}
+    assert slowed == {"embedding.2.weight", "embedding.2.bias"} | ({"recurrent.weight_ih_l0"} if last else set())
 
 
 @pytest.mark.parametrize("rates, sizes", [((0.1, 0.1), ()), ((0.1,), (5, 7)), ((-1.0,), ()), ((math.nan,), ())])

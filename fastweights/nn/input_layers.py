@@ -16,8 +16,9 @@ def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
     """
     if not config.input_learning_rates:
         return [1.0 for _ in model.parameters()]
-    projection = projection_of(model, "--input-learning-rates")
-    layers = [*(list(layer.parameters()) for layer in linear_layers(model)), [projection]]
+    layers = [list(layer.parameters()) for layer in linear_layers(model)]
+    if len(config.input_learning_rates) > len(layers):
+        layers.append([projection_of(model, "--input-learning-rates")])
     of_layer = zip(layers, config.input_learning_rates, strict=True)
     by_parameter = {parameter: share for layer, share in of_layer for parameter in layer}
     return [by_parameter.get(parameter, 1.0) for parameter in model.parameters()]

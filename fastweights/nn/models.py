@@ -105,6 +105,16 @@ def try_out(name: str, config: Config) -> None:
         ) from error
 
 
+def fitting(name: str, config: Config) -> Config:
+    """The settings for a user's network: where none of its weights is known to be C, C learns as the others do."""
+    model = build(name, config, 2, 2)
+    try:
+        shares_of(model, config)
+    except ValueError:
+        return replace(config, input_learning_rates=config.input_learning_rates[:-1])
+    return config
+
+
 def check_model(name: str) -> str:
     """The name, if it is one of BUILDERS or a user's package.module:Class."""
     if name not in BUILDERS and ":" not in name:

@@ -35,6 +35,8 @@ def own_cells(paper: ModuleType, model: str, chosen: dict[str, Any]) -> list[Cel
 
     chosen: what `--search` found for these cells, {cell: settings}; it goes before those settings.
     """
+    from fastweights.nn.models import fitting
+
     if ":" not in model:
         raise ValueError(f"--model {model}: wanted package.module:Class, called as nn.GRU is")
     name = model.partition(":")[2]
@@ -45,7 +47,7 @@ def own_cells(paper: ModuleType, model: str, chosen: dict[str, Any]) -> list[Cel
     ]
     if taken := sorted({cell.name for cell in cells} & {cell.name for cell in paper.RUNS}):
         raise ValueError(f"--model {model}: the table has a {taken[0]} already; give the class another name")
-    return [replace(cell, config=replace(cell.config, **chosen.get(cell.name, {}))) for cell in cells]
+    return [replace(cell, config=fitting(model, replace(cell.config, **chosen.get(cell.name, {})))) for cell in cells]
 
 
 def shortened(cells: list[Cell], epochs: dict[str, int]) -> list[Cell]:
