@@ -113,9 +113,9 @@ LARGE_BATCH = replace(ONE_HOT, batch_size=512)
 # row, kind, model, settings, {units: (epochs, learning rate, seeds)}
 ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW", "paper", "RNN-LN-FW", HEAD, {20: (120, 4e-3, 5), 50: (100, 1e-3, 3), 100: (100, 2e-3, 3)}),
-    ("IRNN", "paper", "IRNN", PAPER, {20: (240, 1e-3, 3), 50: (240, 1e-3, 3), 100: (240, 1e-3, 3)}),
-    ("LSTM", "paper", "LSTM", PAPER, {20: (120, 4e-3, 3), 50: (120, 8e-3, 3), 100: (60, 8e-3, 3)}),
-    ("A-LSTM", "paper", "A-LSTM", PAPER, {20: (80, 4e-3, 1), 50: (80, 4e-3, 1), 100: (40, 4e-3, 1)}),
+    ("IRNN", "paper", "IRNN", PAPER, {20: (240, 2e-3, 3), 50: (240, 4e-3, 3), 100: (240, 1e-3, 3)}),
+    ("LSTM", "paper", "LSTM", PAPER, {20: (120, 8e-3, 3), 50: (120, 8e-3, 3), 100: (60, 8e-3, 3)}),
+    ("A-LSTM", "paper", "A-LSTM", PAPER, {20: (80, 4e-3, 1), 50: (60, 4e-3, 1), 100: (40, 4e-3, 1)}),
     ("RNN-LN", "control", "RNN-LN", HEAD, {20: (120, 2e-3, 3), 50: (80, 2e-3, 3)}),
     ("RNN-LN-FW0", "control", "RNN-LN-FW0", HEAD, {20: (120, 2e-3, 1), 50: (80, 2e-3, 1)}),
     ("FW-decay0", "control", "RNN-LN-FW", replace(HEAD, decay=0.0), {20: (120, 2e-3, 3), 50: (80, 2e-3, 3)}),
