@@ -137,17 +137,21 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
      {10: (60, 4e-3, 3), 20: (400, 4e-3, 5)}),
 ]  # fmt: skip
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 2e-3, 4e-3, 8e-3)}
-WIDER: dict[str, dict[str, tuple[Any, ...]]] = {
-    "FW-plain": {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)},
-    "IRNN-soap": {"learning_rate": (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
-    "LSTM-soap": {"learning_rate": (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
-    "FW-best": {"table_weight_decay": (0.0, 0.25)},
+LOWER: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}
+HIGHER: dict[str, tuple[Any, ...]] = {"learning_rate": (4e-3, 8e-3, 1.6e-2, 3.2e-2)}
+OTHER: dict[str, dict[str, tuple[Any, ...]]] = {
+    "GRU-LN": LOWER,
+    "FW-plain": LOWER,
+    "FW-soap": LOWER,
+    "IRNN-soap": HIGHER,
+    "LSTM-soap": HIGHER,
+    "FW-best": {**LOWER, "table_weight_decay": (0.0, 0.25)},
     "FW-renamed": {"learning_rate": (2e-3, 4e-3, 8e-3), "optimizer": ("adam", "soap")},
 }
 RUNS = [
     Cell(
         f"{row}-{size}", row, kind, model,
-        replace(settings, hidden_size=size, epochs=epochs, learning_rate=rate), seeds, WIDER.get(row, {}),
+        replace(settings, hidden_size=size, epochs=epochs, learning_rate=rate), seeds, OTHER.get(row, {}),
     )
     for row, kind, model, settings, sizes in ROWS
     for size, (epochs, rate, seeds) in sizes.items()
