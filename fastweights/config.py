@@ -44,7 +44,7 @@ class Config:
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls over the epochs."""
     input_learning_rates: tuple[float, ...] = ()
-    """Learning rates of the embedding layers, then of C, as shares of that of the other weights; left out: 1."""
+    """Learning rates of the embedding layers, then of C, as shares of that of the other weights; none: 1 each."""
     table_weight_decay: float = 0.0
     """Weight decay of the embedding table, or of C where symbols are one-hot, as AdamW's; times its learning rate."""
     head_weight_decay: float = 0.0
@@ -91,7 +91,7 @@ class Config:
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
         layers = len(self.embedding_sizes) + 1
-        if self.input_learning_rates and len(self.input_learning_rates) not in (layers - 1, layers):
+        if self.input_learning_rates and len(self.input_learning_rates) != layers:
             got = " ".join(f"{share:g}" for share in self.input_learning_rates)
             wanted = "one number (of C)" if layers == 1 else f"{layers} numbers, of the embedding layers and of C"
             raise ValueError(f"--input-learning-rates {got}: wanted {wanted}")

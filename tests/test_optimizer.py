@@ -156,6 +156,10 @@ class Two(nn.Module):
         self.first, self.second = (nn.GRU(s, hidden, batch_first=True) for s in (size, hidden))
     def forward(self, x):
         return self.second(self.first(x)[0])
+class Twice(Two):
+    def __init__(self, size, hidden, batch_first):
+        nn.Module.__init__(self)
+        self.first, self.second = nn.GRU(size, size, batch_first=True), nn.GRU(size, hidden, batch_first=True)
 class Both(nn.Module):
     def __init__(self, size, hidden, batch_first):
         super().__init__()
@@ -174,7 +178,7 @@ class Without(nn.Module):
 @pytest.mark.parametrize(
     "settings", [{"input_learning_rates": (0.25,)}, {"table_weight_decay": 0.5}, {"optimizer": "soap"}]
 )
-@pytest.mark.parametrize("name", ["Two", "Both", "Without"])
+@pytest.mark.parametrize("name", ["Twice", "Both", "Without"])
 def test_a_network_without_one_projection_of_the_input_is_refused(name, settings, tmp_path, monkeypatch):
     (tmp_path / "networks_of_a_user.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -186,17 +190,23 @@ def test_a_network_without_one_projection_of_the_input_is_refused(name, settings
         try_out(f"networks_of_a_user:{name}", replace(SMALL, embedding_sizes=(5,), **settings))
 
 
-@pytest.mark.parametrize("name, last", [("Two", ()), ("Both", ()), ("Without", ()), ("torch.nn:GRU", (0.1,))])
-def test_a_network_of_ones_own_learns_its_embeddings_at_the_shares_of_the_row(name, last, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name, known",
+    [("Both", ()), ("Without", ()), ("Two", (20, 50)), ("torch.nn:GRU", (20, 50, 100))],  # Two of 100: both might be C
+)
+def test_a_network_of_ones_own_has_the_rates_of_the_row_and_for_an_unknown_c_that_of_the_others(
+    name, known, tmp_path, monkeypatch
+):
     (tmp_path / "networks_of_a_user.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
-    name = name if ":" in name else f"networks_of_a_user:{name}"
-    cells = own_cells(paper("ba2016-retrieval"), name, {})
-    assert len(cells) == 3 and all(cell.config.input_learning_rates == (1.0, 0.1, *last) for cell in cells)
-    model = build(name, cells[0].config, 37, 10)
-    names = [n for n, _ in model.named_parameters()]
-    slowed = {n for n, share in zip(names, shares_of(model, cells[0].config), strict=True) if share == 0.1}
-    assert slowed == {"embedding.2.weight", "embedding.2.bias"} | ({"recurrent.weight_ih_l0"} if last else set())
+    for cell in own_cells(paper("ba2016-retrieval"), name if ":" in name else f"networks_of_a_user:{name}", {}):
+        of_c = 0.1 if cell.config.hidden_size in known else 1.0
+        assert cell.config.input_learning_rates == (1.0, 0.1, of_c), cell.name
+        model = build(cell.model, cell.config, 37, 10)
+        named = zip(model.named_parameters(), shares_of(model, cell.config), strict=True)
+        slowed = {parameter: share for (parameter, _), share in named if share != 1}
+        c = "recurrent.first.weight_ih_l0" if name == "Two" else "recurrent.weight_ih_l0"
+        assert slowed == dict.fromkeys(["embedding.2.weight", "embedding.2.bias", *([c] if of_c != 1 else [])], 0.1)
 
 
 @pytest.mark.parametrize("rates, sizes", [((0.1, 0.1), ()), ((0.1,), (5, 7)), ((-1.0,), ()), ((math.nan,), ())])

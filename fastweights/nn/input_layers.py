@@ -8,6 +8,10 @@ from fastweights.nn.classifier import SequenceClassifier
 PROJECTIONS = ("weight_ih_l0", "weight_input")
 
 
+class UnknownProjection(ValueError):
+    """A network of which no weight, or more than one, is known to be C."""
+
+
 def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
     """What the learning rate of each parameter is multiplied by, from `input_learning_rates`; a bias has its layer's.
 
@@ -17,8 +21,8 @@ def shares_of(model: SequenceClassifier, config: Config) -> list[float]:
     if not config.input_learning_rates:
         return [1.0 for _ in model.parameters()]
     layers = [list(layer.parameters()) for layer in linear_layers(model)]
-    if len(config.input_learning_rates) > len(layers):
-        layers.append([projection_of(model, "--input-learning-rates")])
+    of_projection = config.input_learning_rates[-1]
+    layers.append([] if of_projection == 1 else [projection_of(model, "--input-learning-rates")])
     of_layer = zip(layers, config.input_learning_rates, strict=True)
     by_parameter = {parameter: share for layer, share in of_layer for parameter in layer}
     return [by_parameter.get(parameter, 1.0) for parameter in model.parameters()]
@@ -58,10 +62,15 @@ def linear_layers(model: SequenceClassifier) -> list[nn.Linear]:
 
 
 def projection_of(model: SequenceClassifier, why: str) -> nn.Parameter:
-    """C: `weight_ih_l0` in nn.GRU. Raises ValueError where the network has none or several, for the option `why`."""
+    """C: `weight_ih_l0` in nn.GRU, with a column for each feature of a symbol.
+
+    Raises UnknownProjection where the network has none or several, for the option `why`.
+    """
     names = [(name.rpartition(".")[2], parameter) for name, parameter in model.recurrent.named_parameters()]
-    found = [(name, parameter) for name, parameter in names if name.startswith(PROJECTIONS)]
+    layers = linear_layers(model)
+    width = layers[-1].out_features if layers else len(model.one_hot)
+    found = [(name, p) for name, p in names if name.startswith(PROJECTIONS) and p.shape[1:] == (width,)]
     if len(found) != 1:
         network, got = type(model.recurrent).__name__, ", ".join(name for name, _ in found) or "none"
-        raise ValueError(f"{why}: got {network} with {got}, wanted one weight_ih_l0, as nn.GRU has")
+        raise UnknownProjection(f"{why}: got {network} with {got}, wanted one weight_ih_l0, as nn.GRU has")
     return found[0][1]

@@ -14,7 +14,7 @@ from fastweights.config import Config, near
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
-from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
+from fastweights.nn.input_layers import UnknownProjection, decays_of, rotated_of, shares_of
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
@@ -106,12 +106,12 @@ def try_out(name: str, config: Config) -> None:
 
 
 def fitting(name: str, config: Config) -> Config:
-    """The settings for a user's network: where none of its weights is known to be C, C learns as the others do."""
-    model = build(name, config, 2, 2)
+    """The settings for a user's network: where not exactly one of its weights is known to be C, C learns at the rate of
+    the other weights."""
     try:
-        shares_of(model, config)
-    except ValueError:
-        return replace(config, input_learning_rates=config.input_learning_rates[:-1])
+        shares_of(build(name, config, 2, 2), config)
+    except UnknownProjection:
+        return replace(config, input_learning_rates=(*config.input_learning_rates[:-1], 1.0))
     return config
 
 

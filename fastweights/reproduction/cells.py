@@ -31,7 +31,8 @@ def choose(cells: list[Cell], only: str | None) -> list[Cell]:
 
 
 def own_cells(paper: ModuleType, model: str, chosen: dict[str, Any]) -> list[Cell]:
-    """A user's package.module:Class as cells beside those of the paper, at the settings of the row OWN_LIKE.
+    """A user's package.module:Class as cells beside those of the paper, at the settings of the row OWN_LIKE; C learns
+    at the row's share of the learning rate where it has the name of that of nn.GRU, else at the whole of it.
 
     chosen: what `--search` found for these cells, {cell: settings}; it goes before those settings.
     """
