@@ -68,7 +68,7 @@ def projection_of(model: SequenceClassifier, why: str) -> nn.Parameter:
     """
     names = [(name.rpartition(".")[2], parameter) for name, parameter in model.recurrent.named_parameters()]
     layers = linear_layers(model)
-    width = layers[-1].out_features if layers else len(model.one_hot)
+    width = layers[-1].out_features if layers else len(model.get_buffer("one_hot"))
     found = [(name, p) for name, p in names if name.startswith(PROJECTIONS) and p.shape[1:] == (width,)]
     if len(found) != 1:
         network, got = type(model.recurrent).__name__, ", ".join(name for name, _ in found) or "none"

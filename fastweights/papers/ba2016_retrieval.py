@@ -17,8 +17,8 @@ What differs from the paper, or is not said there:
    those that were not searched, have rates that were set by hand: an eighth of the epochs may end on the guess floor,
    or favour the rate that leaves it first. IRNN-50 has the rate of its search, which was on the floor; it is too high.
    FW-20 leaves it first at 8e-3: after all epochs seed 0 had 1.01% of the validation sequences wrong there, 0.87% at
-   4e-3 and 1.34% at 2e-3 (without the decay of the head). The 100-d layer and C learn at a tenth of that rate: an
-   update of a layer that all symbols share changes what the network sees of every symbol.
+   4e-3 and 1.34% at 2e-3 (without the decay of the head). The 100-d layer and C learn at a tenth of the learning rate:
+   an update of a layer that all symbols share changes what the network sees of every symbol.
 4. Weight decay, which the paper does not mention, AdamW's, 0.25 times the learning rate: of the 50-d table, without
    which an LSTM of 100 units had 0.87% of the validation sequences wrong and not 0.04%; and, for fast weights, of the
    weights between network and softmax, so that the loss of the training sequences does not vanish while two keys that
