@@ -41,7 +41,7 @@ class Reproduce:
     results: Path = Path("results")
     """Where the JSON files of finished runs go, in a folder NAME."""
     model: tuple[str, ...] = ()
-    """Your own, package.module:Class, called as nn.GRU is: more rows, with the settings of its LSTM or GRU."""
+    """Your own, package.module:Class, called as nn.GRU is: more rows, with the settings of the paper's LSTM or GRU."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """Three minutes: a few cells, trained too short. Its results stay in the run folder."""
     search: tyro.conf.FlagCreatePairsOff[bool] = False
