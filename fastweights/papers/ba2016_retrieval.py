@@ -115,7 +115,7 @@ LARGE_BATCH = replace(ONE_HOT, batch_size=512)
 # row, kind, model, settings, {units: (epochs, learning rate, seeds)}
 ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW", "paper", "RNN-LN-FW", HEAD_DECAY, {20: (120, 4e-3, 5), 50: (100, 1e-3, 3), 100: (100, 2e-3, 3)}),
-    ("IRNN", "paper", "IRNN", SETTINGS, {20: (240, 2e-3, 3), 50: (240, 4e-3, 3), 100: (240, 1e-3, 3)}),
+    ("IRNN", "paper", "IRNN", SETTINGS, {20: (480, 2e-3, 3), 50: (480, 2e-3, 3), 100: (480, 1e-3, 3)}),
     ("LSTM", "paper", "LSTM", SETTINGS, {20: (120, 8e-3, 3), 50: (120, 8e-3, 3), 100: (60, 8e-3, 3)}),
     ("A-LSTM", "paper", "A-LSTM", SETTINGS, {20: (80, 4e-3, 1), 50: (60, 4e-3, 1), 100: (40, 4e-3, 1)}),
     ("RNN-LN", "control", "RNN-LN", PLAIN, {20: (240, 1e-3, 3), 50: (80, 5e-4, 3)}),
