@@ -107,6 +107,7 @@ SETTINGS = Config(
     test_size=20_000,
 )
 HEAD_DECAY = replace(SETTINGS, head_weight_decay=0.25)
+WIDE = replace(HEAD_DECAY, input_scale=46.5)  # with 20 units: C x starts at a standard deviation of 2
 SOAP = replace(SETTINGS, optimizer="soap", batch_size=512)
 PLAIN = replace(SETTINGS, linear_embeddings=False, input_learning_rates=(), table_weight_decay=0.0)
 ONE_HOT = replace(PLAIN, embedding_sizes=())
@@ -114,13 +115,15 @@ LARGE_BATCH = replace(ONE_HOT, batch_size=512)
 
 # row, kind, model, settings, {units: (epochs, learning rate, seeds)}
 ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
-    ("FW", "paper", "RNN-LN-FW", HEAD_DECAY, {20: (120, 4e-3, 5), 50: (100, 1e-3, 3), 100: (100, 2e-3, 3)}),
+    ("FW", "paper", "RNN-LN-FW", WIDE, {20: (120, 4e-3, 5)}),
+    ("FW", "paper", "RNN-LN-FW", HEAD_DECAY, {50: (100, 1e-3, 3), 100: (100, 2e-3, 3)}),
     ("IRNN", "paper", "IRNN", SETTINGS, {20: (480, 2e-3, 3), 50: (480, 2e-3, 3), 100: (480, 1e-3, 3)}),
     ("LSTM", "paper", "LSTM", SETTINGS, {20: (120, 8e-3, 3), 50: (120, 8e-3, 3), 100: (60, 8e-3, 3)}),
     ("A-LSTM", "paper", "A-LSTM", SETTINGS, {20: (80, 4e-3, 1), 50: (60, 4e-3, 1), 100: (40, 4e-3, 1)}),
     ("RNN-LN", "control", "RNN-LN", PLAIN, {20: (240, 1e-3, 3), 50: (80, 5e-4, 3)}),
     ("RNN-LN-FW0", "control", "RNN-LN-FW0", PLAIN, {20: (240, 1e-3, 1), 50: (80, 5e-4, 1)}),
-    ("FW-decay0", "control", "RNN-LN-FW", replace(HEAD_DECAY, decay=0.0), {20: (120, 4e-3, 3), 50: (80, 2e-3, 3)}),
+    ("FW-decay0", "control", "RNN-LN-FW", replace(WIDE, decay=0.0), {20: (120, 4e-3, 3)}),
+    ("FW-decay0", "control", "RNN-LN-FW", replace(HEAD_DECAY, decay=0.0), {50: (80, 2e-3, 3)}),
     ("GRU-LN", "control", "GRU-LN", PLAIN, {20: (60, 3e-3, 1), 50: (60, 3e-3, 1)}),
     ("LSTM-LN", "control", "LSTM-LN", PLAIN, {20: (60, 3e-3, 1), 50: (60, 3e-3, 1)}),
     ("FW-plain", "beyond", "RNN-LN-FW", PLAIN,
