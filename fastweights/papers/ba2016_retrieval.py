@@ -127,7 +127,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("LSTM-LN", "control", "LSTM-LN", PLAIN, {20: (60, 3e-3, 1), 50: (60, 3e-3, 1)}),
     ("FW-plain", "beyond", "RNN-LN-FW", PLAIN,
      {10: (240, 1e-3, 3), 20: (240, 2e-3, 5), 50: (240, 1e-3, 3), 100: (200, 1e-3, 3)}),
-    ("IRNN-soap", "beyond", "IRNN", SOAP, {20: (480, 8e-3, 1), 50: (480, 8e-3, 1), 100: (480, 4e-3, 3)}),
+    ("IRNN-soap", "beyond", "IRNN", SOAP, {20: (480, 8e-3, 3), 50: (480, 8e-3, 3), 100: (480, 4e-3, 3)}),
     ("LSTM-soap", "beyond", "LSTM", SOAP, {20: (240, 3.2e-2, 3), 50: (120, 3.2e-2, 3), 100: (120, 3.2e-2, 3)}),
     ("FW-soap", "beyond", "RNN-LN-FW", SOAP, {20: (120, 4e-3, 5), 100: (40, 4e-3, 3)}),
     ("FW-soap", "beyond", "RNN-LN-FW", replace(SOAP, head_weight_decay=1.0), {50: (100, 4e-3, 3)}),
