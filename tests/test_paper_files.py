@@ -111,6 +111,8 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     text = " ".join(lines)
     for start, row in (("fast weights after", "FW"), ("the LSTM after", "LSTM"), ("the IRNN after", "IRNN")):
         assert f"{start} {rows[f'{row}-soap-100'].to_99:,}" in text, row
+    assert "FW-50 has at most one of the 20,000" in " ".join(module.__doc__.split())
+    assert max(record["test_error"] for record in found["FW-50"]) < 1.5 / 20_000
     plain = [rows[f"FW-plain-{size}"].error.mean for size in (20, 50, 100)]
     assert "fast weights stay at {:.2f}, {:.2f} and {:.2f}% (`FW-plain`)".format(*plain) in text
     assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in text
