@@ -49,6 +49,8 @@ class Config:
     """Weight decay of the embedding table, or of C where symbols are one-hot, as AdamW's; times its learning rate."""
     head_weight_decay: float = 0.0
     """Weight decay of the weights after the network, likewise."""
+    head_dropout: float = 0.0
+    """Share of the last hidden vector's units that an update leaves out, drawn anew for every sequence."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over all classes."""
     renamed_keys: bool = False
@@ -82,6 +84,7 @@ class Config:
             ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf),
             ("table_weight_decay", 0.0, math.inf), ("head_weight_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
             ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0), ("label_smoothing", 0.0, 1.0),
+            ("head_dropout", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):

@@ -58,6 +58,7 @@ def test_every_model_trains_and_writes_the_same_columns(model, tmp_path):
 
 @pytest.mark.parametrize("settings", [
     {}, {"schedule": "cosine"}, {"renamed_keys": True, "label_smoothing": 0.1},
+    {"head_dropout": 0.5},
     {"input_learning_rates": (0.5,), "table_weight_decay": 0.25},
     {"optimizer": "soap"},
 ])  # fmt: skip
@@ -268,6 +269,18 @@ def test_smoothed_labels_are_of_the_training_loss_alone(tmp_path):
     spread = 0.8 * plain["train_loss"] - 0.2 * logits.log_softmax(1).mean().item()
     assert smooth["train_loss"] == pytest.approx(spread, rel=1e-5) and smooth["train_loss"] != plain["train_loss"]
     assert smooth["valid_loss"] == plain["valid_loss"]
+
+
+def test_dropout_is_of_the_hidden_vector_of_each_sequence_in_training_alone():
+    tokens = sequences().train.tokens[:50]
+    model, plain = (build("CONTROL", replace(SMALL, head_dropout=share), 37, 10) for share in (0.25, 0.0))
+    plain.load_state_dict(model.state_dict())
+    model.head, plain.head = (torch.nn.Identity() for _ in range(2))
+    hidden, dropped = plain(tokens), model(tokens)
+    kept = dropped != 0
+    assert torch.allclose(dropped[kept], hidden[kept] / 0.75)
+    assert 0.65 < kept[hidden != 0].double().mean() < 0.85 and len(kept.unique(dim=0)) > 40
+    assert torch.equal(model.eval()(tokens), hidden)
 
 
 def test_weights_that_are_not_finite_are_refused_and_nothing_is_rewritten(tmp_path):

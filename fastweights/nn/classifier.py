@@ -19,6 +19,8 @@ class SequenceClassifier(nn.Module):
     linear_embeddings: no ReLU there, and `input_scale` multiplies the table's first values, not the symbols: a table
         learns at the rate of all weights, whatever the size of what it holds.
     head_sizes: ReLU layers between the network and the logits.
+    head_dropout: probability with which training sets a unit of h(T) to zero before the head (Srivastava et al. 2014,
+        https://jmlr.org/papers/v15/srivastava14a.html); the others are divided by what is left, 1 - head_dropout.
 
     Symbols are embedded (and, by `FastWeightsRNN`, projected) once each and then looked up: the same numbers as step
     by step, for a fraction of the work. Non-recurrent weights start uniform in +-1/sqrt(fan out), biases at zero.
@@ -37,9 +39,10 @@ class SequenceClassifier(nn.Module):
         head_sizes: Sequence[int] = (),
         input_scale: float = 1.0,
         linear_embeddings: bool = False,
+        head_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.recurrent = recurrent
+        self.recurrent, self.head_dropout = recurrent, head_dropout
         self.backend = "torch"  # what ran the recurrence last
         self.embedding = layers((num_symbols, *embedding_sizes), nn.Identity if linear_embeddings else nn.ReLU)
         self.head = layers((hidden_size, *head_sizes, num_classes))
@@ -64,6 +67,8 @@ class SequenceClassifier(nn.Module):
             last, ran = by_symbol(tokens, self.features)
         if ran != self.backend:  # a module takes longer to set an attribute than to compare it
             self.backend = ran
+        if self.head_dropout and self.training:
+            last = functional.dropout(last, self.head_dropout)
         return self.head(last)
 
 

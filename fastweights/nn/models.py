@@ -84,6 +84,7 @@ def build(name: str, config: Config, num_symbols: int, num_classes: int) -> Sequ
         head_sizes=config.head_sizes,
         input_scale=config.symbol_scale if config.linear_embeddings or not config.embedding_sizes else 1.0,
         linear_embeddings=config.linear_embeddings,
+        head_dropout=config.head_dropout,
     )
 
 
