@@ -295,6 +295,9 @@ class Run:
             raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {self.name}")
         load_weights(self.model, tensors, path)
         try:
+            for name, tensor in tensors.items():
+                if not bool(tensor.isfinite().all()):
+                    raise ValueError(f"{name} is not finite")
             self.optimizer.load_state(tensors)
             self.order = tensors["random.order"]
             self.generator.set_state(self.order)

@@ -297,6 +297,15 @@ def test_weights_that_are_not_finite_are_refused_and_nothing_is_rewritten(tmp_pa
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_moments_that_are_not_finite_are_refused(tmp_path):
+    training.train("CONTROL", SMALL, sequences(), tmp_path)
+    tensors, header = checkpoints.load_checkpoint(tmp_path / runs.CHECKPOINT)
+    tensors["adam.exp_avg_sq"][3] = math.inf
+    checkpoints.save_checkpoint(tmp_path / runs.CHECKPOINT, tensors, header)
+    with pytest.raises(RunError, match="adam.exp_avg_sq is not finite.*train again into another --run"):
+        training.train("CONTROL", replace(SMALL, epochs=4), sequences(), tmp_path, resume=True)
+
+
 @pytest.mark.parametrize("header", [[1], None, "x"])
 def test_a_header_that_is_no_object(header, tmp_path):
     training.train("CONTROL", SMALL, sequences(), tmp_path)
