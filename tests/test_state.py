@@ -148,3 +148,30 @@ def test_arithmetic_is_that_of_the_hidden_vectors():
 def test_shapes_can_be_had_without_memory():
     _, state = FastWeightsRNN(3, 4, device="meta")(torch.zeros(5, 2, 3, device="meta"))
     assert state.weights.shape == (1, 2, 4, 4)
+
+
+@pytest.mark.parametrize("time", [1, 2, 5])
+@pytest.mark.parametrize("batch", [3, 20])
+@pytest.mark.parametrize("graph", [True, False])
+def test_the_weights_do_not_follow_a_hidden_vector_that_is_changed_in_place(time, batch, graph):
+    rnn, inputs = FastWeightsRNN(5, 8, batch_first=True), torch.randn(batch, time, 5)
+    with torch.set_grad_enabled(graph):
+        want, (output, state) = rnn(inputs)[1].weights, rnn(inputs)
+    with torch.no_grad():
+        state = state.detach()
+        state.hidden.zero_()
+        output.zero_()
+        assert torch.equal(state.weights, want)
+
+
+def test_weights_that_were_to_be_computed_from_what_was_changed_are_refused():
+    rnn, inputs = FastWeightsRNN(5, 8, batch_first=True), torch.randn(3, 4, 5)
+    with torch.no_grad():
+        given = FastWeightsState(torch.zeros(1, 3, 8), torch.ones(1, 3, 8, 8))
+        _, state = rnn(inputs, given)
+        _, read = rnn(inputs, given)
+        want = read.weights.clone()
+        given.weights.zero_()
+        assert torch.equal(read.weights, want)
+        with pytest.raises(RuntimeError, match="changed in place.*read the weights before"):
+            _ = state.weights
