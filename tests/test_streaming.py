@@ -93,3 +93,14 @@ def test_memory_that_was_never_written_does_not_matter(monkeypatch):
         monkeypatch.setattr(torch.Tensor, "new_empty", lambda t, *size: t.new_full(size, float("nan")))
         got = cell(x, cell(x))
     assert torch.equal(got.hidden, want.hidden) and torch.equal(got.weights, want.weights)
+
+
+@pytest.mark.parametrize("network", [FastWeightsRNNCell(INPUT, 8), FastWeightsRNN(INPUT, 8)])
+def test_a_step_keeps_its_forward_mode_derivative_without_a_graph(network):
+    import torch.autograd.forward_ad as fwAD
+
+    inputs = torch.ones(2, INPUT) if isinstance(network, FastWeightsRNNCell) else torch.ones(1, 2, INPUT)
+    with fwAD.dual_level(), torch.no_grad():
+        out = network(fwAD.make_dual(inputs, torch.ones_like(inputs)))
+        hidden = out.hidden if isinstance(out, FastWeightsState) else out[0]
+        assert fwAD.unpack_dual(hidden).tangent.abs().sum() > 0

@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
 from fastweights.ops.state import FastWeightsState
@@ -34,7 +35,7 @@ def stream(
             return None
         if weights is not None and (weights.dtype is not dtype or not weights.is_cpu):
             return None
-    if type(rule) is not Hebbian or not batch or not cpu.runs(dtype):
+    if type(rule) is not Hebbian or not batch or not cpu.runs(dtype) or forward_ad._current_level >= 0:
         return None
     for tensor in (x, projection, projection_bias, recurrent, gain, bias):
         if tensor is not None and (tensor.dtype is not dtype or not tensor.is_cpu):
