@@ -388,3 +388,13 @@ def test_the_names_that_gru_has_for_its_arguments(layer_norm):
     with torch.no_grad():
         streamed = cell(inputs[0], hx=hidden[0]).hidden
     assert torch.allclose(cell(inputs[0], hidden[0]).hidden, streamed, atol=1e-6)
+
+
+@pytest.mark.parametrize("time", [1, 3, 300])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_empty_batch_has_a_gradient_as_that_of_a_gru(time, layers):
+    rnn = FastWeightsRNN(5, 8, num_layers=layers, batch_first=True)
+    output, state = rnn(torch.randn(0, time, 5))
+    assert output.shape == (0, time, 8) and state.weights.shape == (layers, 0, 8, 8)
+    output.sum().backward()
+    assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in rnn.parameters())

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn import cpu_op, cpu_runtime
+from fastweights.ops.fast_weights_rnn import cpu_op, cpu_runtime, reference
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.state import FastWeightsState
@@ -95,8 +95,7 @@ def cuts(time: int, hidden: int, inner_steps: int) -> bool:
 def run(call: Call) -> tuple[Tensor, FastWeightsState]:
     batch, time, hidden = call.inputs.shape
     if batch == 0 or time == 0:
-        outputs = torch.zeros_like(call.inputs)
-        return outputs, final_state(call, outputs)
+        return reference.run(call)
     if cuts(time, hidden, call.inner_steps):
         return _in_chunks(call, _chunk(hidden))
     if time == 1 and batch <= FEW and call.lengths is None and not _differentiated():
