@@ -275,3 +275,21 @@ def test_what_is_not_read_in_the_backward_pass_may_change_before_it():
     hidden, _ = rnn.last_of_symbols(symbols, features)
     features.zero_()
     assert torch.autograd.grad(hidden.sum(), rnn.weight_hh_l0)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["RNN-LN-FW", "LSTM", "IRNN", "A-LSTM"])
+def test_a_forward_of_ones_own_is_called(name):
+    model, (symbols, _) = build(name, Config(hidden_size=8), 11, 3), sequences()
+    theirs = type(model.recurrent)
+
+    def twice(recurrent, inputs):
+        output, state = theirs.forward(recurrent, inputs)
+        return 2 * output, state
+
+    want = model.head(twice(model.recurrent, model.features[symbols])[0][:, -1])
+    model.recurrent.__class__ = type("Own", (theirs,), {"forward": twice})
+    assert torch.allclose(model(symbols), want, atol=1e-6)
+    model.recurrent.__class__ = type("Named", (theirs,), {})  # nothing is changed: by symbols
+    assert not torch.allclose(model(symbols), want, atol=1e-2)
+    model.recurrent.forward = lambda inputs: twice(model.recurrent, inputs)
+    assert torch.allclose(model(symbols), want, atol=1e-6)

@@ -59,17 +59,27 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: [batch, time] integers. Returns logits, [batch, classes]."""
-        by_symbol = None if hooked(self.recurrent) else getattr(self.recurrent, "last_of_symbols", None)
-        if by_symbol is None:
+        if not reads_symbols(self.recurrent):
             output, state = self.recurrent(functional.embedding(tokens, self.features))
             last, ran = output[:, -1], getattr(state, "backend", "torch")
         else:
-            last, ran = by_symbol(tokens, self.features)
+            last, ran = self.recurrent.last_of_symbols(tokens, self.features)
         if ran != self.backend:  # a module takes longer to set an attribute than to compare it
             self.backend = ran
         if self.head_dropout and self.training:
             last = functional.dropout(last, self.head_dropout)
         return self.head(last)
+
+
+def reads_symbols(recurrent: nn.Module) -> bool:
+    """Whether `last_of_symbols` is what a call of the network would give: it has one, and neither a forward of a
+    class that inherits it nor a hook goes before."""
+    for kind in type(recurrent).__mro__:
+        if "last_of_symbols" in vars(kind):
+            return "forward" not in vars(recurrent) and not hooked(recurrent)
+        if "forward" in vars(kind):
+            return False
+    return False
 
 
 def hooked(module: nn.Module) -> bool:
