@@ -38,7 +38,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill the module with the checkpoint's `model.*`; the names and shapes must be those of the module."""
     stored = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    own = module.state_dict()
+    own, learned = module.state_dict(), dict(module.named_parameters())
     if stored.keys() != own.keys():
         odd = sorted(stored.keys() ^ own.keys())[0]
         raise RunError(f"{path}: got the checkpoint of another model ({odd!r} is on one side only)")
@@ -48,7 +48,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
                 f"{path}: got {name} {list(tensor.shape)} {tensor.dtype}, "
                 f"wanted {list(own[name].shape)} {own[name].dtype}: the checkpoint of another model"
             )
-        if not bool(tensor.isfinite().all()):
+        if name in learned and not bool(tensor.isfinite().all()):  # a buffer may be a mask of -inf
             raise RunError(f"{path}: got a {name} that is not finite, wanted weights; train again into another --run")
     module.load_state_dict(stored)
 

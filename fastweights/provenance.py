@@ -1,10 +1,14 @@
 """Where a result comes from: code, versions, machine. Names no host and no user."""
 
+import hashlib
 import os
 import platform
 import subprocess
+import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,19 @@ def commit() -> str:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def source_of(model: str) -> str | None:
+    """SHA-256 of the file that a user's `package.module:Class` lies in; None for a name of this library."""
+    if ":" not in model:
+        return None
+    if os.getcwd() not in sys.path:  # as where it is imported
+        sys.path.append(os.getcwd())
+    with suppress(ImportError, ValueError):  # ValueError: a module without a file, such as __main__
+        found = find_spec(model.partition(":")[0])
+        if found is not None and found.origin is not None and Path(found.origin).is_file():
+            return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+    return None
 
 
 def here() -> dict[str, Any]:

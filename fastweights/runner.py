@@ -44,15 +44,18 @@ class Status:
         if self.state == "elsewhere" and time.monotonic() - self.looked < LOOK_AGAIN:
             return
         self.looked = time.monotonic()
-        if self.job.folder.exists() and runs.is_locked(self.job.folder):
-            self.state = "elsewhere"
-        elif finished(self.job):
-            self.state, self.error = "done", ""
-            self.row = runs.read_rows(self.job.folder / runs.METRICS)[-1]
-            self.update = self.updates = self.row["update"]
-            self.seconds = runs.read_rows(self.job.folder / runs.TIMINGS)[-1]["seconds"]
-        else:
-            self.state = "waiting"
+        try:
+            if self.job.folder.exists() and runs.is_locked(self.job.folder):
+                self.state = "elsewhere"
+            elif finished(self.job):
+                self.state, self.error = "done", ""
+                self.row = runs.read_rows(self.job.folder / runs.METRICS)[-1]
+                self.update = self.updates = self.row["update"]
+                self.seconds = runs.read_last(self.job.folder / runs.TIMINGS)["seconds"]
+            else:
+                self.state = "waiting"
+        except runs.RunError as error:
+            self.state, self.error = "failed", str(error)
 
 
 def run_all(

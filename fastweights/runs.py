@@ -70,11 +70,24 @@ def read_description(folder: Path) -> dict[str, Any]:
     return found
 
 
+def read_final(folder: Path) -> dict[str, Any]:
+    """What final.json says of the weights, held to its form."""
+    found = read_json(folder / FINAL)
+    form = {"update": int, "weights_hash": str, "commit": str, "versions": dict, "machine": dict}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in form.items()):
+        raise RunError(f"{folder / FINAL}: got no end of a run, wanted one; delete it, and the run is ended again")
+    return found
+
+
 def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder}: got a file on the way there, wanted a folder; choose another") from None
+    except OSError as error:
+        raise RunError(f"{folder}: got {error.strerror}, wanted a folder; choose another") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: got a folder that nothing can be written into; choose another")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -91,6 +104,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         elif number < len(lines) or row is not None:
             raise RunError(f"{path}: got a broken line {number}, wanted a JSON object of an epoch a line")
     return rows
+
+
+def read_last(path: Path) -> dict[str, Any]:
+    rows = read_rows(path)
+    if not rows:
+        raise RunError(f"{path}: got no epoch, wanted a line for each; train again into another --run")
+    return rows[-1]
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
@@ -111,28 +131,38 @@ def find_runs(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
 
 
+def lock(folder: Path, mode: str, how: int) -> IO[str] | None:
+    """The lock file of the folder, opened and held; None where another process holds it."""
+    path = folder / ".lock"
+    try:
+        file = open(path, mode)  # noqa: SIM115 - the caller closes it
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BaseException:
+            file.close()
+            raise
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path}: got {error.strerror}, wanted a file to lock; choose another --run") from None
+    return file
+
+
 @contextmanager
 def only_one(folder: Path) -> Iterator[IO[str]]:
     """Hold the folder against a second process; the system lets go when this one ends, however it ends."""
-    file = open(folder / ".lock", "w")  # noqa: SIM115 - held until the end of the run
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise RunLocked(f"{folder}: another process is training here; wait for it, or choose another --run") from None
-    try:
+    file = lock(folder, "w", fcntl.LOCK_EX)
+    if file is None:
+        raise RunLocked(f"{folder}: another process is training here; wait for it, or choose another --run")
+    with file:
         yield file
-    finally:
-        file.close()
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process is training in the folder now."""
-    try:
-        with open(folder / ".lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not (folder / ".lock").exists():
         return False
-    except OSError:
-        return True
-    return False
+    file = lock(folder, "r", fcntl.LOCK_SH)
+    if file is not None:
+        file.close()
+    return file is None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastweights import runs
+from fastweights import provenance, runs
 from fastweights.config import Config
 
 LOCKED = 75  # exit code: another process has the run folder
@@ -58,12 +58,13 @@ def finished(job: Job) -> bool:
     """Whether the folder holds this very job, done."""
     if not (job.folder / runs.FINAL).exists():
         return False
-    final, stored = runs.read_json(job.folder / runs.FINAL), runs.read_json(job.folder / runs.CONFIG)
+    final, stored = runs.read_final(job.folder), runs.read_description(job.folder)
     rows = runs.read_rows(job.folder / runs.METRICS)
     task = {name: value for name, value in stored["task"].items() if name in job.task}
     wanted = json.loads(json.dumps(job.config.as_json()))
+    source = provenance.source_of(job.model)
     return (
-        (stored["model"], task, stored["config"]) == (job.model, job.task, wanted)
+        (stored["model"], stored.get("source"), task, stored["config"]) == (job.model, source, job.task, wanted)
         and bool(rows)
         and rows[-1]["update"] == final["update"]
     )
@@ -85,23 +86,24 @@ def work(job: Job, report: Callable[[dict[str, Any]], None] = lambda event: None
 
 def main() -> int:
     job = Job.from_json(sys.argv[1])
-    parent = os.getppid()
+    parent, events = os.getppid(), os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a user's model prints is no event
 
     def report(event: dict[str, Any]) -> None:
         if os.getppid() != parent:  # nobody is left to report to: save and leave
             os.kill(os.getpid(), 15)
             return
-        print(json.dumps(event), flush=True)
+        print(json.dumps(event), file=events, flush=True)
 
     try:
         work(job, report)
     except KeyboardInterrupt:
         return 130
     except runs.RunLocked as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        print(json.dumps({"error": str(error)}), file=events, flush=True)
         return LOCKED
     except runs.EXPECTED as error:
-        print(json.dumps({"error": runs.in_one_line(error)}), flush=True)
+        print(json.dumps({"error": runs.in_one_line(error)}), file=events, flush=True)
         return 2
     return 0
 

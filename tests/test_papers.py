@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def test_a_killed_runner_goes_on_and_ends_where_an_uncut_run_ends(folder, tmp_pa
         time.sleep(0.02)
     runner.send_signal(signal.SIGKILL)
     runner.communicate()
-    assert not (run / runs.FINAL).exists() and not (tmp_path / "toy").exists()
+    assert not (run / runs.FINAL).exists() and not any((tmp_path / "toy").iterdir())
     again = start(folder, *arguments, TOY_EPOCHS="100")
     _, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
@@ -228,6 +229,149 @@ def test_a_model_of_ones_own_is_a_row(toy, capsys):
     assert json.loads((toy / "own/toy/MyCell-8-seed0.json").read_text())["model"] == "my_package:MyCell"
 
 
+OWN = """import torch
+from torch import nn
+
+
+class {name}(nn.Module):
+    def __init__(self, input_size, hidden_size, batch_first):
+        super().__init__()
+        self.cell = nn.GRU(input_size, hidden_size, batch_first={first})
+        self.register_buffer("mask", torch.triu(torch.full((4, 4), -torch.inf), 1))
+        self.{weight} = nn.Parameter(torch.ones(hidden_size, input_size))
+
+    def forward(self, input):
+        if len(input) == 64:
+            print('{{"error": 3, "update": "x"}}')
+        output, state = self.cell(input)
+        return output + input @ self.{weight}.T, state
+"""
+
+
+def own(toy, module, name="Own", weight="weight_ih_l0", first="True"):
+    (toy / f"{module}.py").write_text(OWN.format(name=name, weight=weight, first=first))
+    return "toy", "--model", f"{module}:{name}", "--only", f"{name}-8", "--seeds", 1, "--run", f"runs/{module}"
+
+
+def test_what_a_model_prints_is_no_event_and_a_mask_of_infinities_is_no_broken_weight(toy, capsys):
+    given = own(toy, "prints")
+    code, out, err = reproduce(capsys, *given, "--results", "of-prints")
+    assert code == 0 and re.search(r"^Own-8 +\d", out, re.M) and "note:" not in err, err
+    folder = toy / "runs/prints/Own-8-seed0"
+    (folder / runs.FINAL).unlink()  # a run that goes on from its checkpoint
+    code, _, err = reproduce(capsys, *given, "--results", "of-prints")
+    assert code == 0 and (folder / runs.FINAL).exists(), err
+
+
+def test_a_model_whose_projection_is_not_known_is_told_so(toy, capsys, monkeypatch):
+    module = paper("toy")
+    cells = [replace(c, config=replace(c.config, input_learning_rates=(0.1,))) for c in module.RUNS]
+    monkeypatch.setattr(module, "RUNS", cells)
+    code, _, err = reproduce(capsys, *own(toy, "unknown"), "--results", "of-unknown")
+    assert code == 0 and "note: unknown:Own has no weight_ih_l0" in err and "that of A at 0.1 of it" in err
+    code, _, err = reproduce(capsys, *own(toy, "known", weight="mixing"), "--results", "of-known")
+    assert code == 0 and "note:" not in err
+
+
+def test_a_model_that_mixes_sequences_is_refused(toy, capsys):
+    code, out, err = reproduce(capsys, *own(toy, "mixing", first="False"), "--results", "of-mixing")
+    assert code == 2 and out == "" and "got other outputs for a sequence when another is asked beside it" in err
+    assert not (toy / "of-mixing").exists() and not (toy / "runs/mixing").exists()
+
+
+def test_two_classes_of_one_name_do_not_take_each_others_places(toy, capsys):
+    one, two = own(toy, "one"), own(toy, "two")
+    code, _, err = reproduce(capsys, *one, "--model", "one:Own", "two:Own")
+    assert code == 2 and "--model two:Own: got one:Own too, and both are Own-8" in err
+    for given, extra in ((one, []), (two, ["--search"])):
+        code, _, err = reproduce(capsys, *given, "--results", "of-two", *extra)
+        assert code == 0, err
+    before = {path: path.read_bytes() for path in (toy / "of-two/toy").iterdir()}
+    for given, extra in ((two, []), (one, ["--search"])):
+        code, out, err = reproduce(capsys, *given, "--results", "of-two", *extra)
+        assert code == 2 and out == "" and err.count("\n") == 1 and "choose another --results" in err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_class_that_was_changed_is_another_run(toy, capsys):
+    given = own(toy, "changes")
+    assert reproduce(capsys, *given, "--results", "of-changes")[0] == 0
+    path = toy / "changes.py"
+    path.write_text(path.read_text().replace("output + input", "output - input"))
+    code, out, err = reproduce(capsys, *given, "--results", "of-changes")
+    assert code == 2 and "holds a run of changes:Own from before its file was changed; choose another --run" in err
+    assert "left out, of other settings: of-changes/toy/Own-8-seed0.json" in out
+    code, out, err = reproduce(capsys, *given[:-1], "runs/changed", "--results", "of-changes")
+    assert code == 0 and "left out" not in out, err
+
+
+def test_a_copy_of_a_result_is_no_other_seed_and_what_was_there_is_told(toy, tmp_path, capsys):
+    shutil.copytree(toy / "results/toy", tmp_path / "toy")
+    for name in ("A-8-seed0.bak.json", "A-8-seed0 (copy).json", "B-8-seed7.json"):
+        shutil.copy(tmp_path / "toy/A-8-seed0.json", tmp_path / "toy" / name)
+    code, out, err = reproduce(capsys, "toy", "--only", "A-8", "--seeds", 1, "--results", tmp_path)
+    assert code == 0 and re.search(r"^A-8 .* 2 +\d", out, re.M), err
+    assert "1 of the 2 runs of this table were there before" in out
+    code, out, err = reproduce(capsys, "toy", "--only", "B-8", "--results", tmp_path)
+    assert code == 2 and out == "" and "B-8-seed7.json: got no result of this cell and seed" in err
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_first_run(toy, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for extra in ([], ["--search"]):
+        code, out, err = reproduce(
+            capsys, "toy", "--run", tmp_path / "runs", "--results", tmp_path / "file", *extra
+        )  # fmt: skip
+        assert code == 2 and out == "" and "file/toy: got a file on the way there, wanted a folder" in err
+    assert not (tmp_path / "runs").exists()
+
+
+BROKEN = {
+    "final": (runs.FINAL, "{}"),
+    "lists": (runs.FINAL, "[]"),
+    "config": (runs.CONFIG, "{}"),
+    "timings": (runs.TIMINGS, ""),
+}
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, "lock"])
+def test_a_run_folder_that_is_broken_is_named_and_the_others_go_on(kind, toy, tmp_path, capsys):
+    shutil.copytree(toy / "runs/toy/A-8-seed0", tmp_path / "A-8-seed0")
+    name, content = BROKEN.get(kind, (".lock", None))
+    (tmp_path / "A-8-seed0" / name).unlink()
+    if content is None:
+        (tmp_path / "A-8-seed0" / name).mkdir()
+    else:
+        (tmp_path / "A-8-seed0" / name).write_text(content)
+    code, out, err = reproduce(capsys, "toy", "--seeds", 1, "--run", tmp_path, "--results", tmp_path / "results")
+    assert code == 2 and re.search(r"^B-8 +\d", out, re.M), err
+    assert re.match(f"fastweights: error: A-8-seed0: .*{name}: got ", err.splitlines()[-1]), err
+
+
+@pytest.mark.parametrize("change", [
+    {"test_error": None}, {"settings": [1]}, {"cell": ["x"]}, {"updates_to_99": "no"}, {"commit": 3}, {"machine": None},
+])  # fmt: skip
+def test_a_broken_result_is_named_before_anything_is_trained(change, toy, tmp_path, capsys):
+    shutil.copytree(toy / "results/toy", tmp_path / "toy")
+    path = tmp_path / "toy/A-8-seed1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    code, out, err = reproduce(
+        capsys, "toy", "--only", "A-8", "--seeds", 1, "--results", tmp_path, "--run", tmp_path / "runs"
+    )
+    assert code == 2 and out == "" and err.count("\n") == 1 and "A-8-seed1.json: got a result without a valid" in err
+    assert not (tmp_path / "runs").exists()
+    code, _, err = reproduce(capsys, "toy", "--only", "B-8", "--results", tmp_path)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"cells": {"A-8": 3}}', '{"cells": {"A-8": {"chosen": 2}}}'])
+def test_a_broken_search_is_named(content, toy, tmp_path, capsys):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/search.json").write_text(content)
+    code, out, err = reproduce(capsys, "toy", "--only", "A-8", "--results", tmp_path)
+    assert code == 2 and out == "" and "search.json: got no record of a search, wanted one; delete it" in err
+
+
 def test_the_page_and_the_figure_come_from_the_results_alone(toy, capsys):
     code, out, err = reproduce(capsys, "toy", "--render")
     assert code == 0, err
@@ -246,7 +390,7 @@ def test_results_of_other_settings_are_left_out(toy, tmp_path):
     found, stale = results.read(tmp_path, paper("toy").RUNS)
     assert found["A-8"] == [] and stale == [tmp_path / "A-8-seed0.json"]
     (tmp_path / "A-8-seed0.json").write_text("[]")
-    with pytest.raises(runs.RunError, match="got no result of a run"):
+    with pytest.raises(runs.RunError, match="got no result of this cell and seed"):
         results.read(tmp_path, paper("toy").RUNS)
 
 

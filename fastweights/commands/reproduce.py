@@ -1,4 +1,5 @@
 import os
+import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class Reproduce:
     results: Path = Path("results")
     """Where the JSON files of finished runs go, in a folder NAME."""
     model: tuple[str, ...] = ()
-    """Your own, package.module:Class, called as nn.GRU is: more rows, with the settings of the paper's LSTM or GRU."""
+    """Your own, package.module:Class, called as nn.GRU is: more rows, with the settings of the paper's LSTM or GRU.
+    Its projection of the input learns as theirs does if its weight is named weight_ih_l0, as in nn.GRU."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """Three minutes: a few cells, trained too short. Its results stay in the run folder."""
     search: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -88,12 +90,24 @@ def main(arguments: list[str]) -> None:
 
 
 def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
+    from fastweights.nn.models import knows_projection
     from fastweights.reproduction.cells import choose, own_cells, shortened
     from fastweights.reproduction.search import chosen
 
     found = chosen(folder)
-    own = [cell for model in options.model for cell in own_cells(module, model, found)]
-    cells = choose([*module.RUNS, *own], options.only)
+    own: dict[str, Cell] = {}
+    for model in options.model:
+        for cell in own_cells(module, model, found):
+            if cell.name in own:
+                raise ValueError(f"--model {model}: got {own[cell.name].model} too, and both are {cell.name} in the "
+                                 "table; give one of them another name")  # fmt: skip
+            own[cell.name] = cell
+        like = next(cell.config for cell in module.RUNS if (cell.row, cell.kind) == (module.OWN_LIKE, "paper"))
+        if not knows_projection(model, like):
+            share = f"that of {module.OWN_LIKE} at {like.input_learning_rates[-1]:g} of it"
+            print(f"note: {model} has no weight_ih_l0 as nn.GRU has, or several: its input projection learns at the "
+                  f"rate of its other weights, {share}", file=sys.stderr)  # fmt: skip
+    cells = choose([*module.RUNS, *own.values()], options.only)
     if options.quick:
         cells = shortened(cells, module.QUICK)
         if not cells:
@@ -132,19 +146,25 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
 
     from fastweights.reproduction import pages, results, tables
     from fastweights.reproduction.cells import jobs_of
+    from fastweights.runs import RunError
 
     pairs = jobs_of(cells, module.TASK, root, options.seeds)
     if options.missing:
         found, _ = results.read(folder, cells)
         seeds = {name: [record["seed"] for record in records] for name, records in found.items()}
         pairs = [(cell, job) for cell, job in pairs if job.config.seed not in seeds[cell.name]]
+    if pairs:
+        results.check(folder, cells, {results.place(folder, cell, job.config.seed) for cell, job in pairs})
     written: set[int] = set()
 
     def keep(statuses: "list[Status]") -> None:
         for place, (status, (cell, job)) in enumerate(zip(statuses, pairs, strict=True)):
             if status.state == "done" and place not in written:
                 written.add(place)
-                results.write(folder, results.record(cell, job))
+                try:
+                    results.write(results.place(folder, cell, job.config.seed), results.record(cell, job))
+                except RunError as error:
+                    status.state, status.error = "failed", str(error)
 
     statuses = train(options, [job for _, job in pairs], keep) if pairs else []
     found, stale = results.read(folder, cells)
@@ -156,12 +176,22 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
     if stale:
         print(f"\nleft out, of other settings: {', '.join(str(path) for path in stale)}")
     print(f"\nruns: {root}; results: {folder}")
+    count, done = sum(map(len, found.values())), sum(status.state == "done" for status in statuses)
+    if count > done:
+        print(f"{count - done} of the {count} runs of this table were there before")
     complain(statuses)
 
 
 def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> None:
     from fastweights.reproduction import search as searching
+    from fastweights.runs import make_folder
 
+    before = searching.read(folder)
+    for cell in cells:
+        if (there := before.get(cell.name, {"model": cell.model})["model"]) != cell.model:
+            raise ValueError(f"{folder / searching.FILE}: got the search of {there} for {cell.name} there, wanted one "
+                             f"of {cell.model}, or none; choose another --results")  # fmt: skip
+    make_folder(folder)
     jobs = searching.search_jobs(cells, module.GRID, module.TASK, root)
     statuses = train(options, [job for _, _, job in jobs])
     found = searching.outcome(jobs, statuses)

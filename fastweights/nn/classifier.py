@@ -1,6 +1,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +60,12 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: [batch, time] integers. Returns logits, [batch, classes]."""
-        if not reads_symbols(self.recurrent):
+        by_symbol = symbol_reader(self.recurrent)
+        if by_symbol is None:
             output, state = self.recurrent(functional.embedding(tokens, self.features))
             last, ran = output[:, -1], getattr(state, "backend", "torch")
         else:
-            last, ran = self.recurrent.last_of_symbols(tokens, self.features)
+            last, ran = by_symbol(tokens, self.features)
         if ran != self.backend:  # a module takes longer to set an attribute than to compare it
             self.backend = ran
         if self.head_dropout and self.training:
@@ -71,15 +73,16 @@ class SequenceClassifier(nn.Module):
         return self.head(last)
 
 
-def reads_symbols(recurrent: nn.Module) -> bool:
-    """Whether `last_of_symbols` is what a call of the network would give: it has one, and neither a forward of a
+def symbol_reader(recurrent: nn.Module) -> Any:
+    """`last_of_symbols`, where that is what a call of the network would give: it has one, and neither a forward of a
     class that inherits it nor a hook goes before."""
     for kind in type(recurrent).__mro__:
         if "last_of_symbols" in vars(kind):
-            return "forward" not in vars(recurrent) and not hooked(recurrent)
+            replaced = "forward" in vars(recurrent) or hooked(recurrent)
+            return None if replaced else getattr(recurrent, "last_of_symbols", None)
         if "forward" in vars(kind):
-            return False
-    return False
+            return None
+    return None
 
 
 def hooked(module: nn.Module) -> bool:

@@ -95,25 +95,37 @@ def try_out(name: str, config: Config) -> None:
     shares_of(model, config)  # refuse a network without a projection of the input that they know
     decays_of(model, config)
     rotated_of(model, config)
+    wanted = f"wanted output, state = model(input), the output [batch, time, {config.hidden_size}]"
+    symbols = torch.tensor([[0, 1, 1], [1, 0, 0]])
     try:
-        model(torch.zeros(1, 2, dtype=torch.int64))
+        model(symbols)
+        with torch.no_grad():
+            model.eval()
+            together, again = model(symbols), model(symbols)
+            apart = torch.cat([model(symbols[:1]), model(symbols[1:])])
     except Exception as error:
         if name in BUILDERS:
             raise
-        raise ValueError(
-            f"model {name!r}: got {type(error).__name__} when it was called: {error}; "
-            f"wanted output, state = model(input), the output [batch, time, {config.hidden_size}]"
-        ) from error
+        raise ValueError(f"model {name!r}: got {type(error).__name__} when it was called: {error}; {wanted}") from error
+    if torch.equal(together, again) and not torch.allclose(together, apart, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise ValueError(f"model {name!r}: got other outputs for a sequence when another is asked beside it; {wanted}")
 
 
 def fitting(name: str, config: Config) -> Config:
     """The settings for a user's network: where not exactly one of its weights is known to be C, C learns at the rate of
     the other weights."""
+    if knows_projection(name, config):
+        return config
+    return replace(config, input_learning_rates=(*config.input_learning_rates[:-1], 1.0))
+
+
+def knows_projection(name: str, config: Config) -> bool:
+    """Whether the learning rate that C has of its own, if it has one, finds its weight."""
     try:
         shares_of(build(name, config, 2, 2), config)
     except UnknownProjection:
-        return replace(config, input_learning_rates=(*config.input_learning_rates[:-1], 1.0))
-    return config
+        return False
+    return True
 
 
 def check_model(name: str) -> str:

@@ -30,11 +30,11 @@ def choose(cells: list[Cell], only: str | None) -> list[Cell]:
     return chosen
 
 
-def own_cells(paper: ModuleType, model: str, chosen: dict[str, Any]) -> list[Cell]:
+def own_cells(paper: ModuleType, model: str, chosen: dict[tuple[str, str], Any]) -> list[Cell]:
     """A user's package.module:Class as cells beside those of the paper, at the settings of the row OWN_LIKE; C learns
     at the row's share of the learning rate where it has the name of that of nn.GRU, else at the whole of it.
 
-    chosen: what `--search` found for these cells, {cell: settings}; it goes before those settings.
+    chosen: what `--search` found for these cells, {(cell, model): settings}; it goes before those settings.
     """
     from fastweights.nn.models import fitting
 
@@ -48,7 +48,8 @@ def own_cells(paper: ModuleType, model: str, chosen: dict[str, Any]) -> list[Cel
     ]
     if taken := sorted({cell.name for cell in cells} & {cell.name for cell in paper.RUNS}):
         raise ValueError(f"--model {model}: the table has a {taken[0]} already; give the class another name")
-    return [replace(cell, config=fitting(model, replace(cell.config, **chosen.get(cell.name, {})))) for cell in cells]
+    found = [replace(cell.config, **chosen.get((cell.name, model), {})) for cell in cells]
+    return [replace(cell, config=fitting(model, config)) for cell, config in zip(cells, found, strict=True)]
 
 
 def shortened(cells: list[Cell], epochs: dict[str, int]) -> list[Cell]:

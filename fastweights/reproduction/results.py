@@ -1,12 +1,13 @@
 """A finished run as one small JSON, results/NAME/CELL-seedN.json, and what the seeds of a cell come to."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fastweights import runs
+from fastweights import provenance, runs
 from fastweights.config import Config
 from fastweights.evaluation import Estimate, over_seeds
 from fastweights.papers import Cell
@@ -15,26 +16,31 @@ from fastweights.worker import Job
 
 CURVE_POINTS = 40
 Record = dict[str, Any]
+FORM: dict[str, tuple[type, ...]] = {  # what readers rely on
+    "cell": (str,), "seed": (int,), "model": (str,), "settings": (dict,), "parameters": (int,), "updates": (int,),
+    "updates_to_99": (int, type(None)), "seconds": (int, float), "test_error": (int, float), "backend": (str,),
+    "commit": (str,), "versions": (dict,), "machine": (dict,), "curve": (dict,),
+}  # fmt: skip
 
 
 def record(cell: Cell, job: Job) -> Record:
     """What a run folder says of its run."""
-    described, final = runs.read_json(job.folder / runs.CONFIG), runs.read_json(job.folder / runs.FINAL)
-    rows = runs.read_rows(job.folder / runs.METRICS)
-    timing = runs.read_rows(job.folder / runs.TIMINGS)[-1]
+    described, final = runs.read_description(job.folder), runs.read_final(job.folder)
+    rows, timing = runs.read_rows(job.folder / runs.METRICS), runs.read_last(job.folder / runs.TIMINGS)
     at_99 = next((row["update"] for row in rows if row["valid_accuracy"] >= 0.99), None)
     return {
         "cell": cell.name,
         "model": described["model"],
+        **({"source": described["source"]} if "source" in described else {}),
         "seed": job.config.seed,
         "task": described["task"],
         "settings": described["config"],
-        "data": described["data"],
-        "parameters": described["parameters"],
+        "data": described.get("data"),
+        "parameters": described.get("parameters"),
         "updates": rows[-1]["update"],
         "updates_to_99": at_99,
         "seconds": round(timing["seconds"], 1),
-        "backend": timing["backend"],
+        "backend": timing.get("backend"),
         "valid_loss": rows[-1]["valid_loss"],
         "valid_error": 1 - rows[-1]["valid_accuracy"],
         "test_loss": final.get("test_loss"),
@@ -56,32 +62,66 @@ def curve(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
     return {name: [float(f"{row[name]:.5g}") if name != "update" else row[name] for row in kept] for name in columns}
 
 
-def write(folder: Path, found: Record) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{found['cell']}-seed{found['seed']}.json"
+def place(folder: Path, cell: Cell, seed: int) -> Path:
+    return folder / f"{cell.name}-seed{seed}.json"
+
+
+def write(path: Path, found: Record) -> None:
     compact = dict(found, curve=None)
     text = json.dumps(compact, indent=2).replace('"curve": null', f'"curve": {json.dumps(found["curve"])}')
     runs.write_atomically(path, (text + "\n").encode())
 
 
+def places(folder: Path, cell: Cell) -> list[tuple[int, Path]]:
+    """The results of a cell that are there, (seed, file), in the order of their seeds."""
+    found = ((re.fullmatch(rf"{re.escape(cell.name)}-seed(\d+)", path.stem), path) for path in folder.glob("*.json"))
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def load(path: Path, cell: Cell, seed: int) -> Record:
+    """The result in a file, held to its form."""
+    found = runs.read_json(path)
+    what = "no result of this cell and seed"
+    if isinstance(found, dict):
+        odd = [name for name, kinds in FORM.items() if type(found.get(name)) not in kinds]
+        if not odd and (found["cell"], found["seed"]) == (cell.name, seed):
+            return found
+        what = f"a result without a valid {odd[0]!r}" if odd else what
+    raise RunError(f"{path}: got {what}, wanted the result of a run; delete it, or choose another --results")
+
+
 def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list[Path]]:
-    """The records of every cell by seed; and the files whose settings are not those of their cell any more."""
+    """The records of every cell by seed; and the files that are of other settings, or of another class, than their
+    cell is now."""
     found: dict[str, list[Record]] = {cell.name: [] for cell in cells}
-    by_name, stale = {cell.name: cell for cell in cells}, []
-    for path in sorted(folder.glob("*-seed*.json")):
-        content = runs.read_json(path)
-        if not isinstance(content, dict) or not {"cell", "seed", "settings", "model"} <= content.keys():
-            raise RunError(f"{path}: got no result of a run, wanted one; delete it, or choose another --results")
-        cell = by_name.get(content["cell"])
-        if cell is None:
-            continue
-        if (content["model"], settings(content["settings"])) != (cell.model, settings(cell.config.as_json())):
-            stale.append(path)
-        else:
-            found[cell.name].append(content)
-    for records in found.values():
-        records.sort(key=lambda content: content["seed"])
+    stale: list[Path] = []
+    for cell in cells:
+        source = provenance.source_of(cell.model)
+        for seed, path in places(folder, cell):
+            content = load(path, cell, seed)
+            now = (cell.model, source, settings(cell.config.as_json()))
+            if (content["model"], content.get("source"), settings(content["settings"])) != now:
+                stale.append(path)
+            else:
+                found[cell.name].append(content)
     return found, stale
+
+
+def check(folder: Path, cells: list[Cell], coming: set[Path]) -> None:
+    """Before anything is trained: raise where the results `coming` could not be written or would take the place of
+    those of another model, or where one that stays is broken."""
+    runs.make_folder(folder)
+    for cell in cells:
+        for seed, path in places(folder, cell):
+            try:
+                there = load(path, cell, seed)["model"]
+            except RunError:
+                if path not in coming:
+                    raise
+                continue  # it is written anew
+            if there != cell.model and path in coming:
+                raise RunError(f"{path}: got the result of {there} there, wanted one of {cell.model}, or none; "
+                               "choose another --results")  # fmt: skip
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

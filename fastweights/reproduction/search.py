@@ -66,20 +66,31 @@ def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]
 def record(folder: Path, found: dict[str, Any]) -> None:
     """Into search.json, in place of what it had of these cells."""
     path = folder / FILE
-    old = runs.read_json(path)["cells"] if path.exists() else {}
-    folder.mkdir(parents=True, exist_ok=True)
+    old = read(folder)
     runs.write_json(path, {"how": HOW, "cells": {**old, **found}, **provenance.here()})
 
 
 def read(folder: Path) -> dict[str, Any]:
     """{cell: what was tried and chosen}; empty where nothing was searched."""
-    return runs.read_json(folder / FILE)["cells"] if (folder / FILE).exists() else {}
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    found = runs.read_json(path)
+    cells = found.get("cells") if isinstance(found, dict) else None
+    if not isinstance(cells, dict) or not all(
+        isinstance(entry, dict)
+        and (type(entry.get("model")), type(entry.get("tried"))) == (str, list)
+        and isinstance(entry.get("chosen", {}), dict)
+        for entry in cells.values()
+    ):
+        raise runs.RunError(f"{path}: got no record of a search, wanted one; delete it, or choose another --results")
+    return cells
 
 
-def chosen(folder: Path) -> dict[str, dict[str, Any]]:
-    """{cell: settings}, as `Config` takes them."""
+def chosen(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """{(cell, model): settings}, as `Config` takes them."""
     return {
-        cell: {name: tuple(value) if isinstance(value, list) else value for name, value in entry["chosen"].items()}
+        (cell, entry["model"]): {n: tuple(v) if isinstance(v, list) else v for n, v in entry["chosen"].items()}
         for cell, entry in read(folder).items()
         if "chosen" in entry
     }
