@@ -110,13 +110,14 @@ def show_table(statuses: list[Status]) -> None:
     for name in columns:
         table.add_column(name, justify="left" if name in ("model", "backend") else "right", no_wrap=True)
     for status in statuses:
+        name = status.job.model.rpartition(":")[2]
         if status.row is None or status.error:
-            table.add_row(status.job.model, status.state)
+            table.add_row(name, status.state)
             continue
         row, folder = status.row, status.job.folder
-        timing = runs.read_rows(folder / runs.TIMINGS)[-1]
+        timing = runs.read_last(folder / runs.TIMINGS)
         table.add_row(
-            status.job.model,
+            name,
             f"{row['valid_accuracy']:.2%}",
             f"{guess_floor(folder):.1%}",
             f"{row['valid_loss']:.4f}",
