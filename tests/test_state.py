@@ -6,6 +6,7 @@ import torch
 
 from fastweights.nn import FastWeightsRNN
 from fastweights.ops import FastWeightsState, fast_weights_rnn
+from fastweights.rules import Hebbian
 
 
 def final_state(backend="attention", grad=True):
@@ -164,14 +165,42 @@ def test_the_weights_do_not_follow_a_hidden_vector_that_is_changed_in_place(time
         assert torch.equal(state.weights, want)
 
 
-def test_weights_that_were_to_be_computed_from_what_was_changed_are_refused():
-    rnn, inputs = FastWeightsRNN(5, 8, batch_first=True), torch.randn(3, 4, 5)
-    with torch.no_grad():
-        given = FastWeightsState(torch.zeros(1, 3, 8), torch.ones(1, 3, 8, 8))
-        _, state = rnn(inputs, given)
-        _, read = rnn(inputs, given)
-        want = read.weights.clone()
-        given.weights.zero_()
-        assert torch.equal(read.weights, want)
-        with pytest.raises(RuntimeError, match="changed in place.*read the weights before"):
-            _ = state.weights
+@pytest.mark.parametrize("read", [True, False])
+def test_a_state_is_cut_in_place(read):
+    _, state = final_state()
+    want = state.weights.detach().clone() if read else final_state()[1].weights.detach()
+    assert state.detach_() is state and state.is_computed == read
+    assert torch.equal(state.weights, want) and not state.weights.requires_grad and not state.hidden.requires_grad
+
+
+def test_a_clone_follows_no_later_change():
+    _, state = final_state(grad=False)
+    for copied in (state.clone(), torch.clone(state)):
+        want = final_state(grad=False)[1].weights
+        with torch.no_grad():
+            state.weights.zero_()
+        assert torch.equal(copied.weights, want)
+        _, state = final_state(grad=False)
+
+
+def test_lengths_and_constants_may_be_changed_before_the_weights_are_read():
+    def run(lengths, rate):
+        torch.manual_seed(0)
+        inputs = torch.randn(2, 5, 4)
+        return fast_weights_rnn(inputs, 0.1 * torch.eye(4), lengths=lengths, rule=Hebbian(0.9, rate))[1]
+
+    lengths, rate = torch.tensor([5, 3]), torch.tensor(0.5)
+    want = run(lengths.clone(), rate.clone()).weights
+    state = run(lengths, rate)
+    lengths.sub_(2)
+    rate.fill_(2.0)
+    assert torch.equal(state.weights, want)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_state_crosses_the_border_of_a_compiled_graph(made):
+    rnn, inputs = FastWeightsRNN(5, 8, batch_first=True), torch.randn(2, 6, 5)
+    compiled = torch.compile(rnn, backend="eager")
+    first, then = (compiled, rnn) if made else (rnn, compiled)
+    want = rnn(inputs, rnn(inputs)[1])[1].weights
+    assert torch.allclose(then(inputs, first(inputs)[1])[1].weights, want, atol=1e-6)

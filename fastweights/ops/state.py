@@ -20,7 +20,8 @@ class FastWeightsState:
 
     hidden:  [..., hidden]; from `FastWeightsRNN` it leads with num_layers * num_directions, as h_n of `nn.GRU`.
     weights: [..., hidden, hidden], addressed [value, key]; `None` given: zeros, an empty memory. What an op returns
-             has its weights still to be computed: that happens when they are first read, never if they are not.
+             has its weights still to be computed: that happens when they are first read, never if they are not. They
+             are computed from the state that was given then: until they are read, do not change that one in place.
     backend: the name of the backend that made this state, or None if a user did.
 
     It stands where h_n stood: an index, a tensor method or a torch function that has no meaning of its own here is
@@ -87,7 +88,10 @@ class FastWeightsState:
         return self.map(Tensor.detach)
 
     def clone(self) -> "FastWeightsState":
-        return self.map(Tensor.clone)
+        """A copy that follows no later change; its weights are computed now."""
+        return FastWeightsState(
+            self.hidden.clone(), None if self.is_empty else self.weights.clone(), backend=self.backend
+        )
 
     def to(self, *args: Any, **kwargs: Any) -> "FastWeightsState":
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
@@ -124,7 +128,9 @@ class FastWeightsState:
 
     def detach_(self) -> "FastWeightsState":
         """As `detach`, for code that calls it on h_n; this very state is cut."""
-        cut = self.detach()
+        before = object.__new__(FastWeightsState)  # what is computed later comes from there, not from this very state
+        before.__dict__.update(vars(self))
+        cut = before.detach()
         self.hidden, self._weights = cut.hidden, cut._weights
         return self
 

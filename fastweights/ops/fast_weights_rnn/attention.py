@@ -62,21 +62,12 @@ def decay_powers(decay: float | Tensor, inputs: Tensor) -> Tensor:
     return torch.as_tensor(decay, dtype=wide, device=inputs.device) ** exponents
 
 
-def versions(tensors: list[Tensor]) -> list[int]:
-    """How often each was changed in place, where that is counted."""
-    if torch.compiler.is_compiling():
-        return []
-    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
-
-
 def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> FastWeightsState:
     """The state after the last step, from the outputs alone; its weights are computed when they are first read.
 
     A(T) = decay^T A(0) + rate sum_{tau=1..T} decay^(T-tau) h(tau) h(tau)^T
-
-    Reading them raises RuntimeError where the outputs or A(0) were changed in place since.
     """
-    time, state = outputs.shape[1], call.state
+    time, state, rule = outputs.shape[1], call.state, call.rule
     if call.lengths is None:
         hidden = outputs[:, -1].clone() if time else state.hidden  # it may be changed in place, A(T) not with it
     else:
@@ -84,22 +75,17 @@ def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> F
         hidden = outputs.gather(1, last).squeeze(1) if time else state.hidden
         hidden = torch.where(call.lengths[:, None] > 0, hidden, state.hidden)
 
-    sources = [outputs] if state.is_empty or not state.is_computed else [outputs, state.weights]
-    before = versions(sources)
+    lengths = None if call.lengths is None else call.lengths.clone()  # of what may change until the weights are read
+    decay, rate = (c.clone() if isinstance(c, Tensor) else c for c in (rule.decay, rule.rate))
 
     def weights() -> Tensor:
-        if versions(sources) != before:
-            raise RuntimeError(
-                "FastWeightsState.weights: got outputs, or a first memory, that were changed in place, and the weights "
-                "are computed from them when they are first read; read the weights before, or change a clone()"
-            )
-        powers = decay_powers(call.rule.decay, outputs)
-        if call.lengths is None:
+        powers = decay_powers(decay, outputs)
+        if lengths is None:
             scale, first = powers[:time].flip(0)[:, None], powers[time].to(outputs)
         else:
-            left = call.lengths[:, None] - torch.arange(1, time + 1, device=outputs.device)
-            scale, first = powers[left.clamp(min=0)][..., None], powers[call.lengths][:, None, None].to(outputs)
-        written = call.rule.rate * ((outputs * scale.to(outputs)).transpose(1, 2) @ outputs)
+            left = lengths[:, None] - torch.arange(1, time + 1, device=outputs.device)
+            scale, first = powers[left.clamp(min=0)][..., None], powers[lengths][:, None, None].to(outputs)
+        written = rate * ((outputs * scale.to(outputs)).transpose(1, 2) @ outputs)
         return written if state.is_empty else written + first * state.weights
 
     final = FastWeightsState(hidden, weights, backend=backend)
