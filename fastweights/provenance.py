@@ -1,14 +1,15 @@
 """Where a result comes from: code, versions, machine. Names no host and no user."""
 
 import hashlib
+import inspect
 import os
 import platform
 import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,10 @@ def source_of(model: str) -> str | None:
         return None
     if os.getcwd() not in sys.path:  # as where it is imported
         sys.path.append(os.getcwd())
-    with suppress(ImportError, ValueError):  # ValueError: a module without a file, such as __main__
-        found = find_spec(model.partition(":")[0])
-        if found is not None and found.origin is not None and Path(found.origin).is_file():
-            return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+    module, _, name = model.partition(":")
+    with suppress(ImportError, AttributeError, TypeError, OSError):
+        file = inspect.getsourcefile(getattr(import_module(module), name))
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     return None
 
 

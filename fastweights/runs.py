@@ -93,7 +93,10 @@ def make_folder(folder: Path) -> None:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a .jsonl; a last line that a kill cut short is left out."""
     rows: list[dict[str, Any]] = []
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    try:
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    except OSError as error:
+        raise RunError(f"{path}: got {error.strerror}, wanted a JSON object of an epoch a line") from None
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

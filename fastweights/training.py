@@ -121,6 +121,8 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
         old, new = stored.get(part), wanted.get(part)
         if part == "config":
             old, new = ({k: v for k, v in side[part].items() if k not in free} for side in (stored, wanted))
+        if part == "source" and part not in stored:
+            continue  # of a run that is older than this
         if old != new:
             if part == "source":
                 raise RunError(

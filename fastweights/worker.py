@@ -64,7 +64,7 @@ def finished(job: Job) -> bool:
     wanted = json.loads(json.dumps(job.config.as_json()))
     source = provenance.source_of(job.model)
     return (
-        (stored["model"], stored.get("source"), task, stored["config"]) == (job.model, source, job.task, wanted)
+        (stored["model"], stored.get("source", source), task, stored["config"]) == (job.model, source, job.task, wanted)
         and bool(rows)
         and rows[-1]["update"] == final["update"]
     )

@@ -287,6 +287,12 @@ def test_two_classes_of_one_name_do_not_take_each_others_places(toy, capsys):
         code, _, err = reproduce(capsys, *given, "--results", "of-two", *extra)
         assert code == 0, err
     before = {path: path.read_bytes() for path in (toy / "of-two/toy").iterdir()}
+    path = toy / "two.py"
+    path.write_text(path.read_text() + "# changed\n")
+    code, _, err = reproduce(
+        capsys, *two, "--results", "of-two", "--search"
+    )  # its runs are others: nothing is recorded
+    assert code == 2 and "before its file was changed" in err
     for given, extra in ((two, []), (one, ["--search"])):
         code, out, err = reproduce(capsys, *given, "--results", "of-two", *extra)
         assert code == 2 and out == "" and err.count("\n") == 1 and "choose another --results" in err
@@ -294,9 +300,12 @@ def test_two_classes_of_one_name_do_not_take_each_others_places(toy, capsys):
 
 
 def test_a_class_that_was_changed_is_another_run(toy, capsys):
-    given = own(toy, "changes")
+    (toy / "changes").mkdir()
+    given = own(toy, "changes/cell")
+    (toy / "changes/__init__.py").write_text("from changes.cell import Own\n")
+    given = tuple("changes:Own" if each == "changes/cell:Own" else each for each in given)
     assert reproduce(capsys, *given, "--results", "of-changes")[0] == 0
-    path = toy / "changes.py"
+    path = toy / "changes/cell.py"
     path.write_text(path.read_text().replace("output + input", "output - input"))
     code, out, err = reproduce(capsys, *given, "--results", "of-changes")
     assert code == 2 and "holds a run of changes:Own from before its file was changed; choose another --run" in err
@@ -307,7 +316,7 @@ def test_a_class_that_was_changed_is_another_run(toy, capsys):
 
 def test_a_copy_of_a_result_is_no_other_seed_and_what_was_there_is_told(toy, tmp_path, capsys):
     shutil.copytree(toy / "results/toy", tmp_path / "toy")
-    for name in ("A-8-seed0.bak.json", "A-8-seed0 (copy).json", "B-8-seed7.json"):
+    for name in ("A-8-seed0.bak.json", "A-8-seed0 (copy).json", "A-8-seed00.json", "B-8-seed7.json"):
         shutil.copy(tmp_path / "toy/A-8-seed0.json", tmp_path / "toy" / name)
     code, out, err = reproduce(capsys, "toy", "--only", "A-8", "--seeds", 1, "--results", tmp_path)
     assert code == 0 and re.search(r"^A-8 .* 2 +\d", out, re.M), err
@@ -331,13 +340,15 @@ BROKEN = {
     "lists": (runs.FINAL, "[]"),
     "config": (runs.CONFIG, "{}"),
     "timings": (runs.TIMINGS, ""),
+    "rows": (runs.METRICS, None),
+    "lock": (".lock", None),
 }
 
 
-@pytest.mark.parametrize("kind", [*BROKEN, "lock"])
+@pytest.mark.parametrize("kind", BROKEN)
 def test_a_run_folder_that_is_broken_is_named_and_the_others_go_on(kind, toy, tmp_path, capsys):
     shutil.copytree(toy / "runs/toy/A-8-seed0", tmp_path / "A-8-seed0")
-    name, content = BROKEN.get(kind, (".lock", None))
+    name, content = BROKEN[kind]
     (tmp_path / "A-8-seed0" / name).unlink()
     if content is None:
         (tmp_path / "A-8-seed0" / name).mkdir()
@@ -348,8 +359,25 @@ def test_a_run_folder_that_is_broken_is_named_and_the_others_go_on(kind, toy, tm
     assert re.match(f"fastweights: error: A-8-seed0: .*{name}: got ", err.splitlines()[-1]), err
 
 
+@pytest.mark.parametrize("file, name", [(runs.FINAL, "test_accuracy"), (runs.CONFIG, "parameters")])
+def test_a_run_without_what_a_result_says_leaves_the_result_alone(file, name, toy, tmp_path, capsys):
+    shutil.copytree(toy / "results/toy", tmp_path / "results/toy")
+    shutil.copytree(toy / "runs/toy/B-8-seed0", tmp_path / "runs/B-8-seed0")
+    path, kept = tmp_path / "runs/B-8-seed0" / file, (tmp_path / "results/toy/B-8-seed0.json").read_bytes()
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != name}))
+    given = ["toy", "--only", "B-8", "--run", tmp_path / "runs", "--results", tmp_path / "results"]
+    code, out, err = reproduce(capsys, *given)
+    assert code == 2 and "B-8-seed0: got a run without a valid" in err and re.search(r"^B-8 +\d", out, re.M)
+    assert (tmp_path / "results/toy/B-8-seed0.json").read_bytes() == kept
+    (tmp_path / "results/toy/B-8-seed0.json").unlink()
+    (tmp_path / "results/toy/B-8-seed0.json").mkdir()
+    code, out, err = reproduce(capsys, *given)
+    assert code == 2 and out == "" and "B-8-seed0.json: got a file that cannot be read" in err
+
+
 @pytest.mark.parametrize("change", [
     {"test_error": None}, {"settings": [1]}, {"cell": ["x"]}, {"updates_to_99": "no"}, {"commit": 3}, {"machine": None},
+    {"machine": {}}, {"versions": {}},
 ])  # fmt: skip
 def test_a_broken_result_is_named_before_anything_is_trained(change, toy, tmp_path, capsys):
     shutil.copytree(toy / "results/toy", tmp_path / "toy")

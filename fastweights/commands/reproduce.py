@@ -194,15 +194,18 @@ def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folde
     make_folder(folder)
     jobs = searching.search_jobs(cells, module.GRID, module.TASK, root)
     statuses = train(options, [job for _, _, job in jobs])
-    found = searching.outcome(jobs, statuses)
-    searching.record(folder, found)
+    failed = [status for status in statuses if status.error and "became" not in status.error]
+    lost = {cell.name for (cell, _, _), status in zip(jobs, statuses, strict=True) if status in failed}
+    found = {name: entry for name, entry in searching.outcome(jobs, statuses).items() if name not in lost}
+    if found:
+        searching.record(folder, found)
     print(textwrap.fill(searching.HOW, 80) + "\n")
     for name, entry in found.items():
         told = " ".join(f"{key}={searching.text(value)}" for key, value in entry.get("chosen", {}).items())
         loss = min((e["valid_loss"] for e in entry["tried"] if e["valid_loss"] is not None), default=None)
         print(f"{name}: {told}, validation loss {loss:.4f}" if loss is not None else f"{name}: every run failed")
     print(f"\n{folder / searching.FILE}")
-    complain([status for status in statuses if status.error and "became" not in status.error])
+    complain(failed)
 
 
 def complain(statuses: "list[Status]") -> None:

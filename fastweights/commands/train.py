@@ -109,8 +109,11 @@ def show_table(statuses: list[Status]) -> None:
     columns = ("model", "accuracy", "guess", "loss", "grad", "updates", "seq/s", "time", "backend")
     for name in columns:
         table.add_column(name, justify="left" if name in ("model", "backend") else "right", no_wrap=True)
+    short = {status.job.model: status.job.model.rpartition(":")[2] for status in statuses}
+    if len(set(short.values())) < len(short):
+        short = {model: model for model in short}
     for status in statuses:
-        name = status.job.model.rpartition(":")[2]
+        name = short[status.job.model]
         if status.row is None or status.error:
             table.add_row(name, status.state)
             continue

@@ -28,7 +28,7 @@ def record(cell: Cell, job: Job) -> Record:
     described, final = runs.read_description(job.folder), runs.read_final(job.folder)
     rows, timing = runs.read_rows(job.folder / runs.METRICS), runs.read_last(job.folder / runs.TIMINGS)
     at_99 = next((row["update"] for row in rows if row["valid_accuracy"] >= 0.99), None)
-    return {
+    found = {
         "cell": cell.name,
         "model": described["model"],
         **({"source": described["source"]} if "source" in described else {}),
@@ -44,13 +44,23 @@ def record(cell: Cell, job: Job) -> Record:
         "valid_loss": rows[-1]["valid_loss"],
         "valid_error": 1 - rows[-1]["valid_accuracy"],
         "test_loss": final.get("test_loss"),
-        "test_error": 1 - final["test_accuracy"] if "test_accuracy" in final else None,
+        "test_error": 1 - right if isinstance(right := final.get("test_accuracy"), float) else None,
         "weights_hash": final["weights_hash"],
         "commit": final["commit"],
         "versions": final["versions"],
         "machine": final["machine"],
         "curve": curve(rows),
     }
+    if odd := oddities(found):
+        raise RunError(f"{job.folder}: got a run without a valid {odd[0]!r}; delete it, or choose another --run")
+    return found
+
+
+def oddities(found: Record) -> list[str]:
+    """What of a result readers could not rely on."""
+    odd = [name for name, kinds in FORM.items() if type(found.get(name)) not in kinds]
+    inner = (("machine", "cpu"), ("versions", "torch"))
+    return odd or [outer for outer, name in inner if not isinstance(found[outer].get(name), str)]
 
 
 def curve(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
@@ -74,7 +84,9 @@ def write(path: Path, found: Record) -> None:
 
 def places(folder: Path, cell: Cell) -> list[tuple[int, Path]]:
     """The results of a cell that are there, (seed, file), in the order of their seeds."""
-    found = ((re.fullmatch(rf"{re.escape(cell.name)}-seed(\d+)", path.stem), path) for path in folder.glob("*.json"))
+    found = (
+        (re.fullmatch(rf"{re.escape(cell.name)}-seed(0|[1-9]\d*)", path.stem), path) for path in folder.glob("*.json")
+    )
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
@@ -83,7 +95,7 @@ def load(path: Path, cell: Cell, seed: int) -> Record:
     found = runs.read_json(path)
     what = "no result of this cell and seed"
     if isinstance(found, dict):
-        odd = [name for name, kinds in FORM.items() if type(found.get(name)) not in kinds]
+        odd = oddities(found)
         if not odd and (found["cell"], found["seed"]) == (cell.name, seed):
             return found
         what = f"a result without a valid {odd[0]!r}" if odd else what
@@ -100,7 +112,7 @@ def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list
         for seed, path in places(folder, cell):
             content = load(path, cell, seed)
             now = (cell.model, source, settings(cell.config.as_json()))
-            if (content["model"], content.get("source"), settings(content["settings"])) != now:
+            if (content["model"], content.get("source", source), settings(content["settings"])) != now:
                 stale.append(path)
             else:
                 found[cell.name].append(content)
@@ -116,7 +128,7 @@ def check(folder: Path, cells: list[Cell], coming: set[Path]) -> None:
             try:
                 there = load(path, cell, seed)["model"]
             except RunError:
-                if path not in coming:
+                if path not in coming or path.is_dir():
                     raise
                 continue  # it is written anew
             if there != cell.model and path in coming:
