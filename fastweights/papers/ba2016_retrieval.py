@@ -22,9 +22,9 @@ What differs from the paper, or is not said there:
 4. Weight decay, which the paper does not mention, AdamW's, 0.25 times the learning rate: of the 50-d table, without
    which an LSTM of 100 units had 0.87% of the validation sequences wrong and not 0.04%; and, for fast weights, of the
    weights between network and softmax (with 50 units: once the learning rate), so that the loss of the training
-   sequences does not vanish while two keys that share a digit can still outweigh a third. LSTM-100 is trained with dropout: a tenth of the last hidden vector. All were set
-   by hand, on validation sequences of seeds 0 and 1, or on sequences that no row uses. FW-50 has at most one of the
-   20,000 test sequences of a seed wrong.
+   sequences does not vanish while two keys that share a digit can still outweigh a third. LSTM-100 is trained with
+   dropout: a tenth of the last hidden vector. All were set by hand, on validation sequences of seeds 0 and 1, or on
+   sequences that no row uses. FW-50 has at most one of the 20,000 test sequences of a seed wrong.
 5. No ReLU lies between the two embeddings, the table's initial values give C x unit variance, and the softmax has the
    10 digits as classes. The paper leaves all of that open. Gradients are clipped at norm 5; it does not mention
    clipping.
