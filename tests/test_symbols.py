@@ -293,3 +293,12 @@ def test_a_forward_of_ones_own_is_called(name):
     assert not torch.allclose(model(symbols), want, atol=1e-2)
     model.recurrent.forward = lambda inputs: twice(model.recurrent, inputs)
     assert torch.allclose(model(symbols), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["RNN-LN-FW", "LSTM", "IRNN", "A-LSTM"])
+def test_symbols_of_32_bits_have_the_gradients_of_those_of_64(name):
+    model, (symbols, _) = build(name, Config(hidden_size=8), 11, 3).double(), sequences()
+    want = torch.autograd.grad(model(symbols).square().sum(), model.parameters())
+    got = torch.autograd.grad(model(symbols.int()).square().sum(), model.parameters())
+    for one, other in zip(got, want, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-12)
