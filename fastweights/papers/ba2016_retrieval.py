@@ -127,7 +127,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("RNN-LN-FW0", "control", "RNN-LN-FW0", PLAIN, {20: (240, 1e-3, 1), 50: (80, 5e-4, 1)}),
     ("FW-decay0", "control", "RNN-LN-FW", replace(HEAD_DECAY, decay=0.0), {20: (120, 4e-3, 3), 50: (80, 2e-3, 3)}),
     ("GRU-LN", "control", "GRU-LN", SETTINGS, {20: (60, 4e-3, 1), 50: (60, 8e-3, 1)}),
-    ("LSTM-LN", "control", "LSTM-LN", SETTINGS, {20: (60, 8e-3, 1), 50: (60, 8e-3, 1)}),
+    ("LSTM-LN", "control", "LSTM-LN", SETTINGS, {20: (60, 4e-3, 1), 50: (60, 8e-3, 1)}),
     ("FW-plain", "beyond", "RNN-LN-FW", PLAIN,
      {10: (240, 1e-3, 3), 20: (240, 2e-3, 5), 50: (240, 1e-3, 3), 100: (200, 1e-3, 3)}),
     ("IRNN-soap", "beyond", "IRNN", SOAP, {20: (480, 8e-3, 3), 50: (480, 8e-3, 3), 100: (480, 4e-3, 3)}),
