@@ -39,8 +39,9 @@ What differs from the paper, or is not said there:
 Controls that the paper lacks: RNN-LN, GRU-LN and LSTM-LN have layer norm and no fast weights. RNN-LN-FW0 is the
 fast-weights network with rate 0, which in the literal reading is RNN-LN to the last bit: nothing is read, and h_0 is
 thrown away. A control of the same depth is therefore `FW-decay0`: with decay 0, A(t) holds h(t) alone, so that the
-inner loop multiplies and nothing is remembered. It has the settings of FW-20 and FW-100, the other controls those of
-`FW-plain`: with those of FW, RNN-LN of 50 units stayed on the guess floor (`docs/decisions.md`).
+inner loop multiplies and nothing is remembered. It has the settings of FW-20 and FW-100, GRU-LN and LSTM-LN those of
+the LSTM, RNN-LN and RNN-LN-FW0 those of `FW-plain`: with those of FW, RNN-LN of 50 units stayed on the guess floor
+(`docs/decisions.md`).
 
 Beyond the paper, each a row of its own:
 
