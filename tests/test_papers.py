@@ -261,6 +261,12 @@ def test_what_a_model_prints_is_no_event_and_a_mask_of_infinities_is_no_broken_w
     (folder / runs.FINAL).unlink()  # a run that goes on from its checkpoint
     code, _, err = reproduce(capsys, *given, "--results", "of-prints")
     assert code == 0 and (folder / runs.FINAL).exists(), err
+    described = json.loads((folder / runs.CONFIG).read_text())
+    assert len(described.pop("source")) == 64
+    runs.write_json(folder / runs.CONFIG, described)  # a run that is older than this
+    (folder / runs.FINAL).unlink()
+    code, out, err = reproduce(capsys, *given, "--results", "of-prints")
+    assert code == 0 and "left out" not in out, err
 
 
 def test_a_model_whose_projection_is_not_known_is_told_so(toy, capsys, monkeypatch):
@@ -371,8 +377,9 @@ def test_a_run_without_what_a_result_says_leaves_the_result_alone(file, name, to
     assert (tmp_path / "results/toy/B-8-seed0.json").read_bytes() == kept
     (tmp_path / "results/toy/B-8-seed0.json").unlink()
     (tmp_path / "results/toy/B-8-seed0.json").mkdir()
-    code, out, err = reproduce(capsys, *given)
+    code, out, err = reproduce(capsys, *given, "--run", tmp_path / "others")
     assert code == 2 and out == "" and "B-8-seed0.json: got a file that cannot be read" in err
+    assert not (tmp_path / "others").exists()  # said before anything is trained
 
 
 @pytest.mark.parametrize("change", [
