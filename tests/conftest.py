@@ -14,6 +14,7 @@ jaxtyping.install_import_hook([f"fastweights.{name}" for name in TYPED], "bearty
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")
 
+from toy_runs import folder, toy  # noqa: E402, F401 - fixtures; what they import goes through the hook
 
 if not torch.cuda.is_available():  # then Triton interprets its kernels, and must know it before it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -394,13 +394,3 @@ def test_a_task_that_cannot_be_drawn_leaves_no_figure(trained, tmp_path, capsys)
     (folder / "config.json").write_text(json.dumps(stored | {"task": {"name": "other"}}))
     code, _, err = run(capsys, "plot", folder)
     assert code == 2 and err.count("\n") == 1 and not (folder / "figures").exists()
-
-
-def test_a_network_of_ones_own_is_named_by_its_class_where_that_is_enough(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for module in ("first_nets", "second_nets"):
-        (tmp_path / f"{module}.py").write_text("from torch import nn\nclass Net(nn.GRU):\n    pass\n")
-    code, out, err = run(capsys, "train", "first_nets:Net", "--run", "one", *TINY)
-    assert code == 0 and re.search(r"^Net +\d", out, re.M), err
-    code, out, err = run(capsys, "train", "first_nets:Net", "second_nets:Net", "--run", "two", *TINY)
-    assert code == 0 and all(re.search(rf"^{name}_nets:Net +\d", out, re.M) for name in ("first", "second")), err

@@ -2,88 +2,25 @@
 
 import json
 import math
-import os
 import random
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from toy_runs import FILES, no_processes, reproduce, start
 
-from fastweights import cli, data, papers, provenance, runs, training
-from fastweights.commands import reproduce as command
+from fastweights import data, provenance, runs, training
 from fastweights.config import Config
 from fastweights.evaluation import over_seeds
 from fastweights.papers import paper
 from fastweights.reproduction import pages, results, tables
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.worker import Job, finished
-
-ROOT = Path(__file__).parent.parent
-TOY = Path(__file__).with_name("toy_paper.py").read_text()
-GO = """import sys
-from fastweights import cli, papers
-papers.PAPERS = {"toy": "toy_paper"}
-sys.exit(cli.main(["reproduce", *sys.argv[1:]]))
-"""
-FILES = {"A-8-seed0.json", "A-8-seed1.json", "B-8-seed0.json"}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """With the toy paper, and its table trained by two runners at once."""
-    where = tmp_path_factory.mktemp("toy")
-    (where / "toy_paper.py").write_text(TOY)
-    (where / "go.py").write_text(GO)
-    both = [start(where, "toy", "--workers", "2", "--seeds", "1"), start(where, "toy", "--workers", "1")]
-    for runner in both:
-        out, err = runner.communicate(timeout=200)
-        assert runner.returncode == 0, err
-    assert {path.name for path in (where / "results/toy").iterdir()} == FILES
-    assert "A-8" in out
-    return where
-
-
-def start(where, *arguments, **environment):
-    paths = os.pathsep.join([str(ROOT), str(where)])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(
-        [sys.executable, "go.py", *arguments], cwd=where, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def toy(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
-    for module in (papers, pages, command):
-        monkeypatch.setattr(module, "PAPERS", {"toy": "toy_paper"})
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
-    return folder
-
-
-def reproduce(capsys, *arguments):
-    try:
-        code = cli.main(["reproduce", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    said = capsys.readouterr()
-    return code or 0, said.out, said.err
-
-
-def no_processes(monkeypatch):
-    def refuse(*arguments, **options):
-        raise AssertionError("a process was started")
-
-    monkeypatch.setattr("fastweights.runner._start", refuse)
 
 
 def test_a_done_run_is_not_done_again_and_its_table_fits_a_terminal(toy, capsys, monkeypatch):
@@ -219,194 +156,6 @@ def test_quick_says_that_it_is_not_the_table_and_leaves_the_results_alone(toy, c
     assert json.loads((toy / "runs/toy-quick/results/A-8-seed0.json").read_text())["updates"] == 4
 
 
-def test_a_model_of_ones_own_is_a_row(toy, capsys):
-    (toy / "my_package.py").write_text("from torch import nn\nclass MyCell(nn.GRU):\n    pass\n")
-    code, out, err = reproduce(
-        capsys, "toy", "--model", "my_package:MyCell", "--only", "MyCell-8", "--seeds", 1, "--run", "o",
-        "--results", "own",
-    )  # fmt: skip
-    assert code == 0 and re.search(r"^MyCell-8 +\d", out, re.M), err
-    assert json.loads((toy / "own/toy/MyCell-8-seed0.json").read_text())["model"] == "my_package:MyCell"
-
-
-OWN = """import torch
-from torch import nn
-
-
-class {name}(nn.Module):
-    def __init__(self, input_size, hidden_size, batch_first):
-        super().__init__()
-        self.cell = nn.GRU(input_size, hidden_size, batch_first={first})
-        self.register_buffer("mask", torch.triu(torch.full((4, 4), -torch.inf), 1))
-        self.{weight} = nn.Parameter(torch.ones(hidden_size, input_size))
-
-    def forward(self, input):
-        if len(input) == 64:
-            print('{{"error": 3, "update": "x"}}')
-        output, state = self.cell(input)
-        return output + input @ self.{weight}.T, state
-"""
-
-
-def own(toy, module, name="Own", weight="weight_ih_l0", first="True"):
-    (toy / f"{module}.py").write_text(OWN.format(name=name, weight=weight, first=first))
-    return "toy", "--model", f"{module}:{name}", "--only", f"{name}-8", "--seeds", 1, "--run", f"runs/{module}"
-
-
-def test_what_a_model_prints_is_no_event_and_a_mask_of_infinities_is_no_broken_weight(toy, capsys):
-    given = own(toy, "prints")
-    code, out, err = reproduce(capsys, *given, "--results", "of-prints")
-    assert code == 0 and re.search(r"^Own-8 +\d", out, re.M) and "note:" not in err, err
-    folder = toy / "runs/prints/Own-8-seed0"
-    (folder / runs.FINAL).unlink()  # a run that goes on from its checkpoint
-    code, _, err = reproduce(capsys, *given, "--results", "of-prints")
-    assert code == 0 and (folder / runs.FINAL).exists(), err
-    described = json.loads((folder / runs.CONFIG).read_text())
-    assert len(described.pop("source")) == 64
-    runs.write_json(folder / runs.CONFIG, described)  # a run that is older than this
-    (folder / runs.FINAL).unlink()
-    code, out, err = reproduce(capsys, *given, "--results", "of-prints")
-    assert code == 0 and "left out" not in out, err
-
-
-def test_a_model_whose_projection_is_not_known_is_told_so(toy, capsys, monkeypatch):
-    module = paper("toy")
-    cells = [replace(c, config=replace(c.config, input_learning_rates=(0.1,))) for c in module.RUNS]
-    monkeypatch.setattr(module, "RUNS", cells)
-    code, _, err = reproduce(capsys, *own(toy, "unknown"), "--results", "of-unknown")
-    assert code == 0 and "note: unknown:Own has no weight_ih_l0" in err and "that of A at 0.1 of it" in err
-    code, _, err = reproduce(capsys, *own(toy, "known", weight="mixing"), "--results", "of-known")
-    assert code == 0 and "note:" not in err
-
-
-def test_a_model_that_mixes_sequences_is_refused(toy, capsys):
-    code, out, err = reproduce(capsys, *own(toy, "mixing", first="False"), "--results", "of-mixing")
-    assert code == 2 and out == "" and "got other outputs for a sequence when another is asked beside it" in err
-    assert not (toy / "of-mixing").exists() and not (toy / "runs/mixing").exists()
-
-
-def test_two_classes_of_one_name_do_not_take_each_others_places(toy, capsys):
-    one, two = own(toy, "one"), own(toy, "two")
-    code, _, err = reproduce(capsys, *one, "--model", "one:Own", "two:Own")
-    assert code == 2 and "--model two:Own: got one:Own too, and both are Own-8" in err
-    for given, extra in ((one, []), (two, ["--search"])):
-        code, _, err = reproduce(capsys, *given, "--results", "of-two", *extra)
-        assert code == 0, err
-    before = {path: path.read_bytes() for path in (toy / "of-two/toy").iterdir()}
-    path = toy / "two.py"
-    path.write_text(path.read_text() + "# changed\n")
-    code, _, err = reproduce(
-        capsys, *two, "--results", "of-two", "--search"
-    )  # its runs are others: nothing is recorded
-    assert code == 2 and "before its file was changed" in err
-    for given, extra in ((two, []), (one, ["--search"])):
-        code, out, err = reproduce(capsys, *given, "--results", "of-two", *extra)
-        assert code == 2 and out == "" and err.count("\n") == 1 and "choose another --results" in err
-    assert {path: path.read_bytes() for path in before} == before
-
-
-def test_a_class_that_was_changed_is_another_run(toy, capsys):
-    (toy / "changes").mkdir()
-    given = own(toy, "changes/cell")
-    (toy / "changes/__init__.py").write_text("from changes.cell import Own\n")
-    given = tuple("changes:Own" if each == "changes/cell:Own" else each for each in given)
-    assert reproduce(capsys, *given, "--results", "of-changes")[0] == 0
-    path = toy / "changes/cell.py"
-    path.write_text(path.read_text().replace("output + input", "output - input"))
-    code, out, err = reproduce(capsys, *given, "--results", "of-changes")
-    assert code == 2 and "holds a run of changes:Own from before its file was changed; choose another --run" in err
-    assert "left out, of other settings: of-changes/toy/Own-8-seed0.json" in out
-    code, out, err = reproduce(capsys, *given[:-1], "runs/changed", "--results", "of-changes")
-    assert code == 0 and "left out" not in out, err
-
-
-def test_a_copy_of_a_result_is_no_other_seed_and_what_was_there_is_told(toy, tmp_path, capsys):
-    shutil.copytree(toy / "results/toy", tmp_path / "toy")
-    for name in ("A-8-seed0.bak.json", "A-8-seed0 (copy).json", "A-8-seed00.json", "B-8-seed7.json"):
-        shutil.copy(tmp_path / "toy/A-8-seed0.json", tmp_path / "toy" / name)
-    code, out, err = reproduce(capsys, "toy", "--only", "A-8", "--seeds", 1, "--results", tmp_path)
-    assert code == 0 and re.search(r"^A-8 .* 2 +\d", out, re.M), err
-    assert "1 of the 2 runs of this table were there before" in out
-    code, out, err = reproduce(capsys, "toy", "--only", "B-8", "--results", tmp_path)
-    assert code == 2 and out == "" and "B-8-seed7.json: got no result of this cell and seed" in err
-
-
-def test_results_that_cannot_be_written_are_refused_before_the_first_run(toy, tmp_path, capsys):
-    (tmp_path / "file").touch()
-    for extra in ([], ["--search"]):
-        code, out, err = reproduce(
-            capsys, "toy", "--run", tmp_path / "runs", "--results", tmp_path / "file", *extra
-        )  # fmt: skip
-        assert code == 2 and out == "" and "file/toy: got a file on the way there, wanted a folder" in err
-    assert not (tmp_path / "runs").exists()
-
-
-BROKEN = {
-    "final": (runs.FINAL, "{}"),
-    "lists": (runs.FINAL, "[]"),
-    "config": (runs.CONFIG, "{}"),
-    "timings": (runs.TIMINGS, ""),
-    "rows": (runs.METRICS, None),
-    "lock": (".lock", None),
-}
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_run_folder_that_is_broken_is_named_and_the_others_go_on(kind, toy, tmp_path, capsys):
-    shutil.copytree(toy / "runs/toy/A-8-seed0", tmp_path / "A-8-seed0")
-    name, content = BROKEN[kind]
-    (tmp_path / "A-8-seed0" / name).unlink()
-    if content is None:
-        (tmp_path / "A-8-seed0" / name).mkdir()
-    else:
-        (tmp_path / "A-8-seed0" / name).write_text(content)
-    code, out, err = reproduce(capsys, "toy", "--seeds", 1, "--run", tmp_path, "--results", tmp_path / "results")
-    assert code == 2 and re.search(r"^B-8 +\d", out, re.M), err
-    assert re.match(f"fastweights: error: A-8-seed0: .*{name}: got ", err.splitlines()[-1]), err
-
-
-@pytest.mark.parametrize("file, name", [(runs.FINAL, "test_accuracy"), (runs.CONFIG, "parameters")])
-def test_a_run_without_what_a_result_says_leaves_the_result_alone(file, name, toy, tmp_path, capsys):
-    shutil.copytree(toy / "results/toy", tmp_path / "results/toy")
-    shutil.copytree(toy / "runs/toy/B-8-seed0", tmp_path / "runs/B-8-seed0")
-    path, kept = tmp_path / "runs/B-8-seed0" / file, (tmp_path / "results/toy/B-8-seed0.json").read_bytes()
-    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != name}))
-    given = ["toy", "--only", "B-8", "--run", tmp_path / "runs", "--results", tmp_path / "results"]
-    code, out, err = reproduce(capsys, *given)
-    assert code == 2 and "B-8-seed0: got a run without a valid" in err and re.search(r"^B-8 +\d", out, re.M)
-    assert (tmp_path / "results/toy/B-8-seed0.json").read_bytes() == kept
-    (tmp_path / "results/toy/B-8-seed0.json").unlink()
-    (tmp_path / "results/toy/B-8-seed0.json").mkdir()
-    code, out, err = reproduce(capsys, *given, "--run", tmp_path / "others")
-    assert code == 2 and out == "" and "B-8-seed0.json: got a file that cannot be read" in err
-    assert not (tmp_path / "others").exists()  # said before anything is trained
-
-
-@pytest.mark.parametrize("change", [
-    {"test_error": None}, {"settings": [1]}, {"cell": ["x"]}, {"updates_to_99": "no"}, {"commit": 3}, {"machine": None},
-    {"machine": {}}, {"versions": {}},
-])  # fmt: skip
-def test_a_broken_result_is_named_before_anything_is_trained(change, toy, tmp_path, capsys):
-    shutil.copytree(toy / "results/toy", tmp_path / "toy")
-    path = tmp_path / "toy/A-8-seed1.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    code, out, err = reproduce(
-        capsys, "toy", "--only", "A-8", "--seeds", 1, "--results", tmp_path, "--run", tmp_path / "runs"
-    )
-    assert code == 2 and out == "" and err.count("\n") == 1 and "A-8-seed1.json: got a result without a valid" in err
-    assert not (tmp_path / "runs").exists()
-    code, _, err = reproduce(capsys, "toy", "--only", "B-8", "--results", tmp_path)
-    assert code == 0, err
-
-
-@pytest.mark.parametrize("content", ["[]", "{}", '{"cells": {"A-8": 3}}', '{"cells": {"A-8": {"chosen": 2}}}'])
-def test_a_broken_search_is_named(content, toy, tmp_path, capsys):
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy/search.json").write_text(content)
-    code, out, err = reproduce(capsys, "toy", "--only", "A-8", "--results", tmp_path)
-    assert code == 2 and out == "" and "search.json: got no record of a search, wanted one; delete it" in err
-
-
 def test_the_page_and_the_figure_come_from_the_results_alone(toy, capsys):
     code, out, err = reproduce(capsys, "toy", "--render")
     assert code == 0, err
@@ -435,18 +184,6 @@ def test_a_result_that_is_older_than_a_setting_had_its_default(toy, tmp_path):
     (tmp_path / "A-8-seed0.json").write_text(json.dumps(content))
     found, stale = results.read(tmp_path, paper("toy").RUNS)
     assert len(found["A-8"]) == 1 and not stale
-
-
-def test_a_run_that_breaks_down_is_named_after_the_table(toy, capsys, monkeypatch):
-    (toy / "diverging.py").write_text(
-        "from torch import nn\nclass Diverging(nn.GRU):\n    def forward(self, x, s=None):\n"
-        "        o, s = super().forward(x, s)\n        return (o * float('nan') if len(x) > 1 else o), s\n"
-    )
-    own, only = "diverging:Diverging", "Diverging-8|B-8"
-    arguments = ["toy", "--model", own, "--only", only, "--run", "runs/toy", "--seeds", 1]
-    code, out, err = reproduce(capsys, *arguments)
-    assert code == 2 and re.search("^B-8 ", out, re.M), err
-    assert re.match("fastweights: error: Diverging-8-seed0: .*the loss became nan at update 1", err.splitlines()[-1])
 
 
 def bad_input(*arguments, says):

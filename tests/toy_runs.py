@@ -1,0 +1,71 @@
+"""A toy paper that is trained once, and `fastweights reproduce` on it, for the tests of reproductions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastweights import cli, papers
+from fastweights.commands import reproduce as command
+from fastweights.reproduction import pages
+
+ROOT = Path(__file__).parent.parent
+TOY = Path(__file__).with_name("toy_paper.py").read_text()
+GO = """import sys
+from fastweights import cli, papers
+papers.PAPERS = {"toy": "toy_paper"}
+sys.exit(cli.main(["reproduce", *sys.argv[1:]]))
+"""
+FILES = {"A-8-seed0.json", "A-8-seed1.json", "B-8-seed0.json"}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """With the toy paper, and its table trained by two runners at once."""
+    where = tmp_path_factory.mktemp("toy")
+    (where / "toy_paper.py").write_text(TOY)
+    (where / "go.py").write_text(GO)
+    both = [start(where, "toy", "--workers", "2", "--seeds", "1"), start(where, "toy", "--workers", "1")]
+    for runner in both:
+        out, err = runner.communicate(timeout=200)
+        assert runner.returncode == 0, err
+    assert {path.name for path in (where / "results/toy").iterdir()} == FILES
+    assert "A-8" in out
+    return where
+
+
+def start(where, *arguments, **environment):
+    paths = os.pathsep.join([str(ROOT), str(where)])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, "go.py", *arguments], cwd=where, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def toy(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    for module in (papers, pages, command):
+        monkeypatch.setattr(module, "PAPERS", {"toy": "toy_paper"})
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    return folder
+
+
+def reproduce(capsys, *arguments):
+    try:
+        code = cli.main(["reproduce", *map(str, arguments)])
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr()
+    return code or 0, said.out, said.err
+
+
+def no_processes(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("fastweights.runner._start", refuse)
