@@ -42,7 +42,7 @@ class Config:
     learning_rate: float = 8e-3
     """Learning rate of the optimizer."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """How the learning rate falls over the epochs."""
+    """How the learning rate and the label smoothing fall over the epochs."""
     input_learning_rates: tuple[float, ...] = ()
     """Learning rates of the embedding layers, then of C, as shares of that of the other weights; none: 1 each."""
     table_weight_decay: float = 0.0
@@ -52,7 +52,7 @@ class Config:
     head_dropout: float = 0.0
     """Share of the last hidden vector's units that an update leaves out, drawn anew for every sequence."""
     label_smoothing: float = 0.0
-    """Share of each training target that is spread over all classes."""
+    """Share of each training target that is spread over all classes, at first: it falls with the learning rate."""
     renamed_keys: bool = False
     """Give each training sequence other keys whenever it is read."""
     clip: float = 5.0

@@ -176,10 +176,14 @@ class Run:
         self.last_row: dict[str, Any] | None = None
         self.uncounted: list[tuple[Tensor, Tensor]] = []  # logits and targets whose answers are still to be counted
 
-    def learning_rate(self) -> float:
+    def schedule(self) -> float:
+        """What is left of the learning rate and of the label smoothing, of 1."""
         if self.config.schedule == "constant":
-            return self.config.learning_rate
-        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * self.progress.update / self.updates))
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * self.progress.update / self.updates))
+
+    def learning_rate(self) -> float:
+        return self.config.learning_rate * self.schedule()
 
     @property
     def seconds(self) -> float:
@@ -223,7 +227,7 @@ class Run:
 
     def update(self, tokens: Tensor, targets: Tensor) -> None:
         progress = self.progress
-        smoothing = self.config.label_smoothing
+        smoothing = self.config.label_smoothing * self.schedule()
         value, norm, logits = training_step(
             self.model, self.optimizer, tokens, targets, self.learning_rate(), smoothing
         )

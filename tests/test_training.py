@@ -259,16 +259,20 @@ def test_the_classifier_reads_embeddings_step_by_step(embedding_sizes, head_size
     assert torch.allclose(model(tokens), expected, atol=1e-6)
 
 
-def test_smoothed_labels_are_of_the_training_loss_alone(tmp_path):
-    config, batch = replace(SMALL, epochs=1, train_size=64, learning_rate=0.0), sequences().train
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_smoothed_labels_are_of_the_training_loss_alone_and_fall_with_the_learning_rate(tmp_path, schedule):
+    config = replace(SMALL, epochs=2, batch_size=64, train_size=64, learning_rate=0.0, schedule=schedule)
+    batch = sequences().train
     few = data.Data(sequences().task, type(batch)(batch.tokens[:64], batch.targets[:64]), sequences().valid)
     plain = training.train("CONTROL", config, few, tmp_path / "plain")
     smooth = training.train("CONTROL", replace(config, label_smoothing=0.2), few, tmp_path / "smooth")
     torch.manual_seed(config.seed)
-    logits = build("CONTROL", config, 37, 10)(few.train.tokens)
-    spread = 0.8 * plain["train_loss"] - 0.2 * logits.log_softmax(1).mean().item()
-    assert smooth["train_loss"] == pytest.approx(spread, rel=1e-5) and smooth["train_loss"] != plain["train_loss"]
-    assert smooth["valid_loss"] == plain["valid_loss"]
+    spread = -build("CONTROL", config, 37, 10)(few.train.tokens).log_softmax(1).mean().item()
+    rows = runs.read_rows(tmp_path / "smooth" / runs.METRICS)
+    for row, share in zip(rows, (0.2, 0.2 if schedule == "constant" else 0.1), strict=True):
+        assert row["train_loss"] == pytest.approx((1 - share) * plain["train_loss"] + share * spread, rel=1e-5)
+        assert row["train_loss"] != plain["train_loss"]
+        assert row["valid_loss"] == plain["valid_loss"]
 
 
 def test_dropout_is_of_the_hidden_vector_of_each_sequence_in_training_alone():
