@@ -110,7 +110,8 @@ SETTINGS = Config(
     valid_size=10_000,
     test_size=20_000,
 )
-HEAD_DECAY = replace(SETTINGS, head_weight_decay=0.25)
+SMOOTHED = replace(SETTINGS, label_smoothing=0.1)
+HEAD_DECAY = replace(SMOOTHED, head_weight_decay=0.25)
 DROPOUT = replace(SETTINGS, head_dropout=0.2)
 SOAP = replace(SETTINGS, optimizer="soap", batch_size=512)
 PLAIN = replace(SETTINGS, linear_embeddings=False, input_learning_rates=(), table_weight_decay=0.0)
@@ -122,7 +123,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("FW", "paper", "RNN-LN-FW", HEAD_DECAY, {20: (120, 4e-3, 5), 100: (100, 2e-3, 3)}),
     ("FW", "paper", "RNN-LN-FW", replace(HEAD_DECAY, head_weight_decay=1.0), {50: (100, 1e-3, 3)}),
     ("IRNN", "paper", "IRNN", SETTINGS, {20: (480, 2e-3, 3), 50: (480, 2e-3, 3), 100: (480, 1e-3, 3)}),
-    ("LSTM", "paper", "LSTM", SETTINGS, {20: (120, 8e-3, 3), 50: (120, 8e-3, 3)}),
+    ("LSTM", "paper", "LSTM", SMOOTHED, {20: (120, 8e-3, 3), 50: (120, 8e-3, 3)}),
     ("LSTM", "paper", "LSTM", DROPOUT, {100: (240, 8e-3, 3)}),
     ("A-LSTM", "paper", "A-LSTM", SETTINGS, {20: (80, 4e-3, 1), 50: (60, 4e-3, 1)}),
     ("A-LSTM", "paper", "A-LSTM", DROPOUT, {100: (80, 4e-3, 1)}),
