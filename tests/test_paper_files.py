@@ -48,10 +48,12 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
         plain = cell.row in ("RNN-LN", "RNN-LN-FW0", "FW-plain")
         reading = module.PLAIN if plain else module.HEAD_DECAY if cell.model == "RNN-LN-FW" else module.SETTINGS
         if cell.row in ("LSTM", "A-LSTM"):
-            reading = module.DROPOUT if config.hidden_size == 100 else module.SMOOTHED if cell.row == "LSTM" else reading
+            reading = module.DROPOUT if config.hidden_size == 100 else reading
         same = replace(reading, **{name: getattr(config, name) for name in FREE})
         if cell.row == "FW-decay0":
             same = replace(same, decay=0.0, label_smoothing=0.0)
+        if cell.name == "FW-20":
+            same = replace(same, clip=1.0)
         if cell.name == "FW-50":
             same = replace(same, head_weight_decay=1.0)
         if cell.kind != "beyond" or plain:
