@@ -52,7 +52,7 @@ class Config:
     head_dropout: float = 0.0
     """Share of the last hidden vector's units that an update leaves out, drawn anew for every sequence."""
     label_smoothing: float = 0.0
-    """Share of each training target that is spread over all classes, at first: it falls with the learning rate."""
+    """Share of each training target that is spread over all classes, at first: it follows --schedule."""
     renamed_keys: bool = False
     """Give each training sequence other keys whenever it is read."""
     clip: float = 5.0

@@ -177,7 +177,7 @@ class Run:
         self.uncounted: list[tuple[Tensor, Tensor]] = []  # logits and targets whose answers are still to be counted
 
     def schedule(self) -> float:
-        """What is left of the learning rate and of the label smoothing, of 1."""
+        """What is left of learning rate and label smoothing: 1 at first, towards 0 along the cosine."""
         if self.config.schedule == "constant":
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * self.progress.update / self.updates))
