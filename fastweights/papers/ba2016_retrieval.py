@@ -32,7 +32,8 @@ What differs from the paper, or is not said there:
 6. Every seed draws its own sequences, so that an interval covers the draw of the data as well as the initial weights.
    Seeds of FW-20 scatter: three more than the row has ended at 0.5, 0.8 and 1.0% (one-off runs, `docs/decisions.md`).
 7. A-LSTM: Danihelka et al. (2016) have no heads; how three of them are joined is ours (see `AssociativeLSTM`).
-8. The curves of Figure 2 are test losses; ours are validation losses. Test sequences are used once, at the end.
+8. The curves of Figure 2 are test losses; ours are validation losses, which smoothed labels hold near 0.1 nats until
+   their share has fallen. Test sequences are used once, at the end.
 9. No layer norm on the preliminary vector, one inner step: the literal reading. The paper's baselines have no layer
    norm; the controls have.
 10. The forget gates of the LSTM and the A-LSTM start with a bias of 1, those of LSTM-LN with 0. The paper does not say.
