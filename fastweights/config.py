@@ -90,6 +90,8 @@ class Config:
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 wanted = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number >= {low:g}"
                 raise ValueError(f"{flag(name)} {value:g}: wanted {wanted}")
+        if self.clip == 0:
+            raise ValueError("--clip 0: wanted a number > 0, for at 0 nothing is learnt")
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
@@ -151,7 +153,9 @@ def flag(name: str) -> str:
 
 
 def near(got: str, known: Any) -> str:
-    """'; did you mean ...?' for a name that is nearly known."""
-    matches = difflib.get_close_matches(got.upper(), {name.upper(): name for name in known}, n=1, cutoff=0.5)
+    """'; did you mean ...?' for a name that is nearly known, or the beginning of one."""
     by_upper = {name.upper(): name for name in known}
+    matches = [name for name in by_upper if name.startswith(got.upper())]
+    if len(matches) != 1:
+        matches = difflib.get_close_matches(got.upper(), by_upper, n=1, cutoff=0.5)
     return f"; did you mean {by_upper[matches[0]]}?" if matches else ""
