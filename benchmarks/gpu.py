@@ -77,8 +77,9 @@ def measure(batch: int, time: int, hidden: int, options: argparse.Namespace) -> 
         function = function or outputs_of(backend, settings)
         return lambda: forward_backward(function(*leaves), leaves, weigh)
 
-    def library(module: nn.Module) -> Step:
+    def library(module: nn.RNNBase) -> Step:
         module = module.to("cuda", dtype)
+        module.flatten_parameters()  # after another dtype cuDNN would gather them at every call
         wanted = [leaves[0], *module.parameters()]
         return lambda: forward_backward(module(leaves[0])[0], wanted, weigh)
 
@@ -133,22 +134,28 @@ def largest_error(got: list[Tensor], want: list[Tensor]) -> float:
     return max(((g.double() - w).norm() / w.norm()).item() for g, w in zip(got, want, strict=True))
 
 
-def rounds(steps: dict[str, Step], count: int, repeats: int = 10) -> dict[str, list[float]]:
-    for step in steps.values():
-        for _ in range(5):
-            step()
+def rounds(steps: dict[str, Step], count: int) -> dict[str, list[float]]:
+    """Milliseconds a step; in a round each is repeated ten times, or for some 50 ms, but once at least."""
+    repeats = {name: 1 for name in steps}
+    for name, step in steps.items():
+        milliseconds(step, 5)
+        repeats[name] = max(1, min(10, round(50 / milliseconds(step, 1))))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(count):
         for name, step in steps.items():
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            begin.record()
-            for _ in range(repeats):
-                step()
-            end.record()
-            torch.cuda.synchronize()
-            times[name].append(begin.elapsed_time(end) / repeats)
+            times[name].append(milliseconds(step, repeats[name]))
     return times
+
+
+def milliseconds(step: Step, repeats: int) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    begin.record()
+    for _ in range(repeats):
+        step()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end) / repeats
 
 
 def table(times: dict[str, list[float]]) -> None:
