@@ -90,8 +90,11 @@ class Config:
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 wanted = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number >= {low:g}"
                 raise ValueError(f"{flag(name)} {value:g}: wanted {wanted}")
-        if self.clip == 0:
-            raise ValueError("--clip 0: wanted a number > 0, for at 0 nothing is learnt")
+        for name, idle, wanted in (
+            ("clip", 0, "> 0"), ("learning_rate", 0, "> 0"), ("head_dropout", 1, "below 1"),
+        ):  # fmt: skip
+            if getattr(self, name) == idle:
+                raise ValueError(f"{flag(name)} {idle}: wanted a number {wanted}, for at {idle} nothing is learnt")
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")

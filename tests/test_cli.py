@@ -183,6 +183,8 @@ def bad_input(*arguments, says):
         bad_input("train", "CONTROL", "--table-weight-decay", -1, says="--table-weight-decay -1: wanted a number >= 0"),
         bad_input("train", "CONTROL", "--head-weight-decay", -1, says="--head-weight-decay -1: wanted a number >= 0"),
         bad_input("train", "CONTROL", "--clip", 0, says="--clip 0: wanted a number > 0"),
+        bad_input("train", "CONTROL", "--learning-rate", 0, says="--learning-rate 0: wanted a number > 0"),
+        bad_input("train", "CONTROL", "--head-dropout", 1, says="--head-dropout 1: wanted a number below 1"),
         bad_input("train", "CONTROL", "--head-dropout", 1.5, says="--head-dropout 1.5: wanted a number from 0 to 1"),
         bad_input("train", "CONTROL", "--label-smoothing", 2, says="--label-smoothing 2: wanted a number from 0 to 1"),
     ],
