@@ -36,6 +36,9 @@ FREE = ("hidden_size", "epochs", "learning_rate")
 OWN: dict[str, dict[str, float]] = {
     "FW-20": {"clip": 1.0},
     "FW-50": {"head_weight_decay": 1.0},
+    "IRNN-50": {"label_smoothing": 0.2},
+    "IRNN-100": {"label_smoothing": 0.2},
+    "A-LSTM-100": {"label_smoothing": 0.1},
     "LSTM-20": {"label_smoothing": 0.1},
     "LSTM-50": {"label_smoothing": 0.1},
     "LSTM-100": {"head_dropout": 0.2},
@@ -62,7 +65,8 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
         assert config.renamed_keys == (cell.row == "FW-renamed")
     assert replace(module.SETTINGS, head_weight_decay=0.25, label_smoothing=0.1) == module.MEMORY
     smoothed = {name for name, cell in by_name.items() if cell.config.label_smoothing}
-    assert smoothed == {"FW-20", "FW-50", "FW-100", "LSTM-20", "LSTM-50", "FW-best-20"}
+    others = {"IRNN-50", "IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100", "FW-best-20"}
+    assert smoothed == {"FW-20", "FW-50", "FW-100", *others}
     assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
         assert len(curve) == len(module.REPORTED["updates"]) == 19
