@@ -36,7 +36,6 @@ FREE = ("hidden_size", "epochs", "learning_rate")
 OWN: dict[str, dict[str, float]] = {
     "FW-20": {"clip": 1.0},
     "FW-50": {"head_weight_decay": 1.0},
-    "IRNN-50": {"label_smoothing": 0.2},
     "IRNN-100": {"label_smoothing": 0.2},
     "A-LSTM-100": {"label_smoothing": 0.1},
     "LSTM-20": {"label_smoothing": 0.1},
@@ -65,8 +64,9 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
         assert config.renamed_keys == (cell.row == "FW-renamed")
     assert replace(module.SETTINGS, head_weight_decay=0.25, label_smoothing=0.1) == module.MEMORY
     smoothed = {name for name, cell in by_name.items() if cell.config.label_smoothing}
-    others = {"IRNN-50", "IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100", "FW-best-20"}
-    assert smoothed == {"FW-20", "FW-50", "FW-100", *others}
+    baselines = {"IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100"}
+    assert smoothed == {"FW-20", "FW-50", "FW-100", "FW-best-10", "FW-best-20", *baselines}
+    assert {n for n, cell in by_name.items() if cell.model == "RNN-LN-FW" and cell.config.decay == 1} == {"FW-best-10"}
     assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
         assert len(curve) == len(module.REPORTED["updates"]) == 19
