@@ -136,7 +136,7 @@ def largest_error(got: list[Tensor], want: list[Tensor]) -> float:
 
 def rounds(steps: dict[str, Step], count: int) -> dict[str, list[float]]:
     """Milliseconds a step; in a round each is repeated ten times, or for some 50 ms, but once at least."""
-    repeats = {name: 1 for name in steps}
+    repeats: dict[str, int] = {}
     for name, step in steps.items():
         milliseconds(step, 5)
         repeats[name] = max(1, min(10, round(50 / milliseconds(step, 1))))

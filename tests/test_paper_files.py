@@ -66,7 +66,9 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
     smoothed = {name for name, cell in by_name.items() if cell.config.label_smoothing}
     baselines = {"IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100"}
     assert smoothed == {"FW-20", "FW-50", "FW-100", "FW-best-10", "FW-best-20", *baselines}
-    assert {n for n, cell in by_name.items() if cell.model == "RNN-LN-FW" and cell.config.decay == 1} == {"FW-best-10"}
+    ten, twenty = (by_name[name].config for name in ("FW-best-10", "FW-best-20"))
+    assert (ten.decay, ten.clip, ten.table_weight_decay) == (1.0, 1.0, 0.0)
+    assert (twenty.decay, twenty.clip, twenty.table_weight_decay) == (0.9, 5.0, 0.25)
     assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
         assert len(curve) == len(module.REPORTED["updates"]) == 19

@@ -9,9 +9,12 @@ from torch.utils import _pytree as pytree
 # methods of a tensor that leave its shape and meaning alone: hidden and weights go through them together
 _TOGETHER = frozenset({"contiguous", "cpu", "cuda", "float", "double", "half", "bfloat16", "pin_memory"})
 
+_available = torch.amp.autocast_mode.is_autocast_available  # torch.compile of torch 2.11 cannot look through it
+_AUTOCAST = frozenset(filter(_available, ("cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")))
+
 
 def _full_precision(device: str) -> Any:
-    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)  # which meta has not
+    return torch.autocast(device, enabled=False) if device in _AUTOCAST else nullcontext()
 
 
 class FastWeightsState:

@@ -146,7 +146,7 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
     ("LSTM-soap", "beyond", "LSTM", SOAP, {20: (240, 3.2e-2, 3), 50: (120, 3.2e-2, 3), 100: (120, 3.2e-2, 3)}),
     ("FW-soap", "beyond", "RNN-LN-FW", SOAP, {20: (120, 4e-3, 5), 100: (40, 4e-3, 3)}),
     ("FW-soap", "beyond", "RNN-LN-FW", replace(SOAP, head_weight_decay=1.0), {50: (100, 4e-3, 3)}),
-    ("FW-best", "beyond", "RNN-LN-FW", replace(BEST, decay=1.0, clip=1.0), {10: (480, 4e-3, 3)}),
+    ("FW-best", "beyond", "RNN-LN-FW", replace(BEST, decay=1.0, clip=1.0), {10: (480, 8e-3, 3)}),
     ("FW-best", "beyond", "RNN-LN-FW", replace(BEST, table_weight_decay=0.25), {20: (240, 2e-3, 5)}),
     ("FW-renamed", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, renamed_keys=True), {50: (200, 4e-3, 3)}),
     ("FW-renamed", "beyond", "RNN-LN-FW", replace(LARGE_BATCH, renamed_keys=True, optimizer="soap"),
@@ -155,19 +155,21 @@ ROWS: list[tuple[str, str, str, Config, dict[int, tuple[int, float, int]]]] = [
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 2e-3, 4e-3, 8e-3)}
 LOWER: dict[str, tuple[Any, ...]] = {"learning_rate": (5e-4, 1e-3, 2e-3, 4e-3)}
 HIGHER: dict[str, tuple[Any, ...]] = {"learning_rate": (4e-3, 8e-3, 1.6e-2, 3.2e-2)}
-OTHER: dict[str, dict[str, tuple[Any, ...]]] = {
+OTHER: dict[str, dict[str, tuple[Any, ...]]] = {  # of a row, or of a cell
     "RNN-LN": LOWER,
     "FW-plain": LOWER,
     "FW-soap": LOWER,
     "IRNN-soap": HIGHER,
     "LSTM-soap": HIGHER,
-    "FW-best": {**LOWER, "table_weight_decay": (0.0, 0.25)},
+    "FW-best-10": {"learning_rate": (2e-3, 4e-3, 8e-3, 1.6e-2), "table_weight_decay": (0.0, 0.25)},
+    "FW-best-20": {**LOWER, "table_weight_decay": (0.0, 0.25)},
     "FW-renamed": {"learning_rate": (2e-3, 4e-3, 8e-3), "optimizer": ("adam", "soap")},
 }
 RUNS = [
     Cell(
         f"{row}-{size}", row, kind, model,
-        replace(settings, hidden_size=size, epochs=epochs, learning_rate=rate), seeds, OTHER.get(row, {}),
+        replace(settings, hidden_size=size, epochs=epochs, learning_rate=rate), seeds,
+        OTHER.get(f"{row}-{size}", OTHER.get(row, {})),
     )
     for row, kind, model, settings, sizes in ROWS
     for size, (epochs, rate, seeds) in sizes.items()

@@ -30,6 +30,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 RESIDENT_BYTES = 64 * 1024  # W is kept in registers up to this size: a quarter of a multiprocessor's
 MOST_ROWS = 64  # of the history, at a time
 OLDEST = (8, 0)  # compute capability
+_HAS_TRITON = find_spec("triton") is not None  # torch.compile of torch 2.11 cannot look through find_spec
 
 
 def why_not(call: Call) -> str | None:
@@ -46,11 +47,9 @@ def _why_not_here(device: torch.device) -> str | None:
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if device.type != "cuda" and not (device.type == "cpu" and interpreted):
         return f"it runs on CUDA devices, the inputs are on {device.type} (tests set TRITON_INTERPRET=1)"
-    if torch.compiler.is_compiling():  # torch 2.11 cannot look through find_spec; its CUDA builds bring triton
-        return None
-    if find_spec("triton") is None:
+    if not _HAS_TRITON:
         return "triton is not installed"
-    if device.type != "cuda" or torch.version.hip is not None:
+    if torch.compiler.is_compiling() or device.type != "cuda" or torch.version.hip is not None:
         return None
     if torch.cuda.get_device_capability(device) < OLDEST:
         return f"triton wants compute capability {OLDEST}, the device has {torch.cuda.get_device_capability(device)}"
