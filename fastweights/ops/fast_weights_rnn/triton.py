@@ -101,6 +101,12 @@ def _chunk(call: Call, decay: Tensor, rate: Tensor) -> Tensor:
     return _forward(*tensors, call.lengths, call.inner_steps, call.nonlinearity == "relu", train)[0]
 
 
+def _kernels() -> Any:  # imports triton
+    from fastweights.ops.fast_weights_rnn import triton_kernels
+
+    return triton_kernels
+
+
 @torch.library.custom_op("fastweights::fast_weights_rnn_triton", mutates_args=())
 def _forward(
     inputs: Tensor,
@@ -117,14 +123,12 @@ def _forward(
     train: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Outputs, then what the backward pass wants: u_s, the normalised vectors and 1/std of each layer norm."""
-    from fastweights.ops.fast_weights_rnn import triton_kernels as kernels
-
     outputs, inner, normal, spread = buffers = _buffers(inputs, gain, first, lengths, inner_steps, train)
     if inputs.shape[0]:
         shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
         powers = _powers(decay, inputs)
         with torch.cuda.device_of(inputs):
-            kernels.forward[(inputs.shape[0],)](  # pyright: ignore[reportIndexIssue]
+            _kernels().forward[(inputs.shape[0],)](
                 inputs, *_packed(recurrent, gain, bias, start, first, lengths), powers, rate, outputs,
                 inner, normal, spread, inputs.shape[1], *inputs.stride(),
                 **shape, TRAIN=train, EPSILON=EPSILON, num_warps=warps, num_stages=1,
@@ -155,14 +159,12 @@ def _backward(
     relu: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the boundaries, of the reads r_s and of h(0); those of gain, bias and constants a sample."""
-    from fastweights.ops.fast_weights_rnn import triton_kernels as kernels
-
     buffers = _backward_buffers(gain, lengths, outputs, inner)
     if inputs.shape[0]:
         shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
         powers, slopes = _powers(decay, inputs), _powers(decay, inputs, slope=True)
         with torch.cuda.device_of(inputs):
-            kernels.backward[(inputs.shape[0],)](  # pyright: ignore[reportIndexIssue]
+            _kernels().backward[(inputs.shape[0],)](
                 d_outputs, *_packed(recurrent, gain, first, lengths), powers, slopes, rate,
                 *_packed(outputs, inner, normal, spread), *buffers, inputs.shape[1], *d_outputs.stride(),
                 **shape, num_warps=warps, num_stages=1,
