@@ -129,6 +129,10 @@ def test_the_table_of_the_readme_is_that_of_the_results():
         assert f"{start} {rows[f'{row}-soap-100'].to_99:,}" in text, row
     assert "FW-50 and FW-100 have none of their test sequences wrong" in " ".join(module.__doc__.split())
     assert all(record["test_error"] == 0 for size in (50, 100) for record in found[f"FW-{size}"])
+    ten = sorted(100 * record["test_error"] for record in found["FW-best-10"])
+    assert (
+        "memory does not decay have {:.1f}, {:.1f} and {:.1f}% wrong (three seeds, `FW-best-10`)".format(*ten) in text
+    )
     plain = [rows[f"FW-plain-{size}"].error.mean for size in (20, 50, 100)]
     assert "fast weights stay at {:.2f}, {:.2f} and {:.2f}% (`FW-plain`)".format(*plain) in text
     assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in text
