@@ -94,7 +94,9 @@ def test_the_committed_search_is_that_of_the_cells_as_they_are():
     for name, entry in search.read(ROOT / "results/ba2016-retrieval").items():
         cell = by_name[name]
         grid = list(search.grid_of(cell, module.GRID))
+        assert (entry["model"], entry["seed"]) == (cell.model, search.SEED), name
         assert entry["epochs"] == max(1, cell.config.epochs // search.SHARE), name
+        assert entry["settings"] == search.settings_of(search.shortened(cell), grid[0]), name
         assert [{key: tried[key] for key in grid[0]} for tried in entry["tried"]] == grid, name
 
 

@@ -1,12 +1,13 @@
 """The search for a cell's settings: a grid at a short budget, judged on validation sequences of a seed of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from fastweights import provenance, runs
+from fastweights.config import Config
 from fastweights.papers import Cell
 from fastweights.runner import Status
 from fastweights.worker import Job
@@ -31,11 +32,20 @@ def search_jobs(
 ) -> list[tuple[Cell, dict[str, Any], Job]]:
     jobs = []
     for cell in cells:
-        short = replace(cell.config, epochs=max(1, cell.config.epochs // SHARE), seed=SEED, test_size=0)
         for tried in grid_of(cell, grid):
             where = folder / "search" / "-".join([cell.name, *(text(value) for value in tried.values())])
-            jobs.append((cell, tried, Job(cell.model, replace(short, **tried), where, task)))
+            jobs.append((cell, tried, Job(cell.model, replace(shortened(cell), **tried), where, task)))
     return jobs
+
+
+def shortened(cell: Cell) -> Config:
+    return replace(cell.config, epochs=max(1, cell.config.epochs // SHARE), seed=SEED, test_size=0)
+
+
+def settings_of(config: Config, searched: Iterable[str]) -> dict[str, Any]:
+    """What the search holds fixed, as JSON has it: an entry shows by it whether it is that of a cell as it is now."""
+    fixed = {n: v for n, v in config.as_json().items() if v != getattr(Config(), n) and n not in searched}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fixed.items()}
 
 
 def text(value: Any) -> str:
@@ -48,7 +58,8 @@ def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]
     """What was tried for each cell and what is chosen, {cell: ...}; cells that are not complete are left out."""
     found: dict[str, Any] = {}
     for (cell, settings, job), status in zip(jobs, statuses, strict=True):
-        empty = {"model": cell.model, "seed": SEED, "epochs": job.config.epochs, "tried": []}
+        fixed = settings_of(job.config, settings)
+        empty = {"model": cell.model, "seed": SEED, "epochs": job.config.epochs, "settings": fixed, "tried": []}
         entry = found.setdefault(cell.name, empty)
         row = status.row if status.state == "done" and status.row is not None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
