@@ -53,8 +53,6 @@ class Config:
     """Share of the last hidden vector's units that an update leaves out, drawn anew for every sequence."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over all classes, at first: it follows --schedule."""
-    label_smoothing_hold: float = 0.0
-    """Share of the epochs for which it stays as at first; then it falls as the schedule does, over those left."""
     renamed_keys: bool = False
     """Give each training sequence other keys whenever it is read."""
     clip: float = 5.0
@@ -86,7 +84,7 @@ class Config:
             ("decay", 0.0, 1.0), ("rate", 0.0, math.inf), ("clip", 0.0, math.inf),
             ("table_weight_decay", 0.0, math.inf), ("head_weight_decay", 0.0, math.inf), ("input_scale", 0.0, math.inf),
             ("learning_rate", 0.0, math.inf), ("target_accuracy", 0.0, 1.0), ("label_smoothing", 0.0, 1.0),
-            ("label_smoothing_hold", 0.0, 1.0), ("head_dropout", 0.0, 1.0),
+            ("head_dropout", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):

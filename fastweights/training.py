@@ -176,18 +176,14 @@ class Run:
         self.last_row: dict[str, Any] | None = None
         self.uncounted: list[tuple[Tensor, Tensor]] = []  # logits and targets whose answers are still to be counted
 
-    def schedule(self, hold: float = 0.0) -> float:
-        """What is left of 1: all of it up to `hold` of the updates, then less, towards 0 along the cosine."""
-        fallen = self.progress.update - hold * self.updates
-        if self.config.schedule == "constant" or fallen <= 0:
+    def schedule(self) -> float:
+        """What is left of learning rate and label smoothing: 1 at first, towards 0 along the cosine."""
+        if self.config.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * fallen / (self.updates - hold * self.updates)))
+        return 0.5 * (1 + math.cos(math.pi * self.progress.update / self.updates))
 
     def learning_rate(self) -> float:
         return self.config.learning_rate * self.schedule()
-
-    def label_smoothing(self) -> float:
-        return self.config.label_smoothing * self.schedule(self.config.label_smoothing_hold)
 
     @property
     def seconds(self) -> float:
@@ -231,8 +227,9 @@ class Run:
 
     def update(self, tokens: Tensor, targets: Tensor) -> None:
         progress = self.progress
+        smoothing = self.config.label_smoothing * self.schedule()
         value, norm, logits = training_step(
-            self.model, self.optimizer, tokens, targets, self.learning_rate(), self.label_smoothing()
+            self.model, self.optimizer, tokens, targets, self.learning_rate(), smoothing
         )
         if not math.isfinite(norm):
             what = f"the loss became {value}" if not math.isfinite(value) else f"the gradient norm became {norm}"

@@ -259,30 +259,17 @@ def test_the_classifier_reads_embeddings_step_by_step(embedding_sizes, head_size
     assert torch.allclose(model(tokens), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "hold", "shares"),
-    [
-        ("constant", 0.0, [1, 1, 1, 1]),
-        ("cosine", 0.0, [1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5]),
-        ("cosine", 0.5, [1, 1, 1, 0.5]),
-        ("cosine", 1.0, [1, 1, 1, 1]),
-        ("constant", 0.5, [1, 1, 1, 1]),
-    ],
-)
-def test_smoothed_labels_are_of_the_training_loss_alone_and_fall_with_the_learning_rate(
-    tmp_path, schedule, hold, shares
-):
-    config = replace(SMALL, epochs=4, batch_size=64, train_size=64, learning_rate=1e-30, schedule=schedule)
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_smoothed_labels_are_of_the_training_loss_alone_and_fall_with_the_learning_rate(tmp_path, schedule):
+    config = replace(SMALL, epochs=2, batch_size=64, train_size=64, learning_rate=1e-30, schedule=schedule)
     batch = sequences().train
     few = data.Data(sequences().task, type(batch)(batch.tokens[:64], batch.targets[:64]), sequences().valid)
     plain = training.train("CONTROL", config, few, tmp_path / "plain")
-    smooth = replace(config, label_smoothing=0.2, label_smoothing_hold=hold)
-    training.train("CONTROL", smooth, few, tmp_path / "smooth")
+    training.train("CONTROL", replace(config, label_smoothing=0.2), few, tmp_path / "smooth")
     torch.manual_seed(config.seed)
     spread = -build("CONTROL", config, 37, 10)(few.train.tokens).log_softmax(1).mean().item()
     rows = runs.read_rows(tmp_path / "smooth" / runs.METRICS)
-    for row, part in zip(rows, shares, strict=True):
-        share = 0.2 * part
+    for row, share in zip(rows, (0.2, 0.2 if schedule == "constant" else 0.1), strict=True):
         assert row["train_loss"] == pytest.approx((1 - share) * plain["train_loss"] + share * spread, rel=1e-5)
         assert row["train_loss"] != plain["train_loss"]
         assert row["valid_loss"] == plain["valid_loss"]
