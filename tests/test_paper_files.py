@@ -36,7 +36,9 @@ FREE = ("hidden_size", "epochs", "learning_rate")
 OWN: dict[str, dict[str, float]] = {
     "FW-20": {"clip": 1.0},
     "FW-50": {"head_weight_decay": 1.0},
+    "IRNN-50": {"label_smoothing": 0.2},
     "IRNN-100": {"label_smoothing": 0.2},
+    "GRU-LN-50": {"label_smoothing": 0.1},
     "A-LSTM-100": {"label_smoothing": 0.1},
     "LSTM-20": {"label_smoothing": 0.1},
     "LSTM-50": {"label_smoothing": 0.1},
@@ -64,10 +66,10 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
         assert config.renamed_keys == (cell.row == "FW-renamed")
     assert replace(module.SETTINGS, head_weight_decay=0.25, label_smoothing=0.1) == module.MEMORY
     smoothed = {name for name, cell in by_name.items() if cell.config.label_smoothing}
-    baselines = {"IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100"}
+    baselines = {"IRNN-50", "IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100", "GRU-LN-50"}
     assert smoothed == {"FW-20", "FW-50", "FW-100", "FW-best-10", "FW-best-20", *baselines}
     ten, twenty = (by_name[name].config for name in ("FW-best-10", "FW-best-20"))
-    assert (ten.decay, ten.clip, ten.table_weight_decay) == (1.0, 1.0, 0.0)
+    assert (ten.decay, ten.clip, ten.table_weight_decay, ten.input_learning_rates) == (1.0, 1.0, 0.0, (0.3,))
     assert (twenty.decay, twenty.clip, twenty.table_weight_decay) == (0.9, 5.0, 0.25)
     assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
