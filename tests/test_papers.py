@@ -141,6 +141,7 @@ def test_search_is_recorded_repeatable_and_draws_no_test_sequences(toy, capsys, 
     best = min(entry["tried"], key=lambda each: each["valid_loss"])
     assert len(entry["tried"]) == 2 and entry["chosen"] == {"learning_rate": best["learning_rate"]}
     stored = runs.read_json(toy / "s/search/A-8-0.01" / runs.CONFIG)
+    assert entry["fixed"] == {n: v for n, v in stored["config"].items() if n != "learning_rate"}
     assert stored["config"]["seed"] == 1000 and "test_hash" not in stored["data"]
     no_processes(monkeypatch)
     reproduce(capsys, "toy", "--search", "--only", "A-8", "--run", "s", "--results", "found")

@@ -32,9 +32,10 @@ def search_jobs(
 ) -> list[tuple[Cell, dict[str, Any], Job]]:
     jobs = []
     for cell in cells:
+        short = shortened(cell)
         for tried in grid_of(cell, grid):
             where = folder / "search" / "-".join([cell.name, *(text(value) for value in tried.values())])
-            jobs.append((cell, tried, Job(cell.model, replace(shortened(cell), **tried), where, task)))
+            jobs.append((cell, tried, Job(cell.model, replace(short, **tried), where, task)))
     return jobs
 
 
@@ -42,10 +43,9 @@ def shortened(cell: Cell) -> Config:
     return replace(cell.config, epochs=max(1, cell.config.epochs // SHARE), seed=SEED, test_size=0)
 
 
-def settings_of(config: Config, searched: Iterable[str]) -> dict[str, Any]:
-    """What the search holds fixed, as JSON has it: an entry shows by it whether it is that of a cell as it is now."""
-    fixed = {n: v for n, v in config.as_json().items() if v != getattr(Config(), n) and n not in searched}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fixed.items()}
+def fixed_of(config: Config, searched: Iterable[str]) -> dict[str, Any]:
+    """The settings that a search does not vary: an entry shows by them whether it is that of a cell as it is now."""
+    return {name: value for name, value in config.as_json().items() if name not in searched}
 
 
 def text(value: Any) -> str:
@@ -57,20 +57,19 @@ def text(value: Any) -> str:
 def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]) -> dict[str, Any]:
     """What was tried for each cell and what is chosen, {cell: ...}; cells that are not complete are left out."""
     found: dict[str, Any] = {}
-    for (cell, settings, job), status in zip(jobs, statuses, strict=True):
-        fixed = settings_of(job.config, settings)
-        empty = {"model": cell.model, "seed": SEED, "epochs": job.config.epochs, "settings": fixed, "tried": []}
-        entry = found.setdefault(cell.name, empty)
+    for (cell, tried, job), status in zip(jobs, statuses, strict=True):
+        fixed = fixed_of(job.config, tried)
+        begun = {"model": cell.model, "seed": SEED, "epochs": job.config.epochs, "fixed": fixed, "tried": []}
+        entry = found.setdefault(cell.name, begun)
         row = status.row if status.state == "done" and status.row is not None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
         loss = row["valid_loss"] if row else None
         error = 1 - row["valid_accuracy"] if row else None
-        entry["tried"].append({**settings, "valid_loss": loss, "valid_error": error, "failed": status.error or None})
-        names = list(settings)
+        entry["tried"].append({**tried, "valid_loss": loss, "valid_error": error, "failed": status.error or None})
         good = [each for each in entry["tried"] if each["valid_loss"] is not None]
         if good:
             best = min(good, key=lambda each: each["valid_loss"])
-            entry["chosen"] = {name: best[name] for name in names}
+            entry["chosen"] = {name: best[name] for name in tried}
     return found
 
 
