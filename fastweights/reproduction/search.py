@@ -58,8 +58,7 @@ def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]
     """What was tried for each cell and what is chosen, {cell: ...}; cells that are not complete are left out."""
     found: dict[str, Any] = {}
     for (cell, tried, job), status in zip(jobs, statuses, strict=True):
-        fixed = fixed_of(job.config, tried)
-        begun = {"model": cell.model, "seed": SEED, "epochs": job.config.epochs, "fixed": fixed, "tried": []}
+        begun = {"model": cell.model, "fixed": fixed_of(job.config, tried), "tried": []}
         entry = found.setdefault(cell.name, begun)
         row = status.row if status.state == "done" and status.row is not None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
