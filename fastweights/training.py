@@ -235,8 +235,8 @@ class Run:
             what = f"the loss became {value}" if not math.isfinite(value) else f"the gradient norm became {norm}"
             kept = f"; the last good checkpoint is kept in {self.folder}" if (self.folder / CHECKPOINT).exists() else ""
             raise NonFiniteLoss(
-                f"{self.name}: {what} at update {progress.update + 1}{kept}; try a smaller --learning-rate or --clip, "
-                "and another --run"
+                f"{self.name}: {what} at update {progress.update + 1}{kept}; try `fastweights train` with a smaller "
+                "--learning-rate or --clip, and another --run"
             )
         progress.update += 1
         progress.batch += 1

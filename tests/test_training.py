@@ -365,7 +365,7 @@ def test_a_checkpoint_of_no_place_of_the_run(place, tmp_path):
 
 
 def test_a_loss_that_breaks_down_at_once_speaks_of_no_checkpoint(tmp_path):
-    with pytest.raises(training.NonFiniteLoss, match="at update 2; try a smaller"):
+    with pytest.raises(training.NonFiniteLoss, match="at update 2; try `fastweights train` with a smaller"):
         training.train("RNN-LN", replace(SMALL, learning_rate=1e30), sequences(), tmp_path)
 
 
