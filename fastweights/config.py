@@ -49,6 +49,8 @@ class Config:
     """Weight decay of the embedding table, or of C where symbols are one-hot, as AdamW's; times its learning rate."""
     head_weight_decay: float = 0.0
     """Weight decay of the weights after the network, likewise."""
+    centered_gradients: bool = False
+    """Take its mean from every row of the gradients of the matrices that SOAP would update: gradient centralization."""
     head_dropout: float = 0.0
     """Share of the last hidden vector's units that an update leaves out, drawn anew for every sequence."""
     label_smoothing: float = 0.0

@@ -16,6 +16,7 @@ fused_adamw: Any = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignor
 class FlatAdam:
     """Adam with clipping by global norm; the parameters of `module` become views of one buffer.
 
+        gradient -= its mean over each row, where centered
         g = gradient * min(1, clip / |gradient|)
         m = 0.9 m + 0.1 g;  v = 0.999 v + 0.001 g^2
         parameters *= 1 - share * learning_rate * decay
@@ -27,9 +28,10 @@ class FlatAdam:
 
     shares, decays: one of each parameter, in the order of `module.parameters()`; none: 1 and 0.
     rotated: for each parameter, whether it is a matrix that SOAP updates instead (see `Rotated`); none: none is.
+    centered: for each parameter, whether it is a matrix whose gradient is centered; none: none is.
 
     Papers: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980; for the decay Loshchilov and Hutter 2019,
-    https://arxiv.org/abs/1711.05101.
+    https://arxiv.org/abs/1711.05101; for the centering Yong et al. 2020, https://arxiv.org/abs/2004.01461.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class FlatAdam:
         shares: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
         rotated: Sequence[bool] | None = None,
+        centered: Sequence[bool] | None = None,
     ) -> None:
         every = list(module.parameters())
         shares = [1.0] * len(every) if shares is None else shares
         decays = [0.0] * len(every) if decays is None else decays
         rotated = [False] * len(every) if rotated is None else rotated
+        centered = [False] * len(every) if centered is None else centered
         settings = [own for p, *own in zip(every, shares, decays, rotated, strict=True) if p.requires_grad]
         self.parameters = [p for p in every if p.requires_grad]
         if len({(p.dtype, p.device) for p in self.parameters}) > 1:
@@ -63,6 +67,8 @@ class FlatAdam:
             part = slice(places[several[0]].start, places[several[-1]].stop)
             self.parts.append((share, decay, [[t[part]] for t in (self.flat, self.gradient, self.mean, self.square)]))
         self.views = [self.gradient[place].view_as(p) for p, place in zip(self.parameters, places, strict=True)]
+        learning = [own for p, own in zip(every, centered, strict=True) if p.requires_grad]
+        self.centered = [view for view, own in zip(self.views, learning, strict=True) if own]
         for parameter, place in zip(self.parameters, places, strict=True):
             parameter.data = self.flat[place].view_as(parameter)
             parameter.grad = None
@@ -102,6 +108,8 @@ class FlatAdam:
             self.gradient.zero_()
             views = [view for view, g in zip(views, gradients, strict=True) if g is not None]
         torch._foreach_copy_(views, given)  # pyright: ignore[reportPrivateImportUsage]
+        for view in self.centered:
+            view.sub_(view.mean(1, keepdim=True))
         for parameter in self.parameters:
             parameter.grad = None
 

@@ -21,7 +21,7 @@ from fastweights.config import Config
 from fastweights.data import Data
 from fastweights.evaluation import evaluate
 from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
+from fastweights.nn.input_layers import centered_of, decays_of, rotated_of, shares_of
 from fastweights.nn.models import build
 from fastweights.optimizer import FlatAdam
 from fastweights.runs import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
@@ -165,8 +165,8 @@ class Run:
         self.model: SequenceClassifier = build(name, config, len(data.task.SYMBOLS), len(data.task.CLASSES))
         self.num_parameters = sum(p.numel() for p in self.model.parameters())
         shares, decays = shares_of(self.model, config), decays_of(self.model, config)
-        rotated = rotated_of(self.model, config)
-        self.optimizer = FlatAdam(self.model, config.learning_rate, config.clip, shares, decays, rotated)
+        rotated, centered = rotated_of(self.model, config), centered_of(self.model, config)
+        self.optimizer = FlatAdam(self.model, config.learning_rate, config.clip, shares, decays, rotated, centered)
         self.generator = torch.Generator().manual_seed(config.seed + 1)  # of the order of the sequences
         self.order = self.generator.get_state()  # at the beginning of the epoch under way
         self.progress = Progress()

@@ -8,7 +8,7 @@ import torch
 
 from fastweights import data
 from fastweights.config import Config
-from fastweights.nn.input_layers import decays_of, rotated_of, shares_of
+from fastweights.nn.input_layers import centered_of, decays_of, rotated_of, shares_of
 from fastweights.nn.models import BUILDERS, build, try_out
 from fastweights.optimizer import FlatAdam
 from fastweights.papers import paper
@@ -124,6 +124,36 @@ def test_soap_equals_a_plain_one_for_all_matrices_but_the_table():
         assert torch.allclose(mine, other, atol=1e-9)
 
 
+@pytest.mark.parametrize("embedding_sizes", [(), (5, 7)])
+def test_centered_gradients_are_those_of_all_matrices_but_the_table_less_the_means_of_their_rows(embedding_sizes):
+    config = replace(SMALL, centered_gradients=True, embedding_sizes=embedding_sizes, head_sizes=(4,))
+
+    def model():
+        torch.manual_seed(0)
+        return build("IRNN", config, 37, 10).double()
+
+    ours, theirs = model(), model()
+    flat = FlatAdam(ours, 3e-3, 0.1, centered=centered_of(ours, config))
+    adam = torch.optim.Adam(theirs.parameters(), lr=3e-3)
+    rnn = theirs.recurrent.rnn
+    matrices = [rnn.weight_hh_l0, theirs.head[0].weight, theirs.head[2].weight]
+    matrices += [rnn.weight_ih_l0, theirs.embedding[2].weight] if embedding_sizes else []
+    batch = data.draw(AssociativeRetrieval(2), 512, 1, 0).train
+    for step in range(20):
+        tokens, targets = batch.tokens[step * 16 : step * 16 + 16], batch.targets[step * 16 : step * 16 + 16]
+        torch.nn.functional.cross_entropy(ours(tokens), targets).backward()
+        norm = flat.step()
+        torch.nn.functional.cross_entropy(theirs(tokens), targets).backward()
+        for matrix in matrices:
+            matrix.grad -= matrix.grad.sum(1, keepdim=True) / matrix.shape[1]
+        expected = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
+        adam.step()
+        adam.zero_grad()
+        assert norm == pytest.approx(expected.item(), rel=1e-6)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-7)
+
+
 def test_the_share_of_a_matrix_is_that_of_its_layer():
     config = replace(SMALL, embedding_sizes=(5, 7), input_learning_rates=(1.0, 0.0, 0.5), optimizer="soap")
     model = build("RNN-LN-FW", config, 37, 10)
@@ -176,7 +206,13 @@ class Without(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"input_learning_rates": (0.25,)}, {"table_weight_decay": 0.5}, {"optimizer": "soap"}]
+    "settings",
+    [
+        {"input_learning_rates": (0.25,)},
+        {"table_weight_decay": 0.5},
+        {"optimizer": "soap"},
+        {"centered_gradients": True},
+    ],
 )
 @pytest.mark.parametrize("name", ["Twice", "Both", "Without"])
 def test_a_network_without_one_projection_of_the_input_is_refused(name, settings, tmp_path, monkeypatch):

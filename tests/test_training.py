@@ -61,6 +61,7 @@ def test_every_model_trains_and_writes_the_same_columns(model, tmp_path):
     {"head_dropout": 0.5},
     {"input_learning_rates": (0.5,), "table_weight_decay": 0.25},
     {"optimizer": "soap"},
+    {"centered_gradients": True},
 ])  # fmt: skip
 def test_stopped_anywhere_and_resumed_equals_one_run(settings, tmp_path):
     """Ctrl-C in the middle of an epoch, a kill after a row was logged and before its checkpoint, a kill at once."""

@@ -49,10 +49,24 @@ def rotated_of(model: SequenceClassifier, config: Config) -> list[bool]:
 
     A basis over symbols would make an update after one of them move the others: keys then come to share a code.
     """
-    if config.optimizer == "adam":
+    return inner_matrices(model, "--optimizer soap" if config.optimizer == "soap" else None)
+
+
+def centered_of(model: SequenceClassifier, config: Config) -> list[bool]:
+    """Whether the gradient of a parameter is centered: with `centered_gradients` those that SOAP would update.
+
+    What a layer reads has a mean, behind a ReLU above all, which the gradient of each of its rows contains; Adam, who
+    scales each weight by itself, spreads what that mean does over the whole matrix. A table reads one symbol at a time.
+    """
+    return inner_matrices(model, "--centered-gradients" if config.centered_gradients else None)
+
+
+def inner_matrices(model: SequenceClassifier, why: str | None) -> list[bool]:
+    """Whether a parameter is a matrix, and not the weight with a column for each symbol; no option `why`: none is."""
+    if why is None:
         return [False for _ in model.parameters()]
     layers = linear_layers(model)
-    table = layers[0].weight if layers else projection_of(model, "--optimizer soap")
+    table = layers[0].weight if layers else projection_of(model, why)
     return [parameter.dim() == 2 and parameter is not table for parameter in model.parameters()]
 
 

@@ -14,7 +14,7 @@ from fastweights.config import Config, near
 from fastweights.nn.associative_lstm import AssociativeLSTM
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
-from fastweights.nn.input_layers import UnknownProjection, decays_of, rotated_of, shares_of
+from fastweights.nn.input_layers import UnknownProjection, centered_of, decays_of, rotated_of, shares_of
 from fastweights.nn.irnn import IRNN
 from fastweights.nn.ln_gru import LNGRU
 from fastweights.nn.ln_lstm import LNLSTM
@@ -95,6 +95,7 @@ def try_out(name: str, config: Config) -> None:
     shares_of(model, config)  # refuse a network without a projection of the input that they know
     decays_of(model, config)
     rotated_of(model, config)
+    centered_of(model, config)
     wanted = f"wanted output, state = model(input), the output [batch, time, {config.hidden_size}]"
     symbols = torch.tensor([[0, 1, 1], [1, 0, 0]])
     try:
