@@ -38,7 +38,7 @@ OWN: dict[str, dict[str, float]] = {
     "FW-20": {"clip": 1.0},
     "FW-50": {"head_weight_decay": 1.0},
     "IRNN-50": {"label_smoothing": 0.2},
-    "IRNN-100": {"label_smoothing": 0.2},
+    "IRNN-100": {"label_smoothing": 0.2, "clip": 1.0, "centered_gradients": True},
     "GRU-LN-50": {"label_smoothing": 0.1},
     "A-LSTM-100": {"label_smoothing": 0.1},
     "LSTM-20": {"label_smoothing": 0.1},
