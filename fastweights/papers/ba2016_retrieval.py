@@ -38,7 +38,7 @@ What differs from the paper, or is not said there:
    Seeds of FW-20 scatter: three more than the row has ended at 0.5, 0.8 and 1.0% (one-off runs, `docs/decisions.md`).
 7. A-LSTM: Danihelka et al. (2016) have no heads; how three of them are joined is ours (see `AssociativeLSTM`).
 8. The curves of Figure 2 are test losses; ours are validation losses, which smoothed labels hold near 0.1 nats (a
-   fifth near 0.2) until their share has fallen. Those of IRNN-100 leave the figure: on one sequence in 8,000 (seed 0)
+   fifth near 0.2) until their share has fallen. Those of IRNN-100 leave the figure: on one sequence in 2,000 to 8,000
    its hidden vectors explode, and its loss with them. Test sequences are used once a run, at the end. But rows were
    trained anew after their test errors were known: FW-20 had 1.5% when it was clipped at 5; IRNN-50, IRNN-100,
    A-LSTM-100 and GRU-LN-50 2.95, 1.55, 0.01 and 0.70% with plain labels, and IRNN-100 0.52% with smoothed ones, after
