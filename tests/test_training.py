@@ -249,6 +249,16 @@ def test_a_model_of_the_user(tmp_path):
             build(name, SMALL, 37, 10)
 
 
+@pytest.mark.parametrize("settings", [
+    {"input_learning_rates": (0.5,)}, {"table_weight_decay": 0.25}, {"head_weight_decay": 1.0}, {"optimizer": "soap"},
+    {"centered_gradients": True}, {"clip": 0.01},
+])  # fmt: skip
+def test_the_settings_of_the_optimizer_are_those_of_the_run(settings, tmp_path):
+    plain = training.train("RNN-LN-FW", SMALL, sequences(), tmp_path / "plain")
+    other = training.train("RNN-LN-FW", replace(SMALL, **settings), sequences(), tmp_path / "other")
+    assert other["train_loss"] != plain["train_loss"]
+
+
 @pytest.mark.parametrize("embedding_sizes, head_sizes", [((), ()), ((7,), (9,)), ((7, 11), (9, 5))])
 def test_the_classifier_reads_embeddings_step_by_step(embedding_sizes, head_sizes):
     config = replace(SMALL, embedding_sizes=embedding_sizes, head_sizes=head_sizes)
