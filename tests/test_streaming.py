@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
-from fastweights.nn.layer import STREAM_BATCH
+from fastweights.nn.fast_weights_layer import STREAM_BATCH
 from fastweights.rules import Delta
 
 INPUT = 3

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from fastweights.nn import constants
-from fastweights.nn.layer import (
-    check_sizes,
+from fastweights.nn import learned_constants
+from fastweights.nn.arguments import check_sizes
+from fastweights.nn.fast_weights_layer import (
     current_rule,
     describe,
     look_up,
@@ -90,7 +90,7 @@ class FastWeightsRNN(nn.Module):
             warnings.warn("FastWeightsRNN: dropout acts between layers, and num_layers is 1", stacklevel=2)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, float(dropout), bidirectional
-        self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
+        self.rule, self.learned, self.inner_steps = rule, learned_constants.check_learned(rule, learned), inner_steps
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
         self.has_bias = bool(bias)
         options = {"device": device, "dtype": dtype}

@@ -4,9 +4,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastweights.nn import constants
-from fastweights.nn.layer import (
-    check_sizes,
+from fastweights.nn import learned_constants
+from fastweights.nn.arguments import check_sizes
+from fastweights.nn.fast_weights_layer import (
     describe,
     make_parameters,
     project,
@@ -45,7 +45,7 @@ class FastWeightsRNNCell(nn.Module):
         super().__init__()
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.rule, self.learned, self.inner_steps = rule, constants.check_learned(rule, learned), inner_steps
+        self.rule, self.learned, self.inner_steps = rule, learned_constants.check_learned(rule, learned), inner_steps
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
         self.has_bias = bool(bias)
         make_parameters(self, "", input_size, {"device": device, "dtype": dtype})

@@ -3,7 +3,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights.nn._sequence import batched, check_sizes, initial
+from fastweights.nn.arguments import batched, check_sizes, initial
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 from fastweights.rules import Hebbian
 

@@ -3,7 +3,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights.nn._sequence import as_given, batched, check_sizes, final, initial, pair
+from fastweights.nn.arguments import as_given, batched, check_sizes, final, initial, pair
 
 
 class LNLSTM(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights.nn import constants
+from fastweights.nn import learned_constants
 from fastweights.ops import FastWeightsState, fast_weights_rnn
 from fastweights.ops.fast_weights_rnn.call import check_settings
 from fastweights.ops.fast_weights_rnn.streaming import stream
@@ -15,12 +15,6 @@ from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 
 STREAM_BATCH = 16  # up to here a step of the cell is one call; beyond, the op's matrix products are faster
 RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
-
-
-def check_sizes(owner: str, **sizes: int) -> None:
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{owner}: got {name}={size!r}, wanted an integer >= 1")
 
 
 def make_parameters(module: Any, suffix: str, size: int, options: Any) -> None:
@@ -46,7 +40,7 @@ def reset_parameters(module: Any, suffix: str) -> None:
     if module.layer_norm:
         nn.init.ones_(getattr(module, "gain" + suffix))
     for name in module.learned:
-        nn.init.constant_(getattr(module, f"{name}_raw{suffix}"), constants.to_raw(module.rule, name))
+        nn.init.constant_(getattr(module, f"{name}_raw{suffix}"), learned_constants.to_raw(module.rule, name))
 
 
 def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
@@ -127,7 +121,7 @@ def current_rule(module: Any, suffix: str) -> Any:
     """The rule with the constants that are learned where they stand now."""
     if not module.learned:
         return module.rule
-    return constants.with_learned(module.rule, {n: getattr(module, f"{n}_raw{suffix}") for n in module.learned})
+    return learned_constants.with_learned(module.rule, {n: getattr(module, f"{n}_raw{suffix}") for n in module.learned})
 
 
 def describe(module: Any) -> str:

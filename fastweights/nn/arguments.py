@@ -1,4 +1,4 @@
-"""What every recurrent baseline does to its arguments: check them, add the axes that it was called without."""
+"""Arguments of recurrent networks: check them, add the axes that they came without, take those off the results."""
 
 from typing import Any
 
