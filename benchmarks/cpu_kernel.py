@@ -23,7 +23,7 @@ from fastweights import FastWeightsRNNCell
 from fastweights.config import Config
 from fastweights.nn.models import build
 from fastweights.ops import fast_weights_rnn
-from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
+from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
 from fastweights.optimizer import FlatAdam
 from fastweights.training import training_step
 
@@ -92,7 +92,7 @@ def kernel() -> None:
             needs = (True, True, True, True, False, False, False, False)
             settings = (0.95, 0.5, inner_steps, True)
             d_outputs = torch.randn(BATCH, steps, hidden)
-            saved = torch.empty(cpu_runtime.saved_size(x.shape, x.dtype, inner_steps, True))
+            saved = torch.empty(cpu_passes.saved_size(x.shape, x.dtype, inner_steps, True))
             kept: list[torch.Tensor] = [torch.empty(0), saved]
 
             def bare(a=a, b=b, c=c, steps=steps) -> None:
@@ -100,12 +100,12 @@ def kernel() -> None:
                     torch.mm(a, b, out=c)
 
             def forward(x=x, w=w, gain=gain, bias=bias, start=start, inner=inner_steps, kept=kept) -> None:
-                kept[0] = cpu_runtime.forward(x, w, gain, bias, start, None, 0.95, 0.5, None, inner, True, kept[1])
+                kept[0] = cpu_passes.forward(x, w, gain, bias, start, None, 0.95, 0.5, None, inner, True, kept[1])
 
             def backward(
                 d=d_outputs, w=w, gain=gain, bias=bias, start=start, kept=kept, last=settings, needs=needs
             ) -> None:
-                cpu_runtime.backward(d, w, gain, bias, start, None, None, *kept, *last, needs)
+                cpu_passes.backward(d, w, gain, bias, start, None, None, *kept, *last, needs)
 
             times = rounds(
                 {

@@ -6,7 +6,7 @@ from equations import BATCH, INPUT, TIME, assert_close, draw, flat, gradients
 from torch import nn
 
 from fastweights.nn.associative_lstm import AssociativeLSTM, read, write
-from fastweights.ops.fast_weights_rnn import cpu
+from fastweights.ops.cpu import limits
 
 
 def both(module, input, state, dtype, monkeypatch):
@@ -16,10 +16,10 @@ def both(module, input, state, dtype, monkeypatch):
         leaf.data = leaf.data.to(dtype)
     results = []
     for kernels in (True, False):
-        assert not kernels or cpu.takes(*leaves)
+        assert not kernels or limits.takes(*leaves)
         with monkeypatch.context() as patch:
             if not kernels:
-                patch.setattr(cpu, "takes", lambda *_: False)
+                patch.setattr(limits, "takes", lambda *_: False)
             result = flat(module(input, state))
             results.append([*result, *gradients(result, leaves)])
         assert all(r.dtype == dtype for r in results[-1])
@@ -104,7 +104,7 @@ def test_associative_lstm_of_symbols_is_that_of_their_features(monkeypatch, num_
     symbols, leaves = torch.randint(0, num_symbols, (BATCH, TIME)), [features, *module.parameters()]
     want = module(nn.functional.embedding(symbols, features))[0][:, -1]
     if not kernels:
-        monkeypatch.setattr(cpu, "takes", lambda *_: False)
+        monkeypatch.setattr(limits, "takes", lambda *_: False)
     got, backend = module.last_of_symbols(symbols, features)
     assert backend == ("cpu" if kernels else "torch")
     assert_close([got, *gradients([got], leaves)], [want, *gradients([want], leaves)])

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
+from fastweights.ops.cpu import buffers, limits
+from fastweights.ops.cpu import threads as cpu_threads
 from fastweights.ops.fast_weights_rnn import call as calls
-from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime, cpu_threads
+from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
 from fastweights.rules import Delta, Hebbian
 
 pytest.importorskip("numba")
@@ -67,7 +69,7 @@ def test_several_tiles_and_one_that_is_not_full(batch, hidden):
 
 @pytest.mark.parametrize("ragged", [False, True])
 def test_more_tiles_than_groups(ragged):
-    leaves = draw(8 * cpu_runtime._GROUPS + 11, 3, 9)
+    leaves = draw(8 * cpu_passes._GROUPS + 11, 3, 9)
     lengths = torch.arange(leaves["inputs"].shape[0]) % 4 if ragged else None
     assert_close(results(leaves, lengths=lengths), results(leaves, "reference", lengths=lengths))
 
@@ -156,10 +158,10 @@ def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatc
     leaves = draw(11, 6, 13, initial=True)
     options = {"inner_steps": inner_steps, "lengths": torch.arange(11) % 7 if ragged else None}
     want = results(leaves, **options)
-    original = cpu_runtime._scratch
-    monkeypatch.setattr(cpu_runtime, "_scratch", lambda *a: original(*a).fill_(float("nan")))
+    original = cpu_passes.scratch
+    monkeypatch.setattr(cpu_passes, "scratch", lambda *a: original(*a).fill_(float("nan")))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    for held in cpu_runtime._spare.values():
+    for held in buffers._spare.values():
         for buffer in held:
             buffer.fill_(float("nan"))
     torch.use_deterministic_algorithms(True)
@@ -172,12 +174,12 @@ def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatc
 
 
 def test_buffers_are_lent_again_only_once_their_graph_is_gone(monkeypatch):
-    monkeypatch.setattr(cpu_runtime, "_spare", {})
+    monkeypatch.setattr(buffers, "_spare", {})
     leaves, other = draw(3, 4, 5), draw(3, 4, 5, seed=7)
     want = [torch.autograd.grad(run(each)[0].sum(), each["inputs"])[0] for each in (leaves, other)]
-    assert [len(held) for held in cpu_runtime._spare.values()] == [1]
+    assert [len(held) for held in buffers._spare.values()] == [1]
     first, second = run(leaves)[0].sum(), run(other)[0].sum()
-    assert [len(held) for held in cpu_runtime._spare.values()] == [0]
+    assert [len(held) for held in buffers._spare.values()] == [0]
     for _ in range(2):
         got = [
             torch.autograd.grad(loss, each["inputs"], retain_graph=True)[0]
@@ -185,25 +187,25 @@ def test_buffers_are_lent_again_only_once_their_graph_is_gone(monkeypatch):
         ]
         assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
     del first, second
-    assert [len(held) for held in cpu_runtime._spare.values()] == [2]
+    assert [len(held) for held in buffers._spare.values()] == [2]
 
 
 def test_a_buffer_that_is_not_kept_lives_while_a_kernel_has_its_address(monkeypatch):
-    monkeypatch.setattr(cpu_runtime, "_local", threading.local())
-    monkeypatch.setattr(cpu_runtime, "_KEEP_BYTES", 0)
-    scratch, launch, made, launched = cpu_runtime._scratch, cpu_runtime.launch, [], []
+    monkeypatch.setattr(buffers, "_local", threading.local())
+    monkeypatch.setattr(buffers, "_KEEP_BYTES", 0)
+    scratch, launch, made, launched = cpu_passes.scratch, cpu_passes.launch, [], []
 
     def recorded(*arguments):
         buffer = scratch(*arguments)
         made.append(weakref.ref(buffer))
         return buffer
 
-    def checked(name, *arguments):
+    def checked(module, name, *arguments):
         launched.append((name, all(buffer() is not None for buffer in made)))
-        return launch(name, *arguments)
+        return launch(module, name, *arguments)
 
-    monkeypatch.setattr(cpu_runtime, "_scratch", recorded)
-    monkeypatch.setattr(cpu_runtime, "launch", checked)
+    monkeypatch.setattr(cpu_passes, "scratch", recorded)
+    monkeypatch.setattr(cpu_passes, "launch", checked)
     total = run(draw(3, 4, 5))[0].sum()
     made.clear()  # of the forward pass, which is over
     total.backward()
@@ -211,11 +213,11 @@ def test_a_buffer_that_is_not_kept_lives_while_a_kernel_has_its_address(monkeypa
 
 
 def test_no_more_than_so_much_is_kept_between_calls(monkeypatch):
-    monkeypatch.setattr(cpu_runtime, "_spare", {})
-    monkeypatch.setattr(cpu_runtime, "_KEEP_BYTES", 1000)
+    monkeypatch.setattr(buffers, "_spare", {})
+    monkeypatch.setattr(buffers, "_KEEP_BYTES", 1000)
     for count in (100, 50, 30, 200):
-        cpu_runtime.Lent(count, torch.float64)
-    assert [(size, len(held)) for (size, _), held in cpu_runtime._spare.items() if held] == [(50, 1), (30, 1)]
+        buffers.Lent(count, torch.float64)
+    assert [(size, len(held)) for (size, _), held in buffers._spare.items() if held] == [(50, 1), (30, 1)]
 
 
 @pytest.mark.parametrize("wanted", [["inputs"], ["recurrent"], ["gain"], ["decay"], ["rate"], ["hidden"], ["weights"]])
@@ -362,7 +364,7 @@ def test_why_not(monkeypatch):
     assert "torch.func" in inside[0]
     with torch.autograd.forward_ad.dual_level():
         assert "forward-mode" in why_not()
-    monkeypatch.setattr(cpu, "_HAS_NUMBA", False)
+    monkeypatch.setattr(limits, "_HAS_NUMBA", False)
     assert "pip install numba" in why_not()
     with pytest.raises(UnsupportedBackend, match="needs Numba"):
         fast_weights_rnn(torch.zeros(1, 2, 3), torch.zeros(3, 3), backend="cpu")

@@ -12,7 +12,7 @@ import torch
 
 import fastweights
 from fastweights.ops import fast_weights_rnn
-from fastweights.ops.fast_weights_rnn import cpu_runtime
+from fastweights.ops.cpu import launch
 
 pytest.importorskip("numba")
 
@@ -28,7 +28,6 @@ def refuse(self):
 for locator in caching.CacheImpl._locator_classes:
     locator.ensure_cache_path = refuse
 from fastweights.ops import fast_weights_rnn
-from fastweights.ops.fast_weights_rnn import cpu_runtime
 with torch.no_grad():
     got = fast_weights_rnn(torch.ones(2, 1, 3), torch.eye(3))[0]
 assert got.flatten().tolist() == [1.0] * 6, got
@@ -47,7 +46,7 @@ def test_a_first_call_where_no_cache_can_be_written(tmp_path):
 
 
 def test_a_full_disk_only_warns(monkeypatch, caplog):
-    monkeypatch.setattr(cpu_runtime, "_ready", {})
+    monkeypatch.setattr(launch, "_ready", {})
     from fastweights.ops.fast_weights_rnn import cpu_kernels
 
     tries = []
@@ -63,15 +62,41 @@ def test_a_full_disk_only_warns(monkeypatch, caplog):
     assert len(tries) == 2 and "could not be kept on disk: no space left" in caplog.text
 
 
-def test_machine_code_on_disk_belongs_to_all_the_sources_it_was_made_of(tmp_path):
+ONE_STEP = """
+import torch
+from fastweights.ops import fast_weights_rnn
+with torch.no_grad():
+    print(fast_weights_rnn(torch.full((1, 1, 1), 3.0), torch.zeros(1, 1), backend="cpu", inner_steps=0)[0].item())
+"""
+LSTM_STEP = """
+import torch
+from fastweights.ops.lstm import LastHidden
+print(LastHidden.apply(torch.ones(4, 1), torch.zeros(4, 1), torch.zeros(1, 1, dtype=torch.int64)).item())
+"""
+IDENTITY = """
+@intrinsic
+def hyperbolic_tangent(typing, value):
+    return value(value), lambda context, builder, sig, args: args[0]
+"""
+
+
+def changed_in_settle(source):
+    body = source.index("    units", source.index("def settle("))
+    return source[:body] + "    x[0] = 7.0\n" + source[body:]
+
+
+@pytest.mark.parametrize(
+    "code,before,file,change,after",
+    [
+        (ONE_STEP, 3.0, "fast_weights_rnn/cpu_samples.py", changed_in_settle, 7.0),
+        (LSTM_STEP, 0.36960, "cpu/lanes.py", lambda source: source + IDENTITY, 0.75 * 0.75),
+    ],
+    ids=["of the op alone", "shared by all ops"],
+)
+def test_machine_code_on_disk_belongs_to_all_the_sources_it_was_made_of(tmp_path, code, before, file, change, after):
     """A copy of the package in which only a helper of the kernels changes must not run the old kernels."""
     package = Path(fastweights.__file__).parent
     shutil.copytree(package, tmp_path / "fastweights", ignore=shutil.ignore_patterns("__pycache__"))
-    samples = tmp_path / "fastweights/ops/fast_weights_rnn/cpu_samples.py"
-    code = (
-        "import torch; from fastweights.ops import fast_weights_rnn as op\n"
-        "with torch.no_grad(): print(op(torch.full((1, 1, 1), 3.0), torch.zeros(1, 1), backend='cpu', inner_steps=0)[0].item())"
-    )
 
     def run():
         done = subprocess.run(
@@ -81,8 +106,23 @@ def test_machine_code_on_disk_belongs_to_all_the_sources_it_was_made_of(tmp_path
         return float(done.stdout)
 
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert run() == 3.0
-    source = samples.read_text()
-    body = source.index("    units", source.index("def settle("))
-    samples.write_text(source[:body] + "    x[0] = 7.0\n" + source[body:])
-    assert run() == 7.0
+    assert run() == pytest.approx(before, abs=1e-4)
+    helper = tmp_path / "fastweights/ops" / file
+    helper.write_text(change(helper.read_text()))
+    assert run() == pytest.approx(after, abs=1e-4)
+
+
+def test_any_file_of_an_op_and_any_that_all_share_makes_its_kernels_anew(tmp_path, monkeypatch):
+    from fastweights.ops.cpu import compilation
+
+    ops = Path(compilation.__file__).parent.parent
+    shutil.copytree(ops, tmp_path / "ops", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compilation, "__file__", str(tmp_path / "ops/cpu/compilation.py"))
+    folders = [path.parent for path in (tmp_path / "ops").glob("*/cpu_kernels.py")]
+    assert len(folders) >= 3
+    for folder in folders:
+        seen = set()
+        for file in [*folder.glob("*.py"), *(tmp_path / "ops/cpu").glob("*.py")]:
+            seen.add(compilation._sources.__wrapped__(folder))
+            file.write_text(file.read_text() + "\n")
+            assert compilation._sources.__wrapped__(folder) not in seen, file

@@ -10,7 +10,9 @@ from fastweights import FastWeightsRNN
 from fastweights.config import Config
 from fastweights.nn.classifier import SequenceClassifier
 from fastweights.nn.models import build
-from fastweights.ops.fast_weights_rnn import cpu_runtime, cpu_threads
+from fastweights.ops.cpu import buffers
+from fastweights.ops.cpu import threads as cpu_threads
+from fastweights.ops.fast_weights_rnn import cpu_passes
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 from fastweights.rules import Delta, Hebbian
 
@@ -113,10 +115,10 @@ def test_symbols_may_be_views_and_the_gradient_may_be_strided():
 def test_nothing_depends_on_uninitialised_memory(monkeypatch):
     rnn, given = network(), sequences(batch=11)
     want = outcome(rnn, *given, fused(rnn))
-    original = cpu_runtime._scratch
-    monkeypatch.setattr(cpu_runtime, "_scratch", lambda *a: original(*a).fill_(float("nan")))
+    original = cpu_passes.scratch
+    monkeypatch.setattr(cpu_passes, "scratch", lambda *a: original(*a).fill_(float("nan")))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    monkeypatch.setattr(cpu_runtime, "_spare", {})
+    monkeypatch.setattr(buffers, "_spare", {})
     torch.use_deterministic_algorithms(True)
     try:
         got = outcome(rnn, *given, fused(rnn))
@@ -260,8 +262,8 @@ def test_a_mode_that_looks_at_each_operation_sees_them():
 def test_buffers_are_on_the_cpu_whatever_the_default_device_is(monkeypatch):
     rnn, (symbols, features) = network(), sequences()
     want = outcome(rnn, symbols, features, fused(rnn))
-    monkeypatch.setattr(cpu_runtime, "_local", threading.local())
-    monkeypatch.setattr(cpu_runtime, "_spare", {})
+    monkeypatch.setattr(buffers, "_local", threading.local())
+    monkeypatch.setattr(buffers, "_spare", {})
     with torch.device("meta"):
         hidden, _ = rnn.last_of_symbols(symbols, features)
         (gradient,) = torch.autograd.grad(hidden, features, torch.ones_like(hidden, device="cpu"))

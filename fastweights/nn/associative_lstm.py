@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from fastweights.nn.arguments import as_given, batched, check_sizes, final, initial, pair
 from fastweights.ops.associative_lstm import Recurrence
-from fastweights.ops.fast_weights_rnn import cpu
+from fastweights.ops.cpu import limits
 
 # A complex vector is its real and its imaginary part, two tensors [..., unit, batch]: with the batch as the last axis,
 # all slices are contiguous and a permutation of the units copies whole rows.
@@ -131,7 +131,7 @@ class AssociativeLSTM(nn.Module):
         hidden, memory = pair("AssociativeLSTM", state)
         hidden = initial("AssociativeLSTM", "hidden state", hidden, input, self.hidden_size)
         memory = initial("AssociativeLSTM", "cell state", memory, input, self.num_copies, self.hidden_size)
-        if cpu.takes(steps, hidden, memory, self.weight_input):
+        if limits.takes(steps, hidden, memory, self.weight_input):
             slow = self.weight_input, self.weight_recurrent, self.bias, self.permutations
             output, memory = Recurrence.apply(steps, hidden, memory, *slow)
             hidden = output[:, -1].clone()
@@ -159,9 +159,9 @@ class AssociativeLSTM(nn.Module):
 
         Where there are fewer symbols than features, the weights meet each symbol once, and a step picks its column.
         """
-        if len(features) >= self.input_size or symbols.shape[1] == 0 or not cpu.takes(features, self.weight_input):
+        if len(features) >= self.input_size or symbols.shape[1] == 0 or not limits.takes(features, self.weight_input):
             inputs = functional.embedding(symbols, features)
-            return self(inputs)[0][:, -1], "cpu" if cpu.takes(inputs, self.weight_input) else "torch"
+            return self(inputs)[0][:, -1], "cpu" if limits.takes(inputs, self.weight_input) else "torch"
         steps = functional.embedding(symbols, torch.eye(len(features), dtype=features.dtype, device=features.device))
         hidden = features.new_zeros(len(symbols), self.hidden_size)
         memory = features.new_zeros(len(symbols), self.num_copies, self.hidden_size)

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights.ops.fast_weights_rnn import cpu
+from fastweights.ops.cpu import limits
 from fastweights.ops.lstm import LastHidden
 
 
@@ -53,7 +53,11 @@ class LSTM(nn.LSTM):
         benchmarks/cpu_kernel.py baselines`); `forward` is not called there, nor are hooks on it.
         """
         into, recurrent, *biases = self.all_weights[0]
-        if self.backend == "auto" and cpu.takes(features, into, recurrent, *biases) and self._fits(symbols, features):
+        if (
+            self.backend == "auto"
+            and limits.takes(features, into, recurrent, *biases)
+            and self._fits(symbols, features)
+        ):
             table = torch.addmm((biases[0] + biases[1])[:, None], into, features.t())
             return LastHidden.apply(table, recurrent, symbols), "cpu"
         return self(functional.embedding(symbols, features))[0][..., -1, :], "torch"

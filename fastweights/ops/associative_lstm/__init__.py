@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn.cpu_runtime import LANES, first_order, flat, launch, whole
+from fastweights.ops.cpu.buffers import LANES, flat, whole
+from fastweights.ops.cpu.launch import launch
+from fastweights.ops.cpu.limits import first_order
 
 _MODULE = "associative_lstm.cpu_kernels"
 
@@ -48,7 +50,7 @@ class Recurrence(torch.autograd.Function):
         for t in range(time):
             torch.mm(weight, columns[t], out=rows[t])
             arguments = each_rows[t], each_memory[t], each_memory[t + 1], each_column[t + 1], *scratch
-            launch("forward", dtype, width, permutations.numpy(), *arguments, module=_MODULE)
+            launch(_MODULE, "forward", dtype, width, permutations.numpy(), *arguments)
         ctx.save_for_backward(weight, permutations, columns, rows, memories)
         ctx.end = end
         outputs = columns[1:, :size, :batch].permute(2, 0, 1).contiguous()
@@ -69,7 +71,7 @@ class Recurrence(torch.autograd.Function):
         changed = [array for t in (d_memory, d_rows, tiles) for array in flat(t)]
         for t in reversed(range(time)):
             given = each_rows[t], each_memory[t], each_memory[t + 1], d_hidden[t + 1]
-            launch("backward", dtype, width, permutations.numpy(), *given, *changed, module=_MODULE)
+            launch(_MODULE, "backward", dtype, width, permutations.numpy(), *given, *changed)
             d_weight.addmm_(d_rows[0], columns[t].t())
             d_columns[t, :needed].addmm_(weight[:, :needed].t(), d_rows[0])
         d_steps = d_columns[:-1, size:end, :batch].permute(2, 0, 1) if ctx.needs_input_grad[0] else None

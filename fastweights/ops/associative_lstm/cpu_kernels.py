@@ -10,8 +10,8 @@ The batch is a multiple of the lanes. The backward pass computes again what it n
 cheaper than to keep it.
 """
 
-from fastweights.ops.fast_weights_rnn.cpu_kernels import cached
-from fastweights.ops.fast_weights_rnn.cpu_lanes import (
+from fastweights.ops.cpu.compilation import cached, helper
+from fastweights.ops.cpu.lanes import (
     fill,
     hyperbolic_tangent,
     lanes_of,
@@ -21,7 +21,6 @@ from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     store,
     where_positive,
 )
-from fastweights.ops.fast_weights_rnn.cpu_tiles import helper
 
 
 @helper

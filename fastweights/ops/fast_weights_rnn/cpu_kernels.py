@@ -9,17 +9,13 @@ Where there are symbols, the inputs are rows of a table that they name, and the 
 with u_s = h_s(t), x the normalised argument of the nonlinearity and norms = max(inner_steps, 1), 0 without layer norm.
 """
 
-import hashlib
-from pathlib import Path
-from typing import Any
-
 import numba
 import numpy
 
-from fastweights.ops.fast_weights_rnn.cpu_lanes import at, fill, integer, lanes_of, load, spread, store
+from fastweights.ops.cpu.compilation import cached
+from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
 from fastweights.ops.fast_weights_rnn.cpu_samples import recall, recall_transposed, settle, times_vector
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
-    OPTIONS,
     activate,
     add_groups,
     add_row,
@@ -43,27 +39,9 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
 _ANY = 1 << 40  # the length of an array that is only known as an address
 
 
-def cached(function: Any) -> Any:
-    """Compiled at the first call and kept on disk, or in this process alone where no folder can be written."""
-    try:
-        compiled = numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # "no locator available"
-        return numba.njit(**OPTIONS)(function)
-    index = compiled._cache._cache_file
-    index._source_stamp = (index._source_stamp, _sources())
-    return compiled
-
-
-def _sources() -> str:
-    """The hash of all that the kernels are made of; Numba itself looks at this file alone, and would run old code."""
-    folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("cpu_*.py")), folder / "call.py"]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-
-
 @cached
 def forward(kind, tiles, sizes, strides, constants, tensors):
-    """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu_runtime.py` sizes it.
+    """Run tiles [tiles[0], tiles[1]); `work` is laid out as `cpu_passes.py` sizes it.
 
     Returns whether all symbols are in range; where one is not, nothing is done.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn import cpu_runtime
+from fastweights.ops.fast_weights_rnn import cpu_passes
 
 
 @torch.library.custom_op("fastweights::recurrence", mutates_args=(), device_types="cpu")
@@ -28,9 +28,9 @@ def recurrence(
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
     tensors = inputs, recurrent, gain, bias, hidden, weights
-    size = cpu_runtime.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
     saved = inputs.new_empty(size)
-    return cpu_runtime.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, saved), saved
+    return cpu_passes.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, saved), saved
 
 
 @recurrence.register_fake
@@ -47,7 +47,7 @@ def _(
     inner_steps: int,
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
-    size = cpu_runtime.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
     return inputs.new_empty(inputs.shape), inputs.new_empty(size)
 
 
@@ -68,7 +68,7 @@ def recurrence_backward(
     relu: bool,
     needs: Sequence[bool],
 ) -> list[Tensor]:
-    gradients = cpu_runtime.backward(
+    gradients = cpu_passes.backward(
         d_outputs,
         recurrent,
         gain,

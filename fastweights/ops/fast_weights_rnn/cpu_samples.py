@@ -2,8 +2,8 @@
 
 import math
 
+from fastweights.ops.cpu.compilation import helper, summing_helper
 from fastweights.ops.fast_weights_rnn.call import EPSILON
-from fastweights.ops.fast_weights_rnn.cpu_tiles import helper, summing_helper
 
 
 @summing_helper

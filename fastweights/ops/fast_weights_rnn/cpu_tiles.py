@@ -4,12 +4,8 @@ A vector of a tile is [hidden][lane], so that every sum over units is a sum of r
 carries dtype and lanes; an array is followed by the index where the vector begins. Sizes are in numbers, not bytes.
 """
 
-from typing import Any
-
-import numba
-
-from fastweights.ops.fast_weights_rnn.call import EPSILON
-from fastweights.ops.fast_weights_rnn.cpu_lanes import (
+from fastweights.ops.cpu.compilation import helper
+from fastweights.ops.cpu.lanes import (
     fill,
     hyperbolic_tangent,
     integer,
@@ -22,13 +18,7 @@ from fastweights.ops.fast_weights_rnn.cpu_lanes import (
     transpose,
     where_positive,
 )
-
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-_INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by kernels only
-_REASSOCIATE = {"contract", "reassoc", "nsz"}  # not nnan, ninf: a diverged sample must stay visible
-
-helper = numba.njit(**OPTIONS, **_INTERNAL)
-summing_helper = numba.njit(fastmath=_REASSOCIATE, **OPTIONS, **_INTERNAL)
+from fastweights.ops.fast_weights_rnn.call import EPSILON
 
 
 @helper

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
+from fastweights.ops.cpu import limits
+from fastweights.ops.fast_weights_rnn import cpu_passes
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian
 
@@ -35,14 +36,14 @@ def stream(
             return None
         if weights is not None and (weights.dtype is not dtype or not weights.is_cpu):
             return None
-    if type(rule) is not Hebbian or not batch or not cpu.runs(dtype) or forward_ad._current_level >= 0:
+    if type(rule) is not Hebbian or not batch or not limits.runs(dtype) or forward_ad._current_level >= 0:
         return None
     for tensor in (x, projection, projection_bias, recurrent, gain, bias):
         if tensor is not None and (tensor.dtype is not dtype or not tensor.is_cpu):
             return None
     constants = (float(rule.decay), float(rule.rate))
     relu = nonlinearity == "relu"
-    new = cpu_runtime.step(
+    new = cpu_passes.step(
         x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu
     )
     return FastWeightsState.of(*new, "cpu")

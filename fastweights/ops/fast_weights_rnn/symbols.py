@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights.ops.fast_weights_rnn import cpu, cpu_runtime
+from fastweights.ops.cpu import limits
+from fastweights.ops.cpu.buffers import Lent
+from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
 from fastweights.rules import Hebbian
 
 
@@ -36,7 +38,7 @@ def last_hidden(
     if type(rule) is not Hebbian or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
         return None
     if (
-        not cpu.runs(dtype)
+        not limits.runs(dtype)
         or cpu.cuts(symbols.shape[1], projection.shape[0], inner_steps)
         or features.dim() != 2
         or features.shape[1] != projection.shape[1]
@@ -64,7 +66,7 @@ def last_hidden(
 def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, saved: Tensor | None) -> Tensor:
     features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
     table = functional.linear(features, projection, projection_bias)
-    return cpu_runtime.forward(
+    return cpu_passes.forward(
         table, recurrent, gain, bias, None, None, float(decay), float(rate), None, inner_steps, relu, saved, symbols
     )
 
@@ -78,7 +80,7 @@ class _LastHidden(torch.autograd.Function):
         features, projection, _, recurrent, gain, bias, *constants = tensors
         symbols, needs = settings[0], ctx.needs_input_grad
         shape, dtype = (*symbols.shape, len(projection)), features.dtype
-        kept = cpu_runtime.Lent(cpu_runtime.saved_size(shape, dtype, settings[1], gain is not None), dtype)
+        kept = Lent(cpu_passes.saved_size(shape, dtype, settings[1], gain is not None), dtype)
         last = _forward(tensors, *settings, saved=kept.tensor)
         read = features if needs[1] else None, projection if needs[0] else None
         ctx.save_for_backward(*read, recurrent, gain, bias, symbols)
@@ -86,7 +88,7 @@ class _LastHidden(torch.autograd.Function):
         return last
 
     @staticmethod
-    @cpu_runtime.first_order
+    @limits.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         features, projection, recurrent, gain, bias, symbols = ctx.saved_tensors
         decay, rate = ctx.constants
@@ -94,7 +96,7 @@ class _LastHidden(torch.autograd.Function):
         wanted = (True, *needs[3:6], False, False, *needs[6:8])
         tensors = (d[0], recurrent, gain, bias, None, None, None, None, ctx.kept.tensor)
         given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, ctx.entries)
-        found: Any = cpu_runtime.backward(*given)
+        found: Any = cpu_passes.backward(*given)
         d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found
         return (
             d_table @ projection if needs[0] else None,

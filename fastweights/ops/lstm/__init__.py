@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn.cpu_runtime import first_order, flat, launch, whole
+from fastweights.ops.cpu.buffers import flat, whole
+from fastweights.ops.cpu.launch import launch
+from fastweights.ops.cpu.limits import first_order
 
 _MODULE = "lstm.cpu_kernels"
 
@@ -41,7 +43,7 @@ class LastHidden(torch.autograd.Function):
             if t:
                 rows[t].addmm_(weight, hidden[t])
             arguments = each_rows[t], each_memory[t], each_memory[t + 1], each_hidden[t + 1]
-            launch("forward", table.dtype, n, *arguments, module=_MODULE)
+            launch(_MODULE, "forward", table.dtype, n, *arguments)
         ctx.save_for_backward(weight, names, rows, memories, hidden)
         ctx.batch, ctx.entries = batch, table.shape[1]
         return hidden[time, :, :batch].t().clone(memory_format=torch.contiguous_format)
@@ -59,7 +61,7 @@ class LastHidden(torch.autograd.Function):
         changed = [array for t in (d_hidden, d_memory, d_rows) for array in flat(t)]
         for t in reversed(range(time)):
             given = each_rows[t], each_memory[t], each_memory[t + 1]
-            launch("backward", dtype, size * width, *given, *changed, module=_MODULE)
+            launch(_MODULE, "backward", dtype, size * width, *given, *changed)
             d_table.index_add_(0, names[t], d_rows[0].t().contiguous())  # as rows it takes a quarter of the time
             if t:
                 d_weight.addmm_(d_rows[0], hidden[t].t())

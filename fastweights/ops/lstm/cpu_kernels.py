@@ -4,9 +4,8 @@ rows      [row, batch]     what the weights give, in the order of `nn.LSTM`; `fo
 before    [unit, batch]    the cell state; `after` and `d_memory` likewise
 """
 
-from fastweights.ops.fast_weights_rnn.cpu_kernels import cached
-from fastweights.ops.fast_weights_rnn.cpu_lanes import fill, hyperbolic_tangent, lanes_of, load, store
-from fastweights.ops.fast_weights_rnn.cpu_tiles import helper
+from fastweights.ops.cpu.compilation import cached, helper
+from fastweights.ops.cpu.lanes import fill, hyperbolic_tangent, lanes_of, load, store
 
 
 @helper

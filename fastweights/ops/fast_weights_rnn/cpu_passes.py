@@ -1,69 +1,17 @@
-"""Around the kernels of `cpu_kernels.py`: buffers, shares of the work, and the first call, which compiles."""
+"""The passes over tensors: each sizes the memory of the kernels of `cpu_kernels.py` and shares out their work."""
 
-import functools
-import importlib
-import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn import cpu_threads
+from fastweights.ops.cpu.buffers import LANES, address, in_rows, scratch
+from fastweights.ops.cpu.launch import launch
+from fastweights.ops.cpu.threads import share_out, worth
 
-LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+_MODULE = "fast_weights_rnn.cpu_kernels"
 _GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
-_KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are more of what backward needs in all
-
-_log = logging.getLogger("fastweights")
-_local = threading.local()
-_kinds: dict[torch.dtype, Any] = {}
-_ready: dict[tuple[str, str, torch.dtype], Any] = {}
-_spare: dict[tuple[int, torch.dtype], list[Tensor]] = {}
-
-
-class Lent:
-    """A buffer for what backward needs; the next call of the same size gets it once the graph that holds it is gone.
-
-    Fresh memory of this size is given back to the system and faulted in again, page by page, at every call: that took
-    an eighth of the op's time, and most of what a second thread could have saved.
-    """
-
-    def __init__(self, count: int, dtype: torch.dtype) -> None:
-        try:
-            self.tensor = _spare[count, dtype].pop()
-        except (LookupError, AttributeError):
-            self.tensor = torch.empty(count, dtype=dtype, device="cpu")
-
-    def __del__(self) -> None:
-        size = self.tensor.nbytes if hasattr(self, "tensor") else 0  # there was no memory for it
-        if not 0 < size <= _KEEP_BYTES:
-            return
-        held = sum(len(each) * count * dtype.itemsize for (count, dtype), each in list(_spare.items()))
-        if held + size > _KEEP_BYTES:
-            _spare.clear()
-        _spare.setdefault((self.tensor.numel(), self.tensor.dtype), []).append(self.tensor)
-
-
-def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward pass without a derivative of its own: it raises where one is asked for.
-
-    The engine enables gradients in it exactly where create_graph=True. `once_differentiable` raises only where the
-    result is differentiated by the gradient that came in, and leaves a zero elsewhere, in a Hessian for one.
-    """
-
-    @functools.wraps(backward)
-    def checked(ctx: Any, *d: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
-                "backend='attention' (of an IRNN or an LSTM, 'torch'), or a transform of torch.func"
-            )
-        return backward(ctx, *d)
-
-    return checked
 
 
 def forward(
@@ -90,30 +38,30 @@ def forward(
     lanes = LANES[inputs.dtype]
     tiles = -(-batch // lanes)
     outputs = inputs.new_empty((batch, time, units) if symbols is None else (batch, units))
-    rows = _rows(inputs) if symbols is None else inputs.contiguous()
+    rows = in_rows(inputs) if symbols is None else inputs.contiguous()
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, bias, hidden, weights, lengths)]
     addresses = (
-        _address(rows),
-        _address(symbols),
-        *(_address(t) for t in tensors),
+        address(rows),
+        address(symbols),
+        *(address(t) for t in tensors),
         outputs.data_ptr(),
-        _address(saved),
+        address(saved),
     )
     sizes = (batch, time, units, inner_steps, int(relu), int(saved is not None), len(rows))
     strides = rows.stride()[:2]
     n = units * lanes
     work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
 
-    threads = cpu_threads.worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
-    own = [_scratch(f"forward {i}", work, inputs.dtype) for i in range(threads)]  # a large one is held by this alone
+    threads = worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
+    own = [scratch(f"forward {i}", work, inputs.dtype) for i in range(threads)]  # a large one is held by this alone
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index].data_ptr())
-        if not launch("forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each):
+        if not launch(_MODULE, "forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each):
             assert symbols is not None
             raise IndexError(f"symbols: got {symbols.min()} to {symbols.max()}, wanted 0 to {len(rows) - 1}")
 
-    cpu_threads.share_out(share, tiles, threads)
+    share_out(share, tiles, threads)
     return outputs
 
 
@@ -152,18 +100,18 @@ def backward(
     tiles = -(-batch // lanes)
     group_tiles = -(-tiles // _GROUPS)
     groups = -(-tiles // group_tiles)
-    rows = _rows(d_outputs)
-    threads = cpu_threads.worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
+    rows = in_rows(d_outputs)
+    threads = worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
     alone = symbols is not None and threads == 1  # a tile's rows go to the table at once: one thread keeps their order
     if symbols is None:
         d_inputs, d_table = d_outputs.new_empty(batch, time, units), None
     else:
         kept_rows = time * units * (min(lanes, batch) if alone else batch)
-        d_inputs, d_table = _scratch("d_inputs", kept_rows, dtype), d_outputs.new_empty(entries, units)
+        d_inputs, d_table = scratch("d_inputs", kept_rows, dtype), d_outputs.new_empty(entries, units)
     d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
     d_norm = None if gain is None else gain.new_empty(2, units)
     d_hidden = d_outputs.new_empty(batch, units) if needs[4] else None
-    sum_scale = _scratch("d_scale", 2 * time, torch.float64)
+    sum_scale = scratch("d_scale", 2 * time, torch.float64)
     reads = d_outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
 
     n, blocks = units * lanes, -(-units // lanes)
@@ -171,20 +119,20 @@ def backward(
     one_sum = alone and group_tiles == 1 and units >= lanes
     groups_W = needs[1] * (1 if one_sum else groups)
     sums = [groups_W * blocks * n, groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
-    partial, ends = _scratch("sums", sum(sums), dtype), accumulate(sums)
+    partial, ends = scratch("sums", sum(sums), dtype), accumulate(sums)
     parts = [
         partial.data_ptr() + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)
     ]
     tensors = [t if t is None else t.contiguous() for t in (recurrent, gain, hidden, weights, lengths)]
     addresses = (
-        *(_address(t) for t in tensors),
-        _address(symbols),
-        _address(outputs),
+        *(address(t) for t in tensors),
+        address(symbols),
+        address(outputs),
         saved.data_ptr(),
-        _address(rows),
+        address(rows),
         d_inputs.data_ptr(),
-        _address(d_table) if alone else 0,
-        _address(d_hidden),
+        address(d_table) if alone else 0,
+        address(d_hidden),
         *parts,
         *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
@@ -193,21 +141,22 @@ def backward(
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
     work = (3 + time) * n + 2 * (time + 1) + units + (0 if symbols is None else time * n)
 
-    own = [_scratch(f"backward {i}", work, dtype) for i in range(threads)]
+    own = [scratch(f"backward {i}", work, dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index].data_ptr())
-        launch("backward", dtype, (first, last), sizes, strides, (decay, rate), each)
+        launch(_MODULE, "backward", dtype, (first, last), sizes, strides, (decay, rate), each)
 
-    cpu_threads.share_out(share, groups, threads)
+    share_out(share, groups, threads)
     rest = (batch * time, entries) if symbols is not None and not alone else (0, 0)  # rows that wait for the table
     launch(
+        _MODULE,
         "collect",
         dtype,
         (units, time, groups, int(gain is not None), groups_W, *rest),
         (
-            *(*parts, _address(d_recurrent), _address(d_norm), sum_scale.data_ptr()),
-            *(d_inputs.data_ptr(), _address(symbols), _address(d_table)),
+            *(*parts, address(d_recurrent), address(d_norm), sum_scale.data_ptr()),
+            *(d_inputs.data_ptr(), address(symbols), address(d_table)),
         ),
     )
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
@@ -254,80 +203,12 @@ def step(
         for t in (x, projection, projection_bias, recurrent, gain, bias, hidden, weights)
     ]
     new_hidden, new_weights = x.new_empty(batch, units), x.new_empty(batch, units, units)
-    own = _scratch("step", 2 * units, x.dtype)
+    own = scratch("step", 2 * units, x.dtype)
     addresses = (
         *[0 if t is None else t.data_ptr() for t in tensors],
         new_hidden.data_ptr(),
         new_weights.data_ptr(),
         own.data_ptr(),
     )
-    launch("step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
+    launch(_MODULE, "step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
     return new_hidden, new_weights
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """With units that lie next to each other, as the kernels read them."""
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
-
-
-def whole(count: int, dtype: torch.dtype) -> int:
-    """The next multiple of the lanes."""
-    return -(-count // LANES[dtype]) * LANES[dtype]
-
-
-def flat(tensor: Tensor) -> Any:
-    """A NumPy view of each part along the first axis."""
-    return list(tensor.flatten(1).numpy())
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def _kind(dtype: torch.dtype) -> Any:
-    """What tells the kernels dtype and lanes."""
-    kind = _kinds.get(dtype)
-    if kind is None:
-        import numpy
-
-        kind = _kinds[dtype] = numpy.empty(0, str(dtype).removeprefix("torch."))
-    return kind
-
-
-def launch(name: str, dtype: torch.dtype, *arguments: Any, module: str = "fast_weights_rnn.cpu_kernels") -> Any:
-    """Call a kernel of a module of `fastweights.ops`; the module is imported, and with it Numba, at the first call."""
-    kernel = _ready.get((module, name, dtype))
-    if kernel is None:
-        return _first_launch(module, name, dtype, arguments)
-    return kernel(_kind(dtype), *arguments)
-
-
-def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) -> Any:
-    """Loads the machine code from Numba's cache or compiles it, and says so where that takes long."""
-    kernel = getattr(importlib.import_module(f"fastweights.ops.{module}"), name)
-    what = f"{module.partition('.')[0]}: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
-    _log.info("%s is loaded, or compiled where this is its first use", what)
-    notice = threading.Timer(1.0, _log.warning, (f"{what} is being compiled, once: this takes some seconds",))
-    notice.daemon = True
-    notice.start()
-    try:
-        result = kernel(_kind(dtype), *arguments)
-    except OSError as error:  # compiled, but the folder of the cache is full or has gone
-        _log.warning("%s could not be kept on disk: %s", what, error)
-        result = kernel(_kind(dtype), *arguments)
-    finally:
-        notice.cancel()
-    _ready[module, name, dtype] = kernel
-    return result
-
-
-def _scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than arithmetic in them.
-
-    The caller holds it while a kernel has its address: a large one is not kept.
-    """
-    held = getattr(_local, name, None)
-    if held is None or held.dtype != dtype or held.numel() < count:
-        held = torch.empty(count, dtype=dtype, device="cpu")
-        setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
-    return held

@@ -1,0 +1,1 @@
+"""What every CPU kernel shares: lanes, buffers, threads, compilation."""

@@ -1,0 +1,67 @@
+"""The memory that kernels work in, and tensors as kernels take them. Nothing here imports Numba."""
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+_KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are more of what backward needs in all
+
+_local = threading.local()
+_spare: dict[tuple[int, torch.dtype], list[Tensor]] = {}
+
+
+class Lent:
+    """A buffer for what backward needs; the next call of the same size gets it once the graph that holds it is gone.
+
+    Fresh memory of this size is given back to the system and faulted in again, page by page, at every call: that took
+    an eighth of the op's time, and most of what a second thread could have saved.
+    """
+
+    def __init__(self, count: int, dtype: torch.dtype) -> None:
+        try:
+            self.tensor = _spare[count, dtype].pop()
+        except (LookupError, AttributeError):
+            self.tensor = torch.empty(count, dtype=dtype, device="cpu")
+
+    def __del__(self) -> None:
+        size = self.tensor.nbytes if hasattr(self, "tensor") else 0  # there was no memory for it
+        if not 0 < size <= _KEEP_BYTES:
+            return
+        held = sum(len(each) * count * dtype.itemsize for (count, dtype), each in list(_spare.items()))
+        if held + size > _KEEP_BYTES:
+            _spare.clear()
+        _spare.setdefault((self.tensor.numel(), self.tensor.dtype), []).append(self.tensor)
+
+
+def scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:
+    """Uninitialised memory of the calling thread, kept between calls: fresh pages cost more than arithmetic in them.
+
+    The caller holds it while a kernel has its address: a large one is not kept.
+    """
+    held = getattr(_local, name, None)
+    if held is None or held.dtype != dtype or held.numel() < count:
+        held = torch.empty(count, dtype=dtype, device="cpu")
+        setattr(_local, name, held if held.nbytes <= _KEEP_BYTES else None)
+    return held
+
+
+def whole(count: int, dtype: torch.dtype) -> int:
+    """The next multiple of the lanes."""
+    return -(-count // LANES[dtype]) * LANES[dtype]
+
+
+def flat(tensor: Tensor) -> Any:
+    """A NumPy view of each part along the first axis."""
+    return list(tensor.flatten(1).numpy())
+
+
+def in_rows(tensor: Tensor) -> Tensor:
+    """With units that lie next to each other, as the kernels read them."""
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
+def address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()

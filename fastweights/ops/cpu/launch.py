@@ -1,0 +1,49 @@
+"""The call of a kernel; the first one imports Numba and loads the machine code, or compiles it."""
+
+import importlib
+import logging
+import threading
+from typing import Any
+
+import torch
+
+_log = logging.getLogger("fastweights")
+_kinds: dict[torch.dtype, Any] = {}
+_ready: dict[tuple[str, str, torch.dtype], Any] = {}
+
+
+def launch(module: str, name: str, dtype: torch.dtype, *arguments: Any) -> Any:
+    """Call a kernel of a module of `fastweights.ops`; the module is imported, and with it Numba, at the first call."""
+    kernel = _ready.get((module, name, dtype))
+    if kernel is None:
+        return _first_launch(module, name, dtype, arguments)
+    return kernel(_kind(dtype), *arguments)
+
+
+def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) -> Any:
+    """Loads the machine code from Numba's cache or compiles it, and says so where that takes long."""
+    kernel = getattr(importlib.import_module(f"fastweights.ops.{module}"), name)
+    what = f"{module.partition('.')[0]}: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
+    _log.info("%s is loaded, or compiled where this is its first use", what)
+    notice = threading.Timer(1.0, _log.warning, (f"{what} is being compiled, once: this takes some seconds",))
+    notice.daemon = True
+    notice.start()
+    try:
+        result = kernel(_kind(dtype), *arguments)
+    except OSError as error:  # compiled, but the folder of the cache is full or has gone
+        _log.warning("%s could not be kept on disk: %s", what, error)
+        result = kernel(_kind(dtype), *arguments)
+    finally:
+        notice.cancel()
+    _ready[module, name, dtype] = kernel
+    return result
+
+
+def _kind(dtype: torch.dtype) -> Any:
+    """What tells the kernels dtype and lanes."""
+    kind = _kinds.get(dtype)
+    if kind is None:
+        import numpy
+
+        kind = _kinds[dtype] = numpy.empty(0, str(dtype).removeprefix("torch."))
+    return kind

@@ -1,0 +1,86 @@
+"""What kernels cannot do: where they cannot be called, and what they have no derivative for."""
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+_DTYPES = (torch.float32, torch.float64)
+
+
+def runs(dtype: torch.dtype) -> bool:
+    """Whether kernels can be called directly now, on tensors of this dtype."""
+    if not _HAS_NUMBA or dtype not in _DTYPES:
+        return False
+    return not (torch.compiler.is_compiling() or _traced() or _transformed() or _watched())
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether kernels can be called directly now, on these tensors as they are: not under autocast nor torch.func."""
+    dtype = tensors[0].dtype
+    return (
+        runs(dtype)
+        and all(t.is_cpu and t.dtype == dtype and type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and not torch.is_autocast_enabled("cpu")
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+def why_not(inputs: Tensor) -> str | None:
+    """Why a backend that is made of kernels cannot run on these inputs, or None where it can."""
+    if inputs.device.type != "cpu":
+        return f"it runs on a CPU, and the inputs are on {inputs.device}"
+    if inputs.dtype not in _DTYPES:
+        return f"it has float32 and float64 only, not {inputs.dtype}"
+    if not _HAS_NUMBA:
+        return "it needs Numba, which is not installed (pip install numba)"
+    if not torch.compiler.is_compiling():
+        if _transformed():
+            return "it cannot run under the transforms of torch.func (vmap, grad, jvp ...)"
+        if _traced():
+            return "it cannot be traced by torch.jit"
+        if _watched():
+            return "a TorchDispatchMode cannot see what it does"
+        if torch.autograd.forward_ad._current_level >= 0:
+            return "it has no forward-mode derivative"
+        if type(inputs) not in (Tensor, torch.nn.Parameter):
+            return f"it reads the memory of plain tensors, and the inputs are a {type(inputs).__name__}"
+    return None
+
+
+def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass without a derivative of its own: it raises where one is asked for.
+
+    The engine enables gradients in it exactly where create_graph=True. `once_differentiable` raises only where the
+    result is differentiated by the gradient that came in, and leaves a zero elsewhere, in a Hessian for one.
+    """
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, *d: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
+                "backend='attention' (of an IRNN or an LSTM, 'torch'), or a transform of torch.func"
+            )
+        return backward(ctx, *d)
+
+    return checked
+
+
+def _transformed() -> bool:
+    """Inside a transform of torch.func, where a tensor has no memory of its own."""
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _traced() -> bool:
+    """Inside `torch.jit.trace`, which cannot look into a kernel."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _watched() -> bool:
+    """Inside a mode that looks at each operation (make_fx, fake tensors, FlopCounterMode): a kernel is none."""
+    return torch._C._len_torch_dispatch_stack() > 0
