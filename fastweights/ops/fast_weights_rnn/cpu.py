@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import Lent
-from fastweights.ops.fast_weights_rnn import cpu_op, cpu_passes, reference
+from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, reference
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.state import FastWeightsState
@@ -94,7 +94,7 @@ def _outputs(call: Call) -> Tensor:
     tensors = (call.inputs, call.recurrent, call.gain, call.bias, state.hidden, weights)
     if torch.compiler.is_compiling():
         decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
-        return cpu_op.recurrence(*tensors, decay, rate, call.lengths, call.inner_steps, relu)[0]
+        return cpu_operators.recurrence(*tensors, decay, rate, call.lengths, call.inner_steps, relu)[0]
     if torch.is_grad_enabled():
         return _Recurrence.apply(*tensors, rule.decay, rule.rate, call.lengths, call.inner_steps, relu)
     constants = float(rule.decay), float(rule.rate)
