@@ -9,23 +9,23 @@ from dataclasses import replace
 import torch
 
 from fastweights.bench.timing import rounds, spread
-from fastweights.nn import associative_lstm
 from fastweights.nn.models import build
+from fastweights.ops.cpu import limits
 from fastweights.optimizer import FlatAdam
-from fastweights.papers.ba2016_retrieval import PAPER
+from fastweights.papers.ba2016_retrieval import SETTINGS
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.training import training_step
 
-RUNS = associative_lstm.runs
+TAKES = limits.takes
 
 
 def step(hidden: int, kernels: bool) -> Callable[[], object]:
     torch.manual_seed(0)
-    model = build("A-LSTM", replace(PAPER, hidden_size=hidden), 37, 10)
+    model = build("A-LSTM", replace(SETTINGS, hidden_size=hidden), 37, 10)
     optimizer, batch = FlatAdam(model, 0.0, clip=5.0), AssociativeRetrieval(4).draw(128, torch.Generator())
 
     def work() -> object:
-        associative_lstm.runs = RUNS if kernels else lambda *_: False
+        limits.takes = TAKES if kernels else lambda *_: False
         return training_step(model, optimizer, batch.tokens, batch.targets, 0.0)
 
     return work
