@@ -1,7 +1,7 @@
 """AdamW over one flat buffer: clipping is one norm, the update one fused call for all parameters of like settings."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 import torch
@@ -182,25 +182,14 @@ class FlatAdamW(Optimizer):
 
     def tensors(self) -> dict[str, Tensor]:
         """The state as a few flat tensors, for a file of tensors; none before the first step."""
-        buffers = self._buffers or self._lay_out()
-        steps = buffers.steps.unique()
-        if not steps.any():
+        tensors = (self._buffers or self._lay_out()).tensors()
+        if not (steps := tensors["adam.step"].unique()).any():
             return {}
-        found = {
-            "adam.step": steps[0] if len(steps) == 1 else buffers.steps,  # else of each parameter
-            "adam.exp_avg": buffers.mean,
-            "adam.exp_avg_sq": buffers.square,
-        }
-        for place, (_, matrix, _) in enumerate(buffers.matrices):
-            found |= {f"soap.{place}.{name}": tensor for name, tensor in matrix.state().items()}
-        return found
+        return {**tensors, "adam.step": steps[0]} if len(steps) == 1 else tensors  # else of each parameter
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on where `tensors()` was called; other names are passed over, and without `adam.step` all begins anew."""
-        buffers = self._buffers or self._lay_out()
-        wanted = {"adam.step": buffers.steps, "adam.exp_avg": buffers.mean, "adam.exp_avg_sq": buffers.square}
-        for place, (_, matrix, _) in enumerate(buffers.matrices):
-            wanted |= {f"soap.{place}.{name}": tensor for name, tensor in matrix.state().items()}
+        wanted = (self._buffers or self._lay_out()).tensors()
         if "adam.step" not in tensors:
             tensors = {name: torch.zeros_like(tensor) for name, tensor in wanted.items()}
         for name, tensor in wanted.items():
@@ -215,7 +204,9 @@ class FlatAdamW(Optimizer):
         self._lay_out()  # parameters after as many steps share calls of the kernel
 
 
-def check_settings(group: dict[str, Any]) -> None:
+def check_settings(group: Mapping[str, Any]) -> None:
+    if missing := [name for name in ("lr", "betas", "eps", "weight_decay") if name not in group]:
+        raise UserError(f"FlatAdamW: got the state of an optimizer without {', '.join(missing)}, wanted one of AdamW")
     for name in ("lr", "weight_decay", "share", "eps"):
         if not (math.isfinite(group[name]) and group[name] >= 0):
             raise UserError(f"FlatAdamW: got {name}={group[name]!r}, wanted a finite number >= 0")

@@ -64,6 +64,13 @@ class FlatBuffers:
                 self.parts.append((index, [*([buffer[part]] for buffer in buffers), [], [self.steps[first]]]))
         self.pointers = [p.data_ptr() for p in self.parameters]
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a file has to hold beside the parameters."""
+        found = {"adam.step": self.steps, "adam.exp_avg": self.mean, "adam.exp_avg_sq": self.square}
+        for place, (_, matrix, _) in enumerate(self.matrices):
+            found |= {f"soap.{place}.{name}": tensor for name, tensor in matrix.state().items()}
+        return found
+
     def stale(self) -> bool:
         """Whether somebody gave a parameter other data, or one that was frozen its gradients back."""
         if [p.data_ptr() for p in self.parameters] != self.pointers:
