@@ -1,22 +1,21 @@
-"""Tasks: what is asked. Frozen dataclasses that draw sequences from a generator, one task a file."""
+"""Tasks: what is asked. Frozen dataclasses that draw sequences from a generator, one task a file.
 
-from collections.abc import Mapping
-from typing import Any
+An import of a task is its registration: every command, its help and the tests know it by that.
+"""
 
-from fastweights.tasks.associative_retrieval import AssociativeRetrieval
-from fastweights.tasks.batch import BadSequence, Batch
+from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
+from fastweights.tasks.registry import describe as describe
+from fastweights.tasks.registry import find_task as find_task
+from fastweights.tasks.registry import make_task as make_task
+from fastweights.tasks.registry import registered
+from fastweights.tasks.task import NOTHING as NOTHING
+from fastweights.tasks.task import BadSequence as BadSequence
+from fastweights.tasks.task import Batch as Batch
+from fastweights.tasks.task import Spec as Spec
+from fastweights.tasks.task import Stats as Stats
+from fastweights.tasks.task import Task as Task
+from fastweights.tasks.task import answers as answers
+from fastweights.tasks.task import better as better
+from fastweights.tasks.task import has_text as has_text
 
-__all__ = ["TASKS", "AssociativeRetrieval", "BadSequence", "Batch", "make_task"]
-
-TASKS = {task.NAME: task for task in (AssociativeRetrieval,)}
-
-
-def make_task(stored: Mapping[str, Any]) -> AssociativeRetrieval:
-    """The task that a log entry names, {"name": ..., "version": ..., and its fields}; ValueError says what is wrong."""
-    name = stored.get("name")
-    if name not in TASKS:
-        raise ValueError(f"got the task {name!r}, wanted one of {', '.join(TASKS)}")
-    try:
-        return TASKS[name](**{field: value for field, value in stored.items() if field not in ("name", "version")})
-    except TypeError as error:
-        raise ValueError(f"got a task {name} that is none ({error})") from None
+TASKS = registered(globals())  # by name

@@ -1,0 +1,180 @@
+"""What a task is, what it hands out, and the loss of most tasks.
+
+A task is a frozen dataclass; its fields are its options and its identity, and each has a default. What a task may leave
+out:
+
+    BETTER: "higher" or "lower", which METRIC is better; left out: "lower" for the loss, else "higher"
+    ACTS: True where `draw` acts with the model, so that nothing can be drawn beforehand
+    renew(batch, generator) -> Batch: what a fixed training set becomes for another epoch
+
+A task with text, whose sequences a person can type, has all of these; its inputs are indices into SYMBOLS:
+
+    SYMBOLS, CLASSES: str, a character for each input and for each answer
+    encode(text) -> Tensor [time]; decode(inputs) -> str
+    answer(text) -> str: its right answers, one for each of the last steps, "-" where nothing is asked between two
+    from_text(text, **fields) -> Task, a class method: what the text tells, such as a length, goes before the fields
+
+encode, answer and from_text raise `BadSequence` where the text is none of the task.
+"""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from fastweights.errors import UserError
+
+if TYPE_CHECKING:  # torch is imported where it is used: the command line reads the fields of tasks without it
+    from torch import Generator, Tensor, device
+    from torch.nn import Module
+
+NOTHING = -100  # no answer is wanted here
+MOST_SHOWN = 80  # characters of a text in an error
+
+Stats = dict[str, "tuple[Tensor, Tensor]"]  # name: (sum, count); they add up over batches, and are never added to
+
+
+class Spec(NamedTuple):
+    """What a model of the task takes and gives."""
+
+    inputs: int  # symbols, or features a step
+    outputs: int  # numbers at an answer: classes, or what the task's own loss reads
+    symbols: bool = True  # inputs are indices, else vectors
+    every: bool = False  # answers at every step, else after the last
+
+
+class Batch(NamedTuple):
+    """Sequences and what is asked of them."""
+
+    inputs: "Tensor"  # [batch, time] symbols (int64), or [batch, time, features]
+    targets: "Tensor"  # [batch], or [batch, time] with NOTHING, or what the task's own loss reads
+    lengths: "Tensor | None" = None  # [batch] steps that count; None: all of them
+
+    @property
+    def size(self) -> int:
+        """Sequences."""
+        return self.targets.shape[0]
+
+    def select(self, index: Any) -> "Batch":
+        """The sequences of a slice, of a mask, or of a tensor of their places."""
+        inputs, targets, lengths = self
+        return Batch(inputs[index], targets[index], None if lengths is None else lengths[index])
+
+    def to(self, device: Any) -> "Batch":
+        inputs, targets, lengths = self
+        return Batch(inputs.to(device), targets.to(device), None if lengths is None else lengths.to(device))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over every bit, the same on every machine.
+
+        Name, dtype and shape of a tensor go before its bytes, little end first. So 0.0 and -0.0 hash apart, and so do
+        the same numbers in another dtype. Lengths count, even where they say that all steps do.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in zip(self._fields, self, strict=True):
+            if tensor is not None:
+                dtype, shape = str(tensor.dtype).removeprefix("torch."), list(tensor.shape)
+                digest.update(f"{name} {dtype} {shape}\n".encode())
+                digest.update(little_endian(tensor))
+        return digest.hexdigest()
+
+
+def little_endian(tensor: "Tensor", swap: bool = sys.byteorder == "big") -> bytes:
+    """The bytes of the numbers in order, the lowest byte of each first."""
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    numbers = flat.view(torch.uint8).reshape(-1, flat.element_size())
+    return (numbers.flip(1) if swap else numbers).numpy().tobytes()
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A task as others see it: what it is called, what it draws, and how an answer to it is judged."""
+
+    NAME: ClassVar[str]  # on the command line
+    VERSION: ClassVar[int]  # the same version and seed give the same data everywhere
+    METRIC: ClassVar[str]  # of the stats: what tables, plots and the stop at a target show
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def floors(self) -> Mapping[str, float]:
+        """What guessing reaches, by the name of a statistic."""
+        ...
+
+    def draw(self, count: int, generator: "Generator", model: "Module | None" = None) -> Batch:
+        """`count` sequences, drawn from this generator alone."""
+        ...
+
+    def loss(self, model: "Module", batch: Batch) -> "tuple[Tensor, Stats]":
+        """The mean that gradient descent lowers, and what is reported."""
+        ...
+
+
+class BadSequence(UserError):
+    """A sequence that does not belong to its task; the message says what was got and what was wanted."""
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row  # of a batch
+
+
+def answers(model: "Module", batch: Batch, smoothing: float = 0.0) -> "tuple[Tensor, Stats]":
+    """Cross-entropy and accuracy where something is asked: the loss of most tasks.
+
+    Targets [batch] are all asked for, and the model gives [batch, outputs]. Of targets [batch, time] those that are not
+    NOTHING are asked for: `model(inputs, asked=mask)` gives [count, outputs], in the order of `targets[mask]`.
+    `smoothing` is the share of each target that is spread over all classes.
+    """
+    import torch
+
+    inputs, targets, lengths = batch
+    options = {} if lengths is None else {"lengths": lengths}
+    if targets.dim() > 1:
+        asked = targets != NOTHING
+        logits, targets = model(inputs, asked=asked, **options), targets[asked]
+    else:
+        logits = model(inputs, **options)
+    count = targets.shape[0]
+    # the mean over no answers is NaN, and their sum 0
+    loss = torch.nn.functional.cross_entropy(
+        logits, targets, reduction="mean" if count else "sum", label_smoothing=smoothing
+    )
+    right = torch.count_nonzero(logits.argmax(1) == targets)
+    total = constant(count, targets.device)
+    return loss, {"loss": (loss.detach() * count, total), "accuracy": (right, total)}
+
+
+@lru_cache(maxsize=256)
+def constant(number: int, device: "device") -> "Tensor":
+    """A number as a tensor, made once: a training step counts the same answers every time. Not to be written to."""
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor(number, device=device)
+
+
+def better(task: Any) -> str:
+    """Whether a "higher" or a "lower" METRIC is better; of a task or of its class."""
+    return getattr(task, "BETTER", "lower" if task.METRIC == "loss" else "higher")
+
+
+def has_text(task: Any) -> bool:
+    """Whether a person can type its sequences; of a task or of its class."""
+    return hasattr(task, "SYMBOLS")
+
+
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> None:
+    wanted = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        raise UserError(f"{name}: got {shown(value)}, wanted {wanted}")
+
+
+def shown(value: object) -> str:
+    """A value in an error, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN + 2 else f"{text[:MOST_SHOWN]}..."
