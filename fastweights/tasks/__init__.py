@@ -4,6 +4,7 @@ An import of a task is its registration: every command, its help and the tests k
 """
 
 from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
+from fastweights.tasks.copying import Copying as Copying
 from fastweights.tasks.registry import describe as describe
 from fastweights.tasks.registry import find_task as find_task
 from fastweights.tasks.registry import make_task as make_task
