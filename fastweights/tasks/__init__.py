@@ -3,6 +3,7 @@
 An import of a task is its registration: every command, its help and the tests know it by that.
 """
 
+from fastweights.tasks.adding import Adding as Adding
 from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
 from fastweights.tasks.copying import Copying as Copying
 from fastweights.tasks.registry import describe as describe
