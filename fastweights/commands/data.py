@@ -1,43 +1,44 @@
-from dataclasses import make_dataclass
+from dataclasses import fields, make_dataclass
 from pathlib import Path
 
 import tyro
 
 from fastweights.cli import parse
-from fastweights.config import MOST_SEQUENCES, near
-from fastweights.tasks import TASKS
+from fastweights.config import MOST_SEQUENCES
+from fastweights.errors import UserError
+from fastweights.tasks import TASKS, find_task
+
+MOST_SHOWN = 100  # characters of the first line
 
 
 def main(arguments: list[str]) -> None:
     """fastweights data TASK --train N --valid N --output DIR and the fields of the task."""
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name is None and arguments[:1] in (["-h"], ["--help"]):
-        print(f"usage: fastweights data TASK [options]\n\ntasks: {', '.join(TASKS)}\n\n"
-              f"`fastweights data {next(iter(TASKS))} --help` lists its options.")  # fmt: skip
+        print(f"usage: fastweights data TASK [options]\n\ntasks: {', '.join(TASKS)}, or your own "
+              f"package.module:Class\n\n`fastweights data {next(iter(TASKS))} --help` lists its options.")  # fmt: skip
         return
-    if name not in TASKS:
-        got = f"unknown task {name!r}{near(name, TASKS)}" if name else "got no task"
-        raise ValueError(f"{got} (tasks: {', '.join(TASKS)})")
-    kind = TASKS[name]
-    fields = [
-        ("task", tyro.conf.OmitArgPrefixes[kind], kind()),
-        ("train", int, 64_000),
-        ("valid", int, 32_000),
-        ("seed", int, 0),
-        ("output", Path, Path("data")),
-    ]
-    options = make_dataclass("Data", fields, namespace={"__doc__": "Draw sequences into train.csv and valid.csv."})
-    chosen = parse(options, arguments[1:], f"fastweights data {name}")
+    if name is None:
+        raise UserError(f"got no task (tasks: {', '.join(TASKS)}, or package.module:Class)")
+    kind = find_task(name)
+    options = [("train", int, 64_000), ("valid", int, 32_000), ("seed", int, 0), ("output", Path, Path("data"))]
+    for taken in {option for option, *_ in options} & {field.name for field in fields(kind)}:
+        raise UserError(f"task {name}: got a field {taken}, wanted another name, for the command has --{taken}")
+    task = ("task", tyro.conf.OmitArgPrefixes[kind], kind())
+    said = {"__doc__": "Draw sequences into train.csv and valid.csv."}
+    made = make_dataclass("Data", [task, *options], namespace=said)
+    chosen = parse(made, arguments[1:], f"fastweights data {name}")
 
     from fastweights import data
-    from fastweights.tasks.batch import check_integer
+    from fastweights.tasks.lines import to_lines
+    from fastweights.tasks.task import check_integer
 
     for option, low, high in (("train", 1, MOST_SEQUENCES), ("valid", 1, MOST_SEQUENCES), ("seed", 0, 2**63 - 2)):
         check_integer(f"--{option}", getattr(chosen, option), low, high)
     drawn = data.draw(chosen.task, chosen.train, chosen.valid, chosen.seed)
     data.write(drawn, chosen.output, chosen.seed)
-    first = drawn.task.decode(drawn.train.tokens[0])
+    first = to_lines(drawn.task, drawn.train.select(slice(1)))[0]
     print(
         f"{chosen.output}/train.csv ({chosen.train:,} lines), valid.csv ({chosen.valid:,}) and data.json "
-        f"(their hashes); the first line: {first},{drawn.task.CLASSES[int(drawn.train.targets[0])]}"
+        f"(their hashes); the first line: {first if len(first) <= MOST_SHOWN else first[:MOST_SHOWN] + '...'}"
     )

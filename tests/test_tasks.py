@@ -1,0 +1,438 @@
+"""What holds for every task, and for a user's own."""
+
+import hashlib
+import struct
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch.nn import functional
+
+from fastweights import data
+from fastweights.errors import UserError
+from fastweights.tasks import (
+    NOTHING,
+    TASKS,
+    AssociativeRetrieval,
+    Batch,
+    Copying,
+    Spec,
+    answers,
+    better,
+    describe,
+    find_task,
+    has_text,
+    make_task,
+)
+from fastweights.tasks.checks import check_batch
+from fastweights.tasks.lines import from_lines, to_lines
+from fastweights.tasks.registry import why_no_task
+from fastweights.tasks.task import little_endian
+
+every_task = pytest.mark.parametrize("kind", TASKS.values(), ids=TASKS)
+
+OWN = """
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from fastweights.tasks import Batch, Spec, answers
+
+@dataclass(frozen=True)
+class Largest:
+    \"\"\"At which step was the largest number?\"\"\"
+
+    NAME: ClassVar[str] = "largest"
+    VERSION: ClassVar[int] = 3
+    METRIC: ClassVar[str] = "accuracy"
+    spec = Spec(inputs=1, outputs=6, symbols=False)
+    floors = {"accuracy": 1 / 6}
+    loss = staticmethod(answers)
+
+    length: int = 6
+    sizes: tuple[int, ...] = (1, 2)
+
+    def draw(self, count, generator, model=None):
+        inputs = torch.randn(count, self.length, 1, generator=generator)
+        return Batch(inputs, inputs[:, :, 0].argmax(1))
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The folder in which the user's own task lies, as the current one."""
+    (tmp_path / "own_task.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.delitem(sys.modules, "own_task", raising=False)
+    yield tmp_path
+    sys.modules.pop("own_task", None)
+
+
+def draw(task, count=200, seed=0):
+    return task.draw(count, torch.Generator().manual_seed(seed))
+
+
+@every_task
+def test_the_contract(kind):
+    assert why_no_task(kind) is None and kind.__doc__.split("\n")[0].endswith("?") and "https://" in kind.__doc__
+    task = kind()
+    assert task.METRIC in task.floors and better(task) == better(kind) in ("higher", "lower")
+    assert isinstance(task.spec, Spec) and hash(task) == hash(kind())
+    with pytest.raises(FrozenInstanceError):
+        setattr(task, fields(task)[0].name, 1)
+
+
+@every_task
+def test_what_is_drawn_hangs_on_the_generator_alone(kind):
+    torch.manual_seed(1)
+    one = draw(kind())
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert draw(kind()).hash == one.hash != draw(kind(), seed=1).hash
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_task
+def test_what_is_drawn_fits_the_spec(kind):
+    for count in (0, 1, 50):
+        batch = draw(kind(), count)
+        check_batch(kind(), batch)
+        assert batch.size == count
+
+
+@every_task
+def test_floors_are_what_a_guesser_reaches(kind):
+    """It knows how often each answer is right, and no more: of associative retrieval, the values that it has read."""
+    task = kind()
+    batch = draw(task, 50_000)
+
+    def guess(inputs, asked=None):
+        if not task.spec.symbols:
+            return torch.ones(len(inputs), 1)
+        if task.spec.every:
+            return torch.zeros(int(asked.sum()), task.spec.outputs)
+        values = inputs[:, 1:-3:2] - 26
+        return functional.one_hot(values, 10).sum(1).div(values.shape[1]).log().clamp(-100)
+
+    _, stats = task.loss(guess, batch)
+    assert {name: float(s / n) for name, (s, n) in stats.items()} == pytest.approx(task.floors, abs=0.01)
+
+
+@every_task
+def test_a_loss_without_sequences_counts_nothing(kind):
+    task = kind()
+    batch = draw(task, 0)
+    model = torch.zeros(0, task.spec.outputs, requires_grad=True)
+    loss, stats = task.loss(lambda *_, **__: model, batch)
+    loss.backward()
+    assert loss == 0 and all(float(s) == float(n) == 0 for s, n in stats.values())
+
+
+@every_task
+def test_written_and_read_bit_for_bit(kind, tmp_path):
+    drawn = data.draw(kind(), 60, 20, seed=3)
+    data.write(drawn, tmp_path, 3)
+    found = data.load(tmp_path, kind())
+    assert found.task == drawn.task and found.describe() == drawn.describe()
+    for one, other in ((found.train, drawn.train), (found.valid, drawn.valid)):
+        assert torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+    assert torch.equal(
+        data.load(tmp_path / "train.csv", kind()).train.inputs, drawn.train.inputs[torch.arange(60) % 5 < 4]
+    )
+
+
+@every_task
+def test_described_and_made_again(kind):
+    task = kind()
+    assert describe(task) == {"name": kind.NAME, "version": kind.VERSION, **asdict(task)}
+    assert make_task(describe(task)) == task == make_task({"name": kind.NAME})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TASKS.values() if has_text(kind)], ids=lambda kind: kind.NAME)
+def test_text_is_its_inputs_symbol_by_symbol(kind):
+    task = kind()
+    for inputs, line in zip((batch := draw(task, 20)).inputs, to_lines(task, batch), strict=True):
+        text = task.decode(inputs)
+        assert text == "".join(task.SYMBOLS[place] for place in inputs) and torch.equal(task.encode(text), inputs)
+        assert line == f"{text},{task.answer(text)}" and kind.from_text(text, **asdict(task)) == task
+    assert len(task.SYMBOLS) == task.spec.inputs and len(task.CLASSES) == task.spec.outputs
+
+
+def test_tasks_are_known_without_torch():
+    code = "import sys\nfrom fastweights.tasks import TASKS, find_task\nfind_task('copying')()\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# the loss of most tasks
+
+
+def test_answers_at_the_end():
+    logits = torch.randn(7, 5, requires_grad=True)
+    batch = Batch(torch.zeros(7, 3, dtype=torch.int64), torch.tensor([0, 1, 2, 3, 4, 0, 1]))
+    for smoothing in (0.0, 0.1):
+        loss, stats = answers(lambda inputs: logits, batch, smoothing)
+        assert torch.equal(loss, functional.cross_entropy(logits, batch.targets, label_smoothing=smoothing))
+        assert stats["loss"][0].item() == pytest.approx(7 * loss.item()) and stats["loss"][1] == 7
+        assert stats["accuracy"][0] == (logits.argmax(1) == batch.targets).sum() and stats["accuracy"][1] == 7
+        assert not any(tensor.requires_grad or tensor.dim() for pair in stats.values() for tensor in pair)
+
+
+def test_answers_at_some_steps():
+    logits = torch.randn(4, 6, 5, requires_grad=True)
+    targets = torch.randint(5, (4, 6))
+    targets[torch.rand(4, 6) < 0.5] = NOTHING
+    batch = Batch(torch.zeros(4, 6, dtype=torch.int64), targets)
+    loss, stats = answers(lambda inputs, asked: logits[asked], batch)
+    torch.testing.assert_close(
+        loss, functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NOTHING)
+    )
+    assert (
+        stats["accuracy"][1] == (targets != NOTHING).sum()
+        and stats["accuracy"][0] == (logits.argmax(2) == targets).sum()
+    )
+    loss, stats = answers(
+        lambda inputs, asked: logits[asked], batch._replace(targets=torch.full_like(targets, NOTHING))
+    )
+    assert loss == 0 and all(float(s) == float(n) == 0 for s, n in stats.values())
+
+
+def test_lengths_are_given_to_the_model_where_there_are_some():
+    lengths = torch.tensor([1, 3])
+    seen = []
+
+    def model(inputs, **options):
+        seen.append(options)
+        return torch.zeros(2, 4)
+
+    batch = Batch(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([0, 1]))
+    answers(model, batch)
+    answers(model, batch._replace(lengths=lengths))
+    assert seen[0] == {} and list(seen[1]) == ["lengths"] and seen[1]["lengths"] is lengths
+
+
+def test_the_count_is_usable_after_inference_mode():
+    batch = Batch(torch.zeros(11, 3, dtype=torch.int64), torch.zeros(11, dtype=torch.int64))
+    with torch.inference_mode():
+        answers(lambda inputs: torch.zeros(11, 4), batch)
+    (total, count) = answers(lambda inputs: torch.zeros(11, 4), batch)[1]["loss"]
+    assert not count.is_inference() and not total.is_inference()
+
+
+# batches and their hash
+
+
+def test_the_hash_tells_every_bit():
+    symbols = torch.tensor([[5, 7]])
+    answer = torch.tensor([1])
+    vectors = torch.tensor([[[0.0, 0.25]]])
+    batches = [
+        Batch(symbols, answer), Batch(symbols + 256, answer), Batch(symbols.int(), answer), Batch(symbols.T, answer),
+        Batch(symbols, answer.int()), Batch(symbols, answer, torch.tensor([2])), Batch(symbols, answer, torch.tensor([1])),
+        Batch(vectors, answer), Batch(-vectors, answer), Batch(vectors + torch.tensor([-0.0, 1e-7]), answer),
+        Batch(torch.tensor([[[-0.0, 0.25]]]), answer), Batch(vectors.double(), answer), Batch(vectors.bfloat16(), answer),
+    ]  # fmt: skip
+    assert len({batch.hash for batch in batches}) == len(batches)
+    assert Batch(symbols.clone(), answer).hash == Batch(symbols.repeat(2, 2)[::2, :2], answer).hash
+
+
+def test_the_hash_is_of_the_lowest_byte_first():
+    assert little_endian(torch.tensor([1, 256], dtype=torch.int16), swap=sys.byteorder == "big") == bytes([1, 0, 0, 1])
+    swapped = torch.tensor([1, 256], dtype=torch.int16).numpy().byteswap()
+    assert little_endian(torch.from_numpy(swapped), swap=True) == bytes([1, 0, 0, 1])
+    words = [b"inputs int64 [1, 2]\n", struct.pack("<qq", 5, 7), b"targets int64 [1]\n", struct.pack("<q", -1)]
+    assert Batch(torch.tensor([[5, 7]]), torch.tensor([-1])).hash == hashlib.sha256(b"".join(words)).hexdigest()
+
+
+def test_sequences_are_selected_with_their_lengths():
+    batch = Batch(torch.arange(12).reshape(4, 3), torch.arange(4), torch.tensor([1, 2, 3, 3]))
+    for index in (slice(1, 3), torch.tensor([1, 2]), torch.tensor([False, True, True, False])):
+        part = batch.select(index)
+        assert part.size == 2 and part.lengths.tolist() == [2, 3] and part.inputs.tolist() == [[3, 4, 5], [6, 7, 8]]
+    assert batch._replace(lengths=None).select(slice(1)).lengths is None
+    assert batch.to("meta").lengths.device.type == "meta" and batch._replace(lengths=None).to("cpu").lengths is None
+
+
+@pytest.mark.parametrize(
+    "task, change, says",
+    [
+        (Copying(2, 2), {"inputs": torch.full((3, 6), 10)}, "got 10 in the inputs, wanted symbols from 0 to 9"),
+        (Copying(2, 2), {"inputs": torch.zeros(3, 6)}, r"got inputs of float32 \[3, 6\], wanted int64 \[batch, time\]"),
+        (Copying(2, 2), {"targets": torch.full((3, 6), 8)}, "got 8 in the targets, wanted answers from 0 to 7 or NOTHING"),
+        (Copying(2, 2), {"targets": torch.full((3, 5), 8)}, r"got targets of int64 \[3, 5\], wanted int64 \[batch, time\]"),
+        (Copying(2, 2), {"targets": torch.full((2, 6), 8)}, r"got 3 inputs and \[2, 6\] targets, wanted as many"),
+        (Copying(2, 2), {"lengths": torch.tensor([1, 7, 2])}, "got 7 in the lengths, wanted 1 to 6 steps"),
+        (AssociativeRetrieval(), {"targets": torch.full((3,), NOTHING)}, "got -100 in the targets, wanted answers from 0 to 9$"),
+        (TASKS["adding"](2), {"inputs": torch.zeros(3, 2, 3)}, r"got inputs of float32 \[3, 2, 3\], wanted .* \[batch, time, 2\]"),
+        (TASKS["adding"](2), {"targets": torch.tensor([1, float("nan"), 1])}, "got nan in the targets, wanted finite numbers"),
+    ],
+)  # fmt: skip
+def test_a_batch_that_does_not_fit_its_task(task, change, says):
+    with pytest.raises(UserError, match=says):
+        check_batch(task, draw(task, 3)._replace(**change))
+
+
+# by name
+
+
+def test_a_task_of_the_user(own):
+    kind = find_task("own_task:Largest")
+    task = kind(length=4)
+    stored = describe(task) | {"sizes": [1, 2]}  # as JSON has it
+    assert stored == {"name": "own_task:Largest", "version": 3, "length": 4, "sizes": [1, 2]}
+    assert make_task(stored, kind) == task
+    assert sys.path[-1] == str(own) and "own_task" in sys.modules
+    drawn = data.draw(task, 20, 10, 0)
+    data.write(drawn, own / "data", 0)
+    assert data.load(own / "data", task).describe() == drawn.describe()
+    assert better(task) == "higher" and not has_text(task)
+
+
+def test_a_file_does_not_choose_what_is_imported(own):
+    stored = {"name": "own_task:Largest", "version": 3, "length": 4}
+    with pytest.raises(
+        UserError, match="got the task 'own_task:Largest', wanted one of .*; name your own task yourself"
+    ):
+        make_task(stored)
+    assert "own_task" not in sys.modules
+    with pytest.raises(UserError, match="got the task 'copying', wanted own_task:Largest, which was named"):
+        make_task({"name": "copying"}, find_task("own_task:Largest"))
+
+
+@pytest.mark.parametrize(
+    "stored, says",
+    [
+        ({}, "got the task None, wanted one of adding, "),
+        ({"name": ["copying"]}, "got the task \\['copying'\\]"),
+        ({"name": "copying", "version": 2}, "got version 2 of the task copying, wanted 1"),
+        ({"name": "copying", "lenth": 2}, "got the task copying with 'lenth', wanted its options alone: length, delay"),
+        ({"name": "copying", "length": "a"}, "length: got 'a', wanted an integer from 1 to 200"),
+    ],
+)
+def test_a_file_that_describes_no_task(stored, says, as_users_have_it):
+    with pytest.raises(UserError, match=says):
+        make_task(stored)
+
+
+def test_a_registered_task_by_its_module():
+    assert find_task("fastweights.tasks.copying:Copying") is Copying and describe(Copying())["name"] == "copying"
+
+
+@pytest.mark.parametrize(
+    "name, source, says",
+    [
+        ("copyin", "", "unknown task 'copyin'; did you mean copying\\? \\(tasks: adding, .*, or package.module:Class\\)"),
+        ("zzz", "", "unknown task 'zzz' \\(tasks"),
+        ("no_such_module:A", "", "got ModuleNotFoundError: No module named 'no_such_module'; wanted package.module:Class"),
+        (":", "", "got ValueError"),
+        ("broken:A", "def f(:", "got SyntaxError"),
+        ("broken:A", "1 / 0", "got ZeroDivisionError"),
+        ("broken:A", "raise SystemExit(0)", "got SystemExit"),
+        ("broken:A", "", "got AttributeError: module 'broken' has no attribute 'A'"),
+        ("broken:A", "A = 3", "got 3, wanted a class"),
+        ("broken:A", "class A: pass", "got A, wanted a frozen dataclass: @dataclass\\(frozen=True\\)"),
+        ("broken:A", "@dataclass\nclass A: pass", "got A, wanted a frozen dataclass"),
+        ("broken:A", "@dataclass(frozen=True)\nclass A:\n    spec = 1", "got A without NAME, VERSION, METRIC, floors, draw, loss, wanted"),
+        ("broken:A", "@dataclass(frozen=True)\nclass A:\n    length: int\n    NAME = VERSION = METRIC = spec = floors = draw = loss = 1",
+         "got A without a default of length, wanted one for each field"),
+        ("broken:A", "@dataclass(frozen=True)\nclass A:\n    SYMBOLS = NAME = VERSION = METRIC = spec = floors = draw = loss = 1",
+         "got A without CLASSES, encode, decode, answer, from_text, wanted"),
+        ("broken:A", "from fastweights.tasks import Copying\n@dataclass(frozen=True)\nclass A(Copying): CLASSES = 'ab-'",
+         "got A with the symbols 'abcdefgh.:' and the classes 'ab-', wanted no comma and no blank, and no class -"),
+    ],
+)  # fmt: skip
+def test_no_task(name, source, says, own, monkeypatch):
+    (own / "broken.py").write_text(f"from dataclasses import dataclass\n{source}\n")
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    with pytest.raises(UserError, match=says) as caught:
+        find_task(name)
+    assert "\n" not in str(caught.value)
+    sys.modules.pop("broken", None)
+
+
+# lines of a task that is none of ours
+
+
+@dataclass(frozen=True)
+class Custom:
+    """Whatever a test wants to see written."""
+
+    NAME: ClassVar[str] = "custom"
+    VERSION: ClassVar[int] = 1
+    spec: Spec = Spec(4, 3)
+    draw = AssociativeRetrieval.draw
+
+    def loss(self, model, batch):
+        raise AssertionError
+
+
+FLOATS = torch.tensor([[0.1, -0.0], [1e-45, 3.4e38], [1 / 3, 16777216.0], [1.0, 2.0**-24]])
+
+
+@pytest.mark.parametrize(
+    "spec, batch, line",
+    [
+        (Spec(4, 3), Batch(torch.tensor([[0, 3], [1, 2]]), torch.tensor([2, 0])), "0 3,2"),
+        (
+            Spec(4, 3, every=True),
+            Batch(torch.tensor([[0, 3], [1, 2]]), torch.tensor([[NOTHING, 0], [1, 2]])),
+            "0 3,- 0",
+        ),
+        (Spec(4, 3, every=True), Batch(torch.tensor([[3], [1]]), torch.tensor([[1], [NOTHING]])), "3,1"),
+        (Spec(4, 3), Batch(torch.tensor([[0, 3], [1, 2]]), torch.tensor([2, 0]), torch.tensor([1, 2])), "0 3,2,1"),
+        (
+            Spec(1, 1, symbols=False),
+            Batch(FLOATS[:, :, None], torch.tensor([1.0, 0.5, 3e38, -2.0])),
+            "0.100000001:-0,1.0",
+        ),
+        (Spec(2, 2, symbols=False), Batch(FLOATS[:, None], FLOATS), None),
+        (Spec(2, 2, symbols=False), Batch(FLOATS[:, None], FLOATS.reshape(2, 4).T.reshape(4, 1, 2)), None),
+        (
+            Spec(2, 2, symbols=False),
+            Batch(FLOATS[:, None], torch.arange(16).reshape(4, 2, 2)),
+            "0.100000001:-0,0:1 2:3",
+        ),
+    ],
+)
+def test_numbers_come_back_bit_for_bit(spec, batch, line):
+    task = Custom(spec)
+    lines = to_lines(task, batch)
+    assert line is None or lines[0] == line.replace(":", " " if spec.inputs == 1 else ":")
+    assert from_lines(task, lines).hash == batch.hash
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2).double(), torch.zeros(2, 2, 2, 2)],
+    ids=lambda t: str(t.shape),
+)
+def test_what_no_line_gives_back_is_refused(targets):
+    with pytest.raises(UserError, match="task custom: got inputs .*targets .*, which lines of text do not give back"):
+        to_lines(Custom(), Batch(torch.tensor([[0, 3], [1, 2]]), targets))
+
+
+def test_text_with_answers_at_some_steps_only():
+    @dataclass(frozen=True)
+    class Echo(Custom):
+        """Each b asks for the symbol before it."""
+
+        SYMBOLS: ClassVar[str] = "ab"
+        CLASSES: ClassVar[str] = "ab"
+        spec: Spec = Spec(2, 2, every=True)
+
+        def encode(self, text):
+            return torch.tensor([self.SYMBOLS.index(symbol) for symbol in text])
+
+        def answer(self, text):
+            found = "".join(text[i - 1] if i and text[i] == "b" else "-" for i in range(len(text)))
+            return found.lstrip("-") or "-"
+
+    targets = torch.tensor(
+        [[NOTHING, 0, NOTHING, 0], [NOTHING] * 4, [NOTHING, 0, NOTHING, NOTHING], [NOTHING, 1, 1, 1]]
+    )
+    batch = Batch(torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1]]), targets)
+    lines = to_lines(Echo(), batch)
+    assert lines == ["abab,a-a", "aaaa,-", "abaa,a--", "bbbb,bbb"] and from_lines(Echo(), lines).hash == batch.hash
+    assert to_lines(replace(Echo()), batch.select(slice(0))) == []
