@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from fastweights import cli, data
+from fastweights import cli
 
 TINY = "--hidden-size 8 --epochs 2 --train-size 256 --valid-size 64 --batch-size 64 --num-pairs 2".split()
 
@@ -223,53 +223,12 @@ def test_bad_sequences(text, says, trained, capsys):
     assert contents(trained) == before
 
 
-@pytest.mark.parametrize(
-    "line, says",
-    [
-        ("a1b2??a,2", "line 3: got the answer '2' to 'a1b2\\?\\?a', wanted '1'"),
-        ("a1b2??a", "line 3: .*wanted a sequence, a comma and its answer"),
-        ("a1b2??c,1", "line 3: got 'c' as the query"),
-        ("a1a2??a,1", "line 3: got the key 'a' twice"),
-        ("a1b2c3??a,1", "line 3: .*of 9 symbols, wanted 7"),
-        ("", "line 3"),
-        ("a1b2??a,x", "line 3: got the answer 'x'"),
-        ("a1b2??a,", "line 3: got the answer ''"),
-        ("a1b2??a,1,1", "line 3"),
-        ("\ufeffa1b2??a,1", "line 3"),
-        ("a1b2??é,1", "line 3: got 'é'"),
-    ],
-)
-def test_a_broken_line_of_a_csv_is_named(line, says, tmp_path, capsys):
+def test_a_broken_line_of_a_csv_is_named(tmp_path, capsys):
     path = tmp_path / "own.csv"
-    path.write_text("\n".join(["a1b2??a,1", "c3d4??d,4", line, "e5f6??e,5"]) + "\n")
+    path.write_text("a1b2??a,1\nc3d4??d,4\na1b2??a,2\n")
     code, _, err = run(capsys, "train", "CONTROL", "--data", path, "--run", tmp_path / "run")
-    assert code == 2 and err.count("\n") == 1
-    assert re.search(says, err), err
+    assert code == 2 and err.count("\n") == 1 and "line 3: got the answer '2' to 'a1b2??a', wanted '1'" in err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    "content, says",
-    [
-        (b"", "empty file"),
-        (b"\xff\xfe\x00", "cannot be read as text"),
-        (b"hello\n", "line 1"),
-        (b"x" * 10**6, "^.{,300}$"),
-        (b"a1b2??a,1\n" + b"a" * 10**6, "^.{,300}$"),
-        ("a1b2??a,1\u2028\na1b2??a,2\n".encode(), "line 2: got the answer '2'"),
-    ],
-)
-def test_what_is_no_csv(content, says, tmp_path, capsys):
-    path = tmp_path / "own.csv"
-    path.write_bytes(content)
-    code, _, err = run(capsys, "train", "CONTROL", "--data", path, "--run", tmp_path / "run")
-    assert code == 2 and re.search(says, err) and not (tmp_path / "run").exists()
-
-
-def test_a_csv_of_a_spreadsheet_is_read(tmp_path):
-    path = tmp_path / "own.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + b"a1b2??a,1\r\nc3d4??d,4\r\n" * 5)
-    assert len(data.load(path).train.targets) == 8
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(trained, capsys):
@@ -283,13 +242,6 @@ def test_a_folder_that_holds_a_run_is_left_alone(trained, capsys):
         code, _, err = run(capsys, *arguments)
         assert code == 2 and err.count("\n") == 1 and re.search(says, err), err
     assert contents(trained) == before
-
-
-def test_data_is_not_overwritten(tmp_path, capsys):
-    (tmp_path / "valid.csv").write_text("mine")
-    code, _, err = run(capsys, "data", "associative-retrieval", "--output", tmp_path)
-    assert code == 2 and "already there" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["valid.csv"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "missing"])
