@@ -1,2 +1,38 @@
+"""The one family of errors that are the user's: one line that says what was got, what was wanted and the way out.
+
+Everything else that is raised is a fault of this library, and shows its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
 class UserError(ValueError):
-    """What the user can put right: one line that says what was got, what was wanted, and the way out."""
+    """What was asked cannot be done as it was asked; the message says why and what can."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without the frames of C++ that torch adds; its name where it says nothing of itself."""
+    text = " ".join(str(error).split("Exception raised from")[0].split())
+    return f"{type(error).__name__}: {text}".rstrip(": ") if not text or isinstance(error, LookupError) else text
+
+
+def near(got: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?' for a name that is nearly known, or the beginning of one."""
+    by_upper = {name.upper(): name for name in known}
+    matches = [name for name in by_upper if name.startswith(got.upper())]
+    if len(matches) != 1:
+        matches = difflib.get_close_matches(got.upper(), by_upper, n=1, cutoff=0.5)
+    return f"; did you mean {by_upper[matches[0]]}?" if matches else ""
+
+
+@contextmanager
+def out_of_memory(options: str) -> Iterator[None]:
+    """Memory that is not there is the user's: the `options` that ask for it are named."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(w in str(error) for w in ("out of memory", "allocate memory")):
+            raise
+        raise UserError(f"got too little memory ({in_one_line(error)[:100]}); choose a smaller {options}") from error

@@ -1,0 +1,72 @@
+"""Classes of the user's: `package.module:Class`, found in what is installed, then in the current folder."""
+
+import hashlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastweights.errors import UserError
+
+FILES: set[str] = set()  # of the modules that were imported here
+
+
+def is_own(name: str) -> bool:
+    return ":" in name
+
+
+def import_own(what: str, name: str, wanted: str) -> Any:
+    """The class; `what` it is and what was `wanted` of it are said where there is none."""
+    module, _, attribute = name.partition(":")
+    look_here()
+    try:
+        found = getattr(import_module(module), attribute)
+        FILES.update(file for file in (getattr(sys.modules[module], "__file__", None), _file_of(found)) if file)
+        return found
+    except (Exception, SystemExit) as error:  # whatever a file of the user's does
+        raise UserError(f"{what} {name!r}: got {type(error).__name__}: {error}; {wanted}") from error
+
+
+def look_here() -> None:
+    """The current folder is looked into last: it takes the place of nothing that is installed."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def source_of(name: str) -> str | None:
+    """SHA-256 of the file that a user's `package.module:Class` lies in; None for a name of this library."""
+    if not is_own(name):
+        return None
+    module, _, attribute = name.partition(":")
+    look_here()
+    with suppress(ImportError, AttributeError, OSError):
+        file = _file_of(getattr(import_module(module), attribute))
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    return None
+
+
+def _file_of(found: Any) -> str | None:
+    with suppress(TypeError, OSError):
+        return inspect.getsourcefile(found)
+    return None
+
+
+def fault_of_own(error: BaseException) -> str | None:
+    """One line where an error comes out of a class of the user's, with the place in its file; None: it does not."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in FILES]
+    if not frames:
+        return None
+    said = " ".join(str(error).split())
+    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    return f"{place}: got {type(error).__name__}{': ' if said else ''}{said}; wanted none: it is in your own class"
+
+
+def name_of(made: Any, known: Mapping[str, Any]) -> str:
+    """What names the class of an object: its name among the `known` ones, or package.module:Class."""
+    kind = type(made)
+    return kind.__name__ if known.get(kind.__name__) is kind else f"{kind.__module__}:{kind.__qualname__}"
