@@ -1,13 +1,18 @@
-"""Update rules: what is written into the fast weights, and how it is read. Pure functions, one rule a file."""
+"""Update rules: what is written into the fast weights, and how it is read. Pure functions, one rule a file.
 
-from typing import Protocol, runtime_checkable
+The dataclasses of this namespace are the rules that the command line knows by name: an import is a registration.
+"""
 
-from torch import Tensor
+from __future__ import annotations  # the command line reads the constants of a rule without torch
 
-from fastweights.rules.delta import Delta
-from fastweights.rules.hebbian import Hebbian
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-__all__ = ["Delta", "Hebbian", "Rule"]
+from fastweights.rules.delta import Delta as Delta
+from fastweights.rules.hebbian import Hebbian as Hebbian
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -21,3 +26,8 @@ class Rule(Protocol):
     def write(self, weights: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
 
     def read(self, weights: Tensor, query: Tensor) -> Tensor: ...
+
+
+def registered() -> dict[str, Any]:
+    """The rules of this library by their names."""
+    return {name: kind for name, kind in globals().items() if isinstance(kind, type) and is_dataclass(kind)}

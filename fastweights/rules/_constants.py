@@ -1,10 +1,14 @@
 """The one check that every constant of an update rule goes through."""
 
-import math
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING, Any
+
+from fastweights.errors import UserError
+
+if TYPE_CHECKING:
+    pass
 
 Range = tuple[float, float]
 
@@ -18,18 +22,26 @@ def check_constants(rule: Any) -> None:
         _check(type(rule).__name__, name, getattr(rule, name), low, high)
 
 
-def _check(owner: str, name: str, value: float | Tensor, low: float, high: float) -> None:
+def _check(owner: str, name: str, value: Any, low: float, high: float) -> None:
     wanted = f"a number in [{low:g}, {high:g}]" if math.isfinite(high) else f"a finite number >= {low:g}"
-    if isinstance(value, Tensor):
+    number = value if type(value) in (int, float) else _number(owner, name, value, wanted)
+    if number is not None and not (math.isfinite(number) and low <= number <= high):
+        raise UserError(f"{owner}({name}={number:g}): wanted {wanted}")
+
+
+def _number(owner: str, name: str, value: Any, wanted: str) -> float | None:
+    """The number that a tensor holds; None where it is not to be read."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
         if value.dim() != 0 or not value.dtype.is_floating_point:
             raise ValueError(
                 f"{owner}({name}=...): got a tensor of shape {tuple(value.shape)} and {value.dtype}, "
                 f"wanted {wanted} or a 0-d floating-point tensor"
             )
         if torch.compiler.is_compiling() or value.device.type != "cpu":
-            return
-        value = float(value.detach())
-    elif isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value.detach())
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{owner}({name}={value!r}): got {type(value).__name__}, wanted {wanted} or a 0-d tensor")
-    if not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{owner}({name}={value:g}): wanted {wanted}")
+    return float(value)

@@ -1,11 +1,14 @@
+from __future__ import annotations  # the command line reads the constants without torch
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional
 
 from fastweights.rules._constants import Range, check_constants
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class Delta:
         key: Float[Tensor, "... key"],
         value: Float[Tensor, "... value"],
         *,
-        strength: Float[Tensor, "..."] | None = None,
+        strength: Float[Tensor, ...] | None = None,
     ) -> Float[Tensor, "... value key"]:
         if self.normalize_key:
-            key = functional.normalize(key, dim=-1, eps=1e-6)
+            key = key / key.norm(dim=-1, keepdim=True).clamp_min(1e-6)
         weights = self.decay * weights
         error = value - self.read(weights, key)
         error = self.rate * error if strength is None else strength.unsqueeze(-1) * error

@@ -1,11 +1,15 @@
+from __future__ import annotations  # the command line reads the constants without torch
+
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float
-from torch import Tensor
 
 from fastweights.rules._constants import Range, check_constants
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
