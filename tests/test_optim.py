@@ -501,8 +501,12 @@ def test_a_matrix_that_learns_by_soap_from_now_on_begins_anew():
     assert not torch.equal(model[0].weight, before)
 
 
-def test_groups_wait_for_no_torch():
-    code = "import sys; from fastweights.optim import Group; Group('.*'); sys.exit('torch' in sys.modules)"
+def test_groups_wait_for_no_torch_and_a_step_not_for_its_compiler():
+    code = (
+        "import sys; from fastweights.optim import Group; Group('.*'); assert 'torch' not in sys.modules\n"
+        "import torch; from fastweights.optim import FlatAdamW; weight = torch.ones(2, requires_grad=True); weight.grad = torch.ones(2)\n"
+        "FlatAdamW([weight]).step(); assert weight.max() < 1; sys.exit('torch._dynamo' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         import fastweights.optim

@@ -1,5 +1,6 @@
 """AdamW over one flat buffer: clipping is one norm, the update one fused call for all parameters of like settings."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
@@ -14,6 +15,7 @@ from fastweights.optim.flat_buffers import FlatBuffers
 from fastweights.optim.group import KINDS
 
 fused_adamw: Any = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignore[reportPrivateImportUsage]
+add_param_group: Any = inspect.unwrap(Optimizer.add_param_group)  # its wrapper imports torch.compile, for over a second
 profiling: Any = torch.autograd._profiler_enabled  # pyright: ignore[reportPrivateImportUsage]
 
 
@@ -75,7 +77,7 @@ class FlatAdamW(Optimizer):
         """Learn more parameters, such as those of a layer that was frozen; the others keep their moments."""
         if isinstance(param_group, dict) and "lr" not in param_group:
             param_group["lr"] = param_group.get("share", 1.0) * self.defaults["lr"]
-        super().add_param_group(param_group)
+        add_param_group(self, param_group)
         try:
             check_settings(param_group)
             if self._buffers is not None:
