@@ -1,21 +1,13 @@
-"""Modules with slow weights: the fast-weights RNN, its baselines, and models made of them."""
+"""Modules with slow weights: the fast-weights RNN, its baselines, and the model that reads sequences with any of them.
 
-from fastweights.nn.associative_lstm import AssociativeLSTM
-from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.fast_weights_rnn import FastWeightsRNN
-from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell
-from fastweights.nn.irnn import IRNN
-from fastweights.nn.ln_gru import LNGRU
-from fastweights.nn.ln_lstm import LNLSTM
-from fastweights.nn.lstm import LSTM
+An import here is a registration: a name is `fastweights.nn.NAME`.
+"""
 
-__all__ = [
-    "IRNN",
-    "LNGRU",
-    "LNLSTM",
-    "LSTM",
-    "AssociativeLSTM",
-    "FastWeightsRNN",
-    "FastWeightsRNNCell",
-    "SequenceClassifier",
-]
+from fastweights.nn.associative_lstm import AssociativeLSTM as AssociativeLSTM
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN as FastWeightsRNN
+from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell as FastWeightsRNNCell
+from fastweights.nn.irnn import IRNN as IRNN
+from fastweights.nn.ln_gru import LNGRU as LNGRU
+from fastweights.nn.ln_lstm import LNLSTM as LNLSTM
+from fastweights.nn.lstm import LSTM as LSTM
+from fastweights.nn.sequence_model import SequenceModel as SequenceModel

@@ -3,6 +3,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastweights.errors import UserError
 from fastweights.nn.arguments import as_given, batched, check_sizes, final, initial, pair
 from fastweights.ops.associative_lstm import Recurrence
 from fastweights.ops.cpu import limits
@@ -85,7 +86,7 @@ class AssociativeLSTM(nn.Module):
             num_heads=num_heads,
         )
         if hidden_size % 2:
-            raise ValueError(
+            raise UserError(
                 f"AssociativeLSTM: got hidden_size={hidden_size}, wanted an even number: a complex unit is two numbers"
             )
         self.input_size = input_size

@@ -6,6 +6,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from fastweights.errors import UserError
 from fastweights.ops.fast_weights_rnn import attention, cpu, reference, triton
 from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend, check
 from fastweights.ops.state import FastWeightsState
@@ -86,7 +87,7 @@ def choose(call: Call, backend: str = "auto") -> str:
             _log.debug("fast_weights_rnn: inputs %s run by the %s backend", list(call.inputs.shape), name)
         return name
     if backend not in BACKENDS:
-        raise ValueError(f"backend: got {backend!r}, wanted 'auto' or one of {', '.join(map(repr, BACKENDS))}")
+        raise UserError(f"backend: got {backend!r}, wanted 'auto' or one of {', '.join(map(repr, BACKENDS))}")
     reason = BACKENDS[backend].why_not(call)
     if reason is not None:
         raise UnsupportedBackend(f"backend {backend!r} cannot run this call: {reason}. backend='auto' can")

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastweights.errors import UserError
 from fastweights.ops.state import FastWeightsState
 
 EPSILON = 1e-5  # of the layer norm
 NONLINEARITIES = ("relu", "tanh")
 
 
-class UnsupportedBackend(ValueError):
+class UnsupportedBackend(UserError):
     """A backend that was named cannot run this call; the message says why and what can."""
 
 

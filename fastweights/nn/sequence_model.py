@@ -1,0 +1,172 @@
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
+
+from fastweights.tasks import Spec
+
+
+class SequenceModel(nn.Module):
+    """Reads a sequence with any recurrent network and answers: after the last step, or at every step.
+
+        features(t) = embedding(inputs(t));  h(t) = recurrent(features(t), h(t-1));  answer(t) = head(h(t))
+
+    recurrent: called as `nn.GRU(..., batch_first=True)`: `output, state = recurrent(input, state)`.
+    spec: what the task hands in and wants: symbols or vectors, how many, and how many numbers an answer has.
+    embedding_sizes: () for one-hot symbols, or the vectors themselves, times `input_scale`; else linear layers (for
+        symbols the first is a table) with a ReLU between two of them. The network's input_size is the last of them, or
+        `spec.inputs`.
+    linear_embeddings: no ReLU there, and `input_scale` multiplies the first layer's initial weights, not the inputs: a
+        table learns at the rate of all weights, whatever the size of what it holds.
+    input_scale: None for the one that gives C x unit variance at first (see `unit_scale`).
+    head_sizes: ReLU layers between the network and the answer.
+    head_dropout: probability with which training sets a unit of h(t) to zero before the head (Srivastava et al. 2014,
+        https://jmlr.org/papers/v15/srivastava14a.html); the others are divided by what is left, 1 - head_dropout.
+
+    Symbols are embedded (and, for an answer after the last step, projected) once each and then looked up: the same
+    numbers as step by step, for a fraction of the work. The head is computed only where it is asked. Non-recurrent
+    weights start uniform in +-1/sqrt(fan out), biases at zero.
+
+    Paper: the architecture of Ba et al. 2016, https://arxiv.org/abs/1610.06258, section 4.1, is embedding_sizes=(50,
+    100), head_sizes=(100,).
+    """
+
+    def __init__(
+        self,
+        recurrent: nn.Module,
+        spec: Spec,
+        hidden_size: int,
+        embedding_sizes: Sequence[int] = (),
+        head_sizes: Sequence[int] = (),
+        input_scale: float | None = None,
+        linear_embeddings: bool = False,
+        head_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.recurrent, self.spec, self.head_dropout = recurrent, spec, head_dropout
+        self.backend = "torch"  # what ran the recurrence last
+        self.embedding = layers((spec.inputs, *embedding_sizes), nn.Identity if linear_embeddings else nn.ReLU)
+        self.head = layers((hidden_size, *head_sizes, spec.outputs))
+        if embedding_sizes and not linear_embeddings:
+            scale = 1.0
+        else:
+            scale = unit_scale(spec, hidden_size, len(embedding_sizes)) if input_scale is None else input_scale
+        if linear_embeddings and embedding_sizes:
+            with torch.no_grad():
+                self.embedding[0].get_parameter("weight").mul_(scale)
+            scale = 1.0
+        self.input_scale, self.embeds = scale, bool(embedding_sizes)
+        if spec.symbols:
+            self.register_buffer("one_hot", torch.eye(spec.inputs) * scale, persistent=False)
+
+    @property
+    def features(self) -> Tensor:
+        """[number of symbols, input_size]: what the recurrent network sees of each symbol."""
+        return self.embedding(self.one_hot) if self.embeds else self.one_hot
+
+    def forward(
+        self, inputs: Tensor, state: Any = None, *, asked: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """The answers: [batch, outputs] after the last step, or [batch, time, outputs] where `spec.every`.
+
+        inputs: [batch, time] integers, or [batch, time, features]. asked: [batch, time], true where an answer is
+        wanted: then they are [number asked, outputs], sample by sample. lengths: [batch], the steps of each sequence:
+        the answer is that after the last of its own.
+        """
+        if asked is None and lengths is None and state is None and self.spec.symbols and not self.spec.every:
+            return self._answer(self._last_of_symbols(inputs))
+        output, _ = self._run(self.look_up(inputs), state)
+        if asked is not None:
+            output = output[asked]
+        elif not self.spec.every:
+            last = -1 if lengths is None else lengths.to(output.device) - 1
+            output = output[torch.arange(len(output), device=output.device), last]
+        return self._answer(output)
+
+    def step(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One step of every sample, [batch] symbols or [batch, features]: the answers [batch, outputs], the state."""
+        output, state = self._run(self.look_up(inputs[:, None]), state)
+        return self._answer(output[:, 0]), state
+
+    def look_up(self, inputs: Tensor) -> Tensor:
+        """[batch, time, input_size]: what the recurrent network sees."""
+        if self.spec.symbols:
+            return functional.embedding(inputs, self.features)
+        return self.embedding(inputs * self.input_scale)
+
+    def _run(self, features: Tensor, state: Any) -> tuple[Tensor, Any]:
+        output, state = self.recurrent(features) if state is None else self.recurrent(features, state)
+        self._note(getattr(state, "backend", None) or "torch")
+        return output, state
+
+    def _last_of_symbols(self, symbols: Tensor) -> Tensor:
+        by_symbol = symbol_reader(self.recurrent)
+        if by_symbol is None:
+            return self._run(self.look_up(symbols), None)[0][:, -1]
+        last, ran = by_symbol(symbols, self.features)
+        self._note(ran)
+        return last
+
+    def _note(self, ran: str) -> None:
+        if ran != self.backend:  # a module takes longer to set an attribute than to compare it
+            self.backend = ran
+
+    def _answer(self, hidden: Tensor) -> Tensor:
+        if self.head_dropout and self.training:
+            hidden = functional.dropout(hidden, self.head_dropout)
+        return self.head(hidden)
+
+
+def unit_scale(spec: Spec, hidden_size: int, embedding_layers: int = 0) -> float:
+    """What one-hot symbols, or features of mean square 1, are multiplied by so that C x has unit variance.
+
+    Weights uniform in +-1/sqrt(fan out) have variance 1 / (3 fan out): each layer divides the variance by 3, and C by
+    the hidden units as well; a vector adds up the variances of its features.
+    """
+    summed = 1 if spec.symbols else spec.inputs
+    return math.sqrt(3 ** (1 + embedding_layers) * hidden_size / summed)
+
+
+def symbol_reader(recurrent: nn.Module) -> Any:
+    """`last_of_symbols`, where that is what a call of the network would give: it has one, and neither a forward of a
+    class that inherits it nor a hook goes before."""
+    for kind in type(recurrent).__mro__:
+        if "last_of_symbols" in vars(kind):
+            replaced = "forward" in vars(recurrent) or hooked(recurrent)
+            return None if replaced else getattr(recurrent, "last_of_symbols", None)
+        if "forward" in vars(kind):
+            return None
+    return None
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether somebody waits for a call of the module, or of one in it: it has to be called then."""
+    if _has_any_global_hook():
+        return True
+    waiting = [module]
+    while waiting:  # as module.modules(), which takes longer for one module than all of this
+        each = waiting.pop()
+        if each._forward_hooks or each._forward_pre_hooks or each._backward_hooks or each._backward_pre_hooks:
+            return True
+        if each._modules:
+            waiting.extend(child for child in each._modules.values() if child is not None)
+    return False
+
+
+def layers(sizes: Sequence[int], between: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers between the sizes, a ReLU (or what else) between two of them."""
+    modules: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        if modules:
+            modules.append(between())
+        linear = nn.Linear(before, after)
+        bound = 1 / math.sqrt(after)
+        nn.init.uniform_(linear.weight, -bound, bound)
+        nn.init.zeros_(linear.bias)
+        modules.append(linear)
+    return nn.Sequential(*modules)
