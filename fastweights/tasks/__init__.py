@@ -4,19 +4,20 @@ An import of a task is its registration: every command, its help and the tests k
 """
 
 from fastweights.tasks.adding import Adding as Adding
+from fastweights.tasks.answering import answers as answers
 from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
 from fastweights.tasks.copying import Copying as Copying
 from fastweights.tasks.registry import describe as describe
 from fastweights.tasks.registry import find_task as find_task
 from fastweights.tasks.registry import make_task as make_task
 from fastweights.tasks.registry import registered
+from fastweights.tasks.stats import Stats as Stats
+from fastweights.tasks.stats import add_up as add_up
 from fastweights.tasks.task import NOTHING as NOTHING
 from fastweights.tasks.task import BadSequence as BadSequence
 from fastweights.tasks.task import Batch as Batch
 from fastweights.tasks.task import Spec as Spec
-from fastweights.tasks.task import Stats as Stats
 from fastweights.tasks.task import Task as Task
-from fastweights.tasks.task import answers as answers
 from fastweights.tasks.task import better as better
 from fastweights.tasks.task import has_text as has_text
 

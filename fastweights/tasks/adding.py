@@ -2,7 +2,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fastweights.tasks.task import Batch, Spec, Stats, check_integer, constant
+from fastweights.tasks.stats import Stats
+from fastweights.tasks.task import Batch, Spec, check_integer
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
     from torch import Generator, Tensor
@@ -58,10 +59,10 @@ class Adding:
 
     def loss(self, model: "Module", batch: Batch) -> "tuple[Tensor, Stats]":
         """Mean squared error; the model gives [batch, 1]."""
-        from torch import count_nonzero
+        import torch
 
         options = {} if batch.lengths is None else {"lengths": batch.lengths}
         error = model(batch.inputs, **options).squeeze(1) - batch.targets
         total = error.square().sum()
-        near, count = count_nonzero(error.detach().abs() < NEAR), constant(batch.size, batch.targets.device)
+        near, count = (error.detach().abs() < NEAR).sum(), torch.tensor(batch.size)
         return total / max(batch.size, 1), {"loss": (total.detach(), count), "accuracy": (near, count)}

@@ -1,12 +1,13 @@
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import comb, log
 from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fastweights.tasks.task import BadSequence, Batch, Spec, answers, check_integer, shown
+from fastweights.tasks.answering import answers
+from fastweights.tasks.task import BadSequence, Batch, Spec, check_integer, shown
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
     from torch import Generator, Tensor
@@ -42,7 +43,7 @@ class AssociativeRetrieval:
     """Key-value pairs in a sequence (K)."""
     distinct_values: bool = False
     """No value twice in a sequence."""
-    renamed_keys: bool = False
+    renamed_keys: bool = field(default=False, metadata={"drawn": False})  # of the training, not of the data
     """Give each training sequence other keys in every epoch."""
 
     def __post_init__(self) -> None:

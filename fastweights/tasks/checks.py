@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.tasks.task import NOTHING, BadSequence, Batch, answers
+from fastweights.tasks.answering import answers
+from fastweights.tasks.task import NOTHING, BadSequence, Batch
 
 
 def check_batch(task: Any, batch: Batch) -> None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fastweights.tasks.task import NOTHING, BadSequence, Batch, Spec, answers, check_integer, shown
+from fastweights.tasks.answering import answers
+from fastweights.tasks.task import NOTHING, BadSequence, Batch, Spec, check_integer, shown
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
     from torch import Generator, Tensor

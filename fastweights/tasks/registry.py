@@ -1,14 +1,11 @@
 """Tasks by name: the registered ones, the user's own, and those that a file names."""
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
-from importlib import import_module
 from typing import Any
 
-from fastweights.config import near
-from fastweights.errors import UserError
+from fastweights.errors import UserError, near
+from fastweights.own import import_own, is_own
 from fastweights.tasks.task import Task, has_text, shown
 
 REQUIRED = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
@@ -26,17 +23,10 @@ def find_task(name: str) -> type[Any]:
 
     if name in TASKS:
         return TASKS[name]
-    if ":" not in name:
+    if not is_own(name):
         raise UserError(f"unknown task {shown(name)}{near(name, TASKS)} (tasks: {', '.join(TASKS)}, or "
                         "package.module:Class)")  # fmt: skip
-    module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:  # `python -m` has it; the installed command has not
-        sys.path.append(os.getcwd())
-    try:
-        kind = getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # whatever a file of the user's does
-        got = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"task {shown(name)}: got {got}; wanted package.module:Class") from error
+    kind = import_own("task", name, "wanted package.module:Class")
     if fault := why_no_task(kind):
         raise UserError(f"task {shown(name)}: {fault}")
     return kind
@@ -58,6 +48,8 @@ def why_no_task(kind: Any) -> str | None:
     if has_text(kind) and (set(kind.SYMBOLS + kind.CLASSES) & set(", \t\r\n") or "-" in kind.CLASSES):
         got = f"{kind.__name__} with the symbols {shown(kind.SYMBOLS)} and the classes {shown(kind.CLASSES)}"
         return f"got {got}, wanted no comma and no blank, and no class -"
+    if taken := [field.name for field in fields(kind) if field.name in ("name", "version")]:
+        return f"got {kind.__name__} with the field {taken[0]!r}, wanted another name: files have the task's there"
     bare = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
     if bare:
         return f"got {kind.__name__} without a default of {', '.join(bare)}, wanted one for each field"

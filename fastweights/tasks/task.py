@@ -1,9 +1,10 @@
-"""What a task is, what it hands out, and the loss of most tasks.
+"""What a task is, and what it hands out.
 
 A task is a frozen dataclass; its fields are its options and its identity, and each has a default. What a task may leave
 out:
 
-    BETTER: "higher" or "lower", which METRIC is better; left out: "lower" for the loss, else "higher"
+    BETTER: "higher" or "lower", which METRIC is better; left out: "lower" where its name has a word such as loss or
+        error, else "higher"
     ACTS: True where `draw` acts with the model, so that nothing can be drawn beforehand
     renew(batch, generator) -> Batch: what a fixed training set becomes for another epoch
 
@@ -20,19 +21,18 @@ encode, answer and from_text raise `BadSequence` where the text is none of the t
 import hashlib
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from fastweights.errors import UserError
+from fastweights.tasks.stats import Stats
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads the fields of tasks without it
-    from torch import Generator, Tensor, device
+    from torch import Generator, Tensor
     from torch.nn import Module
 
 NOTHING = -100  # no answer is wanted here
+LOWER = ("loss", "error", "distance", "perplexity", "cost", "regret")  # words in the names of metrics
 MOST_SHOWN = 80  # characters of a text in an error
-
-Stats = dict[str, "tuple[Tensor, Tensor]"]  # name: (sum, count); they add up over batches, and are never added to
 
 
 class Spec(NamedTuple):
@@ -85,7 +85,7 @@ def little_endian(tensor: "Tensor", swap: bool = sys.byteorder == "big") -> byte
     """The bytes of the numbers in order, the lowest byte of each first."""
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1)  # a view may have gaps
     numbers = flat.view(torch.uint8).reshape(-1, flat.element_size())
     return (numbers.flip(1) if swap else numbers).numpy().tobytes()
 
@@ -123,44 +123,9 @@ class BadSequence(UserError):
         self.row = row  # of a batch
 
 
-def answers(model: "Module", batch: Batch, smoothing: float = 0.0) -> "tuple[Tensor, Stats]":
-    """Cross-entropy and accuracy where something is asked: the loss of most tasks.
-
-    Targets [batch] are all asked for, and the model gives [batch, outputs]. Of targets [batch, time] those that are not
-    NOTHING are asked for: `model(inputs, asked=mask)` gives [count, outputs], in the order of `targets[mask]`.
-    `smoothing` is the share of each target that is spread over all classes.
-    """
-    import torch
-
-    inputs, targets, lengths = batch
-    options = {} if lengths is None else {"lengths": lengths}
-    if targets.dim() > 1:
-        asked = targets != NOTHING
-        logits, targets = model(inputs, asked=asked, **options), targets[asked]
-    else:
-        logits = model(inputs, **options)
-    count = targets.shape[0]
-    # the mean over no answers is NaN, and their sum 0
-    loss = torch.nn.functional.cross_entropy(
-        logits, targets, reduction="mean" if count else "sum", label_smoothing=smoothing
-    )
-    right = torch.count_nonzero(logits.argmax(1) == targets)
-    total = constant(count, targets.device)
-    return loss, {"loss": (loss.detach() * count, total), "accuracy": (right, total)}
-
-
-@lru_cache(maxsize=256)
-def constant(number: int, device: "device") -> "Tensor":
-    """A number as a tensor, made once: a training step counts the same answers every time. Not to be written to."""
-    import torch
-
-    with torch.inference_mode(False):
-        return torch.tensor(number, device=device)
-
-
 def better(task: Any) -> str:
     """Whether a "higher" or a "lower" METRIC is better; of a task or of its class."""
-    return getattr(task, "BETTER", "lower" if task.METRIC == "loss" else "higher")
+    return getattr(task, "BETTER", "lower" if any(word in task.METRIC for word in LOWER) else "higher")
 
 
 def has_text(task: Any) -> bool:

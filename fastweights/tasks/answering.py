@@ -1,0 +1,39 @@
+"""The loss of most tasks."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from fastweights.tasks.stats import Answered, Stats
+from fastweights.tasks.task import NOTHING, Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+
+def answers(model: "Module", batch: Batch, smoothing: float = 0.0) -> "tuple[Tensor, Stats]":
+    """Cross-entropy and accuracy where something is asked: the loss of most tasks.
+
+    Targets [batch] are all asked for, and the model gives [batch, outputs]. Of targets [batch, time] those that are not
+    NOTHING are asked for: `model(inputs, asked=mask)` gives [count, outputs], in the order of `targets[mask]`.
+    `smoothing` is the share of each target that is spread over all classes.
+    """
+    inputs, targets, lengths = batch
+    options = {} if lengths is None else {"lengths": lengths}
+    if targets.dim() > 1:
+        asked = targets != NOTHING
+        logits, targets = model(inputs, asked=asked, **options), targets[asked]
+    else:
+        logits = model(inputs, **options)
+    # the mean over no answers is NaN, and their sum 0
+    reduction = "mean" if targets.shape[0] else "sum"
+    loss = _cross_entropy()(logits, targets, reduction=reduction, label_smoothing=smoothing)
+    return loss, Answered(logits, targets, loss)
+
+
+@cache
+def _cross_entropy() -> Any:
+    """Imported at the first call: the command line reads tasks without torch, and an import costs each update."""
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy
