@@ -1,38 +1,36 @@
-"""How well a model does, beside what guessing does, and how sure that is over several seeds."""
+"""How well a model does, and how sure that is over several seeds."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
+from torch import nn
 
-from fastweights.nn.classifier import SequenceClassifier
-from fastweights.tasks import Batch
+from fastweights.tasks import Batch, Task, add_up
 
 EVALUATION_BATCH = 1000
 RESAMPLES = 10_000
 
 
-class Score(NamedTuple):
-    loss: float  # nats a sequence
-    accuracy: float
+def parts(batch: Batch) -> Iterator[Batch]:
+    """The sequences of a set, so many at a time."""
+    for first in range(0, len(batch.targets), EVALUATION_BATCH):
+        yield batch.select(slice(first, first + EVALUATION_BATCH))
 
 
 @torch.no_grad()
-def evaluate(model: SequenceClassifier, batch: Batch) -> Score:
-    """Mean cross-entropy and accuracy over all sequences."""
+def evaluate(model: nn.Module, task: Task, batches: Iterable[Batch]) -> dict[str, float]:
+    """The mean of each statistic of the task over all that is asked."""
     training = model.training
     model.eval()
-    loss, correct = 0.0, 0
-    for tokens, targets in zip(
-        batch.tokens.split(EVALUATION_BATCH), batch.targets.split(EVALUATION_BATCH), strict=True
-    ):
-        logits = model(tokens)
-        loss += functional.cross_entropy(logits, targets, reduction="sum").item()
-        correct += int((logits.argmax(1) == targets).sum())
+    several = [task.loss(model, batch)[1] for batch in batches]
     model.train(training)
-    return Score(loss / len(batch.targets), correct / len(batch.targets))
+    return means(add_up(several))
+
+
+def means(sums: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: value / max(count, 1.0) for name, (value, count) in sums.items()}
 
 
 class Estimate(NamedTuple):

@@ -5,12 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fastweights.runs import RunError, write_atomically
+from fastweights.training.run_folder import RunError, write_atomically
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -59,7 +58,3 @@ def hash_weights(module: nn.Module) -> str:
     for name, tensor in module.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def random_state() -> Tensor:
-    return torch.random.get_rng_state()

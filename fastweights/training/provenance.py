@@ -1,14 +1,9 @@
 """Where a result comes from: code, versions, machine. Names no host and no user."""
 
-import hashlib
-import inspect
 import os
 import platform
 import subprocess
-import sys
-from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +16,7 @@ PACKAGES = ("torch", "numpy", "numba")
 @cache
 def commit() -> str:
     """The commit of the checkout that the package lies in, `+` behind it where its files differ; else the version."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     try:
         _git(package, "ls-files", "--error-unmatch", "__init__.py")  # and not some other project's checkout
         return _git(package, "rev-parse", "HEAD") + ("+" if _git(package, "status", "--porcelain", ".") else "")
@@ -32,19 +27,6 @@ def commit() -> str:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def source_of(model: str) -> str | None:
-    """SHA-256 of the file that a user's `package.module:Class` lies in; None for a name of this library."""
-    if ":" not in model:
-        return None
-    if os.getcwd() not in sys.path:  # as where it is imported
-        sys.path.append(os.getcwd())
-    module, _, name = model.partition(":")
-    with suppress(ImportError, AttributeError, TypeError, OSError):
-        file = inspect.getsourcefile(getattr(import_module(module), name))
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
-    return None
 
 
 def here() -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """The sequences of a run: drawn from a task, or read from CSV files that a person can read (`c9k8j3??c,9`)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fastweights.errors import UserError
-from fastweights.runs import make_folder, write_atomically, write_json
 from fastweights.tasks import Batch, describe, has_text
 from fastweights.tasks.checks import check_batch
 from fastweights.tasks.lines import BadLine, example, from_lines, to_lines
+from fastweights.training.run_folder import make_folder, read_json, write_atomically, write_json
 
 VALID_SHARE = 5  # of a single file of sequences, one in so many validates
 LONGEST = 200  # characters of what is wrong with a line
@@ -18,31 +18,43 @@ LONGEST = 200  # characters of what is wrong with a line
 
 @dataclass(frozen=True)
 class Data:
+    """`train` None: every update draws anew; `valid` None: the task acts, and is judged by episodes of its own."""
+
     task: Any
-    train: Batch
-    valid: Batch
+    train: Batch | None
+    valid: Batch | None
     test: Batch | None = None  # nothing is chosen by it
 
     def describe(self) -> dict[str, Any]:
         """What names these sequences: how many, and their hash."""
-        parts = {"train": self.train, "valid": self.valid} | ({} if self.test is None else {"test": self.test})
         described: dict[str, Any] = {}
-        for name, part in parts.items():
+        for name, part in self.parts().items():
             described |= {f"{name}_size": part.size, f"{name}_hash": part.hash}
         return described
 
+    def parts(self) -> dict[str, Batch]:
+        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
 
 def draw(task: Any, train_size: int, valid_size: int, seed: int, test_size: int = 0) -> Data:
-    """Train, valid and test, in this order from one generator: a test set leaves the other two as they are."""
-    _refuse_acting(task)
+    """Train, valid and test, in this order from one generator: a test set leaves the other two as they are.
+
+    train_size 0: no training set. Of a task that acts with its model nothing is drawn beforehand.
+    """
+    if getattr(task, "ACTS", False):
+        return Data(task, None, None)
     generator = torch.Generator().manual_seed(seed)
-    parts = [task.draw(size, generator) for size in (train_size, valid_size, *([test_size] if test_size else []))]
-    for part in parts:
+    drawn = [task.draw(size, generator) if size else None for size in (train_size, valid_size, test_size)]
+    for part, size in zip(drawn, (train_size, valid_size, test_size), strict=True):
         try:
-            check_batch(task, part)
+            if part is not None:
+                check_batch(task, part)
+                if part.size != size:
+                    raise UserError(f"got {part.size} sequences from draw({size}, ...), wanted {size}")
         except UserError as error:
             raise UserError(f"task {task.NAME}: {error}") from None
-    return Data(task, *parts)
+    return Data(task, *drawn)
 
 
 def write(data: Data, folder: Path, seed: int) -> None:
@@ -51,6 +63,8 @@ def write(data: Data, folder: Path, seed: int) -> None:
     for name in names:
         if (folder / name).exists():
             raise UserError(f"{folder / name}: already there; delete it, or choose another --output")
+    _refuse_acting(data.task)
+    assert data.train is not None and data.valid is not None
     contents = [to_lines(data.task, batch) for batch in (data.train, data.valid)]
     make_folder(folder)
     for name, lines in zip(names, contents, strict=False):
@@ -65,6 +79,7 @@ def load(path: Path, task: Any) -> Data:
     """
     _refuse_acting(task)
     if path.is_dir():
+        task = as_drawn(path, task)
         task, train = read_csv(path / "train.csv", task)
         other, valid = read_csv(path / "valid.csv", task)
         for field in fields(task):
@@ -77,6 +92,27 @@ def load(path: Path, task: Any) -> Data:
     if not held_out.any():
         raise UserError(f"{path}: got {batch.size} lines, wanted at least {VALID_SHARE}, to validate on some")
     return Data(task, batch.select(~held_out), batch.select(held_out))
+
+
+def as_drawn(folder: Path, task: Any) -> Any:
+    """The task of the sequences in a folder, as its data.json says; the task as it is where there is none."""
+    if not (folder / "data.json").exists():
+        return task
+    stored = read_json(folder / "data.json")
+    said = stored.get("task") if isinstance(stored, dict) else None
+    if not isinstance(said, dict) or said.get("name") != describe(task)["name"]:
+        got = said.get("name") if isinstance(said, dict) else "no task"
+        raise UserError(f"{folder}: holds sequences of {got}, not of {task.NAME}; name its task by --task")
+    known = {field.name for field in fields(task) if field.metadata.get("drawn", True)}
+    return replace(task, **{name: said[name] for name in known & said.keys()})
+
+
+def check_asked(path: Path, asked: Any, found: Any) -> None:
+    """Raise where an option asks for another task than that of the sequences that were found."""
+    for field in fields(asked):
+        want, got = getattr(asked, field.name), getattr(found, field.name)
+        if want != got and want != field.default:
+            raise UserError(f"{path}: holds sequences of {field.name} {got}, not {want}; leave that option out")
 
 
 def read_csv(path: Path, task: Any) -> tuple[Any, Batch]:

@@ -11,26 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from fastweights.errors import UserError
+
 CONFIG, METRICS, TIMINGS, CHECKPOINT = "config.json", "metrics.jsonl", "timings.jsonl", "checkpoint.safetensors"
 NUMBERS = {  # what readers rely on in each row
-    METRICS: ("epoch", "update", "valid_loss", "valid_accuracy", "gradient_norm"),
+    METRICS: ("epoch", "update", "gradient_norm"),
     TIMINGS: ("update", "seconds", "sequences_per_second"),
 }
 FINAL = "final.json"  # of a run that is done: its weights, judged on the test sequences, and where that was
 
 
-# what bad input can end in; anything else is a mistake of this library, and its traceback is wanted
-EXPECTED = (ValueError, TypeError, RuntimeError, OSError, LookupError, AttributeError, ArithmeticError, MemoryError,
-            ImportError)  # fmt: skip
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an error says, without the frames of C++ that torch adds; its name where it says nothing of itself."""
-    text = " ".join(str(error).split("Exception raised from")[0].split())
-    return f"{type(error).__name__}: {text}".rstrip(": ") if not text or isinstance(error, LookupError) else text
-
-
-class RunError(ValueError):
+class RunError(UserError):
     """A run folder that cannot be used as asked; the message says why and the way out."""
 
 
@@ -62,11 +53,15 @@ def read_json(path: Path) -> Any:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What config.json says of a run, held to its form: `model`, `task` and `config` are there."""
+    """What config.json says of a run, held to its form."""
     found = read_json(folder / CONFIG)
-    form = {"model": str, "task": dict, "config": dict}
+    form = {"model": str, "network": dict, "task": dict, "metric": dict, "config": dict}
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in form.items()):
         raise RunError(f"{folder / CONFIG}: got no description of a run, wanted one; choose another --run")
+    metric, task, rule = found["metric"], found["task"], found["network"].get("rule", {"name": ""})
+    names = (metric.get("name"), metric.get("better"), task.get("name"), isinstance(rule, dict) and rule.get("name"))
+    if not all(isinstance(name, str) for name in names) or not isinstance(metric.get("floors"), dict):
+        raise RunError(f"{folder / CONFIG}: got no metric or no task, wanted a description of a run")
     return found
 
 

@@ -1,0 +1,121 @@
+"""How a run trains, whatever network and task it has: options of the command line and entry of `config.json` at once.
+
+Without torch: the command line answers --help from it.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from fastweights.errors import UserError, near
+from fastweights.optim.group import Group
+
+MOST_SEQUENCES = 100_000_000  # of 80 bytes and more each
+MOST_UNITS = 100_000
+DATA = {"flag": False}  # what tables need, and people seldom: data of a paper file, and no option of the command line
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one training run, and of the layers around its network."""
+
+    hidden_size: int = 50
+    """Recurrent units."""
+    embedding_sizes: tuple[int, ...] = ()
+    """Sizes of the embedding layers; none: one-hot."""
+    linear_embeddings: bool = field(default=False, metadata=DATA)
+    """No ReLU between embedding layers, and C x starts at unit variance."""
+    head_sizes: tuple[int, ...] = ()
+    """Sizes of the ReLU layers before the answer."""
+    head_dropout: float = 0.0
+    """Share of the hidden units that the head does not see in an update."""
+    input_scale: float | None = field(default=None, metadata=DATA)
+    """What a symbol or a feature is multiplied by; none: what gives C x unit variance."""
+    batch_size: int = 128
+    """Sequences an update."""
+    learning_rate: float = 8e-3
+    """Of Adam, at first."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the learning rate falls; label smoothing falls with it."""
+    groups: tuple[Group, ...] = field(default=(), metadata=DATA)
+    """How parameters learn; the first pattern that matches a name has it."""
+    label_smoothing: float = 0.0
+    """Share of each target that is spread over all classes, at first."""
+    clip: float = 5.0
+    """Largest global norm of the gradient."""
+    epochs: int = 10
+    """Times through the training sequences."""
+    fresh: bool = False
+    """Draw new sequences for every update; an epoch is --train-size of them."""
+    target: float | None = None
+    """Stop once the task's metric is there on validation sequences."""
+    seed: int = 0
+    """Of the weights, the data and their order."""
+    train_size: int = 64_000
+    """Training sequences, where no data is given."""
+    valid_size: int = 32_000
+    """Validation sequences, likewise."""
+    test_size: int = 0
+    """Test sequences, likewise; the final weights are judged on them, once."""
+    device: str = "cpu"
+    """Where it is computed: cpu, cuda, cuda:1 ..."""
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("hidden_size", 1), ("batch_size", 1), ("epochs", 1), ("seed", 0), ("train_size", 1), ("valid_size", 1),
+            ("test_size", 0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise UserError(f"{flag(name)} {value}: wanted an integer >= {low}")
+        for name, low, high in (
+            ("clip", 0.0, math.inf), ("input_scale", 0.0, math.inf), ("learning_rate", 0.0, math.inf),
+            ("target", -math.inf, math.inf), ("label_smoothing", 0.0, 1.0), ("head_dropout", 0.0, 1.0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                wanted = "a number" + (f" from {low:g} to {high:g}" if high < math.inf else f" >= {low:g}")
+                raise UserError(f"{flag(name)} {value:g}: wanted {wanted if math.isfinite(low) else 'a finite number'}")
+        for name, idle, wanted in (
+            ("clip", 0, "> 0"), ("learning_rate", 0, "> 0"), ("head_dropout", 1, "below 1"),
+        ):  # fmt: skip
+            if getattr(self, name) == idle:
+                raise UserError(f"{flag(name)} {idle}: wanted a number {wanted}, for at {idle} nothing is learnt")
+        for name in ("embedding_sizes", "head_sizes"):
+            if any(size < 1 for size in getattr(self, name)):
+                raise UserError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
+        if self.linear_embeddings and not self.embedding_sizes:
+            raise UserError("linear_embeddings: got no --embedding-sizes, wanted some, such as 50 100")
+        for name, most in (
+            ("train_size", MOST_SEQUENCES), ("valid_size", MOST_SEQUENCES), ("test_size", MOST_SEQUENCES),
+            ("hidden_size", MOST_UNITS), ("batch_size", MOST_SEQUENCES),
+        ):  # fmt: skip
+            if getattr(self, name) > most:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: wanted at most {most:,}")
+        if self.seed >= 2**63 - 1:
+            raise UserError(f"--seed {self.seed}: wanted an integer below 2^63 - 1")
+        if self.train_size < self.batch_size:
+            raise UserError(f"--train-size {self.train_size}: wanted at least one batch of {self.batch_size}")
+        if self.schedule not in ("constant", "cosine"):
+            raise UserError(f"--schedule {self.schedule}: wanted constant or cosine")
+
+    def part(self, update: int, updates: int) -> float:
+        """What is left of learning rate and label smoothing: 1 at first, towards 0 along the cosine."""
+        return 1.0 if self.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * update / updates))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Config":
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(stored) - known):
+            raise UserError(f"got the unknown setting {unknown[0]!r}{near(unknown[0], known)}")
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in stored.items()}
+        if "groups" in values:
+            values["groups"] = tuple(Group(**each) for each in values["groups"])
+        return cls(**values)
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

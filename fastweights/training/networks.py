@@ -1,0 +1,210 @@
+"""The recurrent networks by the names that papers and the command line give them, each with the options that it has.
+
+Without torch until one is built: the command line answers --help from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from fastweights import rules
+from fastweights.errors import UserError, near
+from fastweights.own import import_own, is_own, name_of
+
+RULE = "a frozen dataclass of constants with the methods write and read"
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a network without options."""
+
+
+@dataclass(frozen=True)
+class SlowOnly:
+    """Of the fast-weights network without its inner loop."""
+
+    backend: str = "auto"
+    """How the recurrence is computed."""
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Of the fast-weights network whose memory stays empty."""
+
+    inner_steps: int = 1
+    """Iterations of the inner loop (S)."""
+    backend: str = "auto"
+    """How the recurrence is computed."""
+
+    def __post_init__(self) -> None:
+        check_steps(self.inner_steps)
+
+
+@dataclass(frozen=True)
+class FastWeights:
+    """Of the fast-weights network."""
+
+    rule: Any = field(default_factory=rules.Hebbian)
+    """The update rule of the fast weights."""
+    learned: tuple[str, ...] = ()
+    """Constants of the rule to learn."""
+    inner_steps: int = 1
+    """Iterations of the inner loop (S)."""
+    backend: str = "auto"
+    """How the recurrence is computed."""
+
+    MOST_STEPS: ClassVar[int] = 100_000
+
+    def __post_init__(self) -> None:
+        check_steps(self.inner_steps)
+        known = getattr(self.rule, "RANGES", {})
+        for name in self.learned:
+            if name not in known:
+                kind, wanted = type(self.rule).__name__, ", ".join(known) or "none: it has no such constants"
+                raise UserError(f"--learned {name}: wanted constants of {kind} ({wanted}){near(name, known)}")
+        if len(set(self.learned)) < len(self.learned):
+            raise UserError(f"--learned {' '.join(self.learned)}: got a constant twice, wanted each once")
+
+
+def check_steps(steps: int) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= FastWeights.MOST_STEPS:
+        raise UserError(f"--inner-steps {steps}: wanted an integer from 0, at most {FastWeights.MOST_STEPS:,}")
+
+
+def fast_weights(input_size: int, hidden_size: int, options: FastWeights) -> Any:
+    from fastweights.nn import FastWeightsRNN
+
+    return FastWeightsRNN(
+        input_size,
+        hidden_size,
+        batch_first=True,
+        rule=options.rule,
+        learned=options.learned,
+        inner_steps=options.inner_steps,
+        backend=options.backend,
+    )
+
+
+def slow_only(layer_norm: bool) -> Callable[[int, int, SlowOnly], Any]:
+    def build(input_size: int, hidden_size: int, options: SlowOnly) -> Any:
+        from fastweights.nn import FastWeightsRNN
+
+        settings: Any = {"inner_steps": 0, "layer_norm": layer_norm, "backend": options.backend}
+        return FastWeightsRNN(input_size, hidden_size, batch_first=True, rule=rules.Hebbian(), **settings)
+
+    return build
+
+
+def empty(input_size: int, hidden_size: int, options: Empty) -> Any:
+    memory = FastWeights(rules.Hebbian(rate=0.0), inner_steps=options.inner_steps, backend=options.backend)
+    return fast_weights(input_size, hidden_size, memory)
+
+
+def module(name: str, **settings: Any) -> Callable[[int, int, NoOptions], Any]:
+    """A module of fastweights.nn, or of torch.nn, that takes its two sizes, and what else is fixed."""
+
+    def build(input_size: int, hidden_size: int, options: NoOptions) -> Any:
+        from torch import nn as theirs
+
+        from fastweights import nn as ours
+
+        return getattr(ours if hasattr(ours, name) else theirs, name)(input_size, hidden_size, **settings)
+
+    return build
+
+
+class Network(NamedTuple):
+    build: Callable[[int, int, Any], Any]  # from input_size, hidden_size and its options
+    options: type = NoOptions
+
+
+NETWORKS: dict[str, Network] = {
+    "RNN-LN-FW": Network(fast_weights, FastWeights),
+    "RNN-LN": Network(slow_only(layer_norm=True), SlowOnly),
+    "CONTROL": Network(slow_only(layer_norm=False), SlowOnly),
+    "GRU-LN": Network(module("LNGRU")),
+    "LSTM-LN": Network(module("LNLSTM")),
+    "GRU": Network(module("GRU", batch_first=True)),
+    "LSTM": Network(module("LSTM", forget_bias=1.0)),
+    "IRNN": Network(module("IRNN")),
+    "A-LSTM": Network(module("AssociativeLSTM")),
+    "RNN-LN-FW0": Network(empty, Empty),
+}
+
+
+def network_of(name: str) -> Network:
+    """The network called `name`, or the user's `package.module:Class`.
+
+    A class is called as Class(input_size, hidden_size, batch_first=True), the signature of `nn.GRU`.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if not is_own(name):
+        raise UserError(f"unknown model {name!r}{near(name, NETWORKS)} (models: {', '.join(NETWORKS)})")
+    return Network(lambda input_size, hidden_size, options: own_network(name, input_size, hidden_size))
+
+
+def own_network(name: str, input_size: int, hidden_size: int) -> Any:
+    from torch import nn
+
+    wanted = "wanted package.module:Class, called as Class(input_size, hidden_size, batch_first=True)"
+    kind = import_own("model", name, wanted)
+    try:
+        made = kind(input_size, hidden_size, batch_first=True)
+    except Exception as error:  # whatever a file of the user's does
+        raise UserError(f"model {name!r}: got {type(error).__name__}: {error}; {wanted}") from error
+    if not isinstance(made, nn.Module):
+        raise UserError(f"model {name!r}: got {type(made).__name__}, wanted an nn.Module")
+    return made
+
+
+def rule_of(name: str) -> type:
+    """The update rule called `name` in fastweights.rules, or the user's `package.module:Class`."""
+    known = rules.registered()
+    if name in known:
+        return known[name]
+    if not is_own(name):
+        raise UserError(f"unknown --rule {name!r}{near(name, known)} (rules: {', '.join(known)})")
+    kind = import_own("rule", name, f"wanted package.module:Class, {RULE}")
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        raise UserError(f"--rule {name}: got {getattr(kind, '__name__', kind)}, wanted {RULE}")
+    return kind
+
+
+def make_rule(name: str, constants: dict[str, Any]) -> Any:
+    kind = rule_of(name)
+    wanted = f"wanted {RULE}"
+    if not is_own(name):
+        known = {each.name for each in fields(kind)}
+        if odd := sorted(constants.keys() - known):
+            raise UserError(f"--rule {name}: got the constant {odd[0]!r}, wanted one of {', '.join(sorted(known))}")
+        return kind(**constants)
+    try:
+        made = kind(**constants)
+        fields(made)
+    except Exception as error:
+        raise UserError(f"--rule {name}: got {type(error).__name__}: {error}; {wanted}") from error
+    if not all(callable(getattr(made, method, None)) for method in ("write", "read")):
+        raise UserError(f"--rule {name}: got {type(made).__name__} without write or read, {wanted}")
+    return made
+
+
+def as_json(options: Any) -> dict[str, Any]:
+    """Options of a network as plain data; a rule by its name and its constants."""
+    found = {each.name: getattr(options, each.name) for each in fields(options)}
+    if "rule" in found:
+        found["rule"] = {"name": name_of(found["rule"], rules.registered()), **asdict(found["rule"])}
+    return found
+
+
+def from_json(model: str, stored: dict[str, Any]) -> Any:
+    """The options of the network `model` from what `as_json` made of them."""
+    kind = network_of(model).options
+    known = {each.name for each in fields(kind)}
+    if odd := sorted(stored.keys() - known):
+        raise UserError(f"{model} has no option {odd[0]!r}{near(odd[0], known)}")
+    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in stored.items()}
+    if "rule" in values:
+        constants = dict(values["rule"])
+        values["rule"] = make_rule(constants.pop("name"), constants)
+    return kind(**values)

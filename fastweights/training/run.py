@@ -1,0 +1,252 @@
+"""One run, from its folder and back into it: it can be stopped at any moment and go on, bit for bit."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastweights.tasks import Batch, better
+from fastweights.training import provenance, run_folder, source
+from fastweights.training.checkpoints import hash_weights, load_checkpoint, load_weights, save_checkpoint
+from fastweights.training.data import Data
+from fastweights.training.description import check_same, describe
+from fastweights.training.evaluation import evaluate, parts
+from fastweights.training.loop import Loop, NonFiniteLoss, Progress
+from fastweights.training.run_folder import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
+from fastweights.training.setup import Setup
+
+VALID, TEST = 1, 2  # what is acted for them has generators of its own
+WATCH_EVERY = 0.2  # seconds
+
+Watch = Callable[["Run"], None]  # called a few times a second
+
+
+def train(
+    setup: Setup, data: Data, folder: Path, *, resume: bool = False, watch: Watch = lambda run: None
+) -> dict[str, Any]:
+    """Train the setup into `folder`; returns the last row of its metrics.
+
+    Raises `RunError` where the folder holds another run, `NonFiniteLoss` where training breaks down, and
+    `KeyboardInterrupt` after Ctrl-C, once the checkpoint is written.
+    """
+    setup = replace(setup, task=data.task)  # a file of sequences tells how long they are
+    description = describe(setup, data)
+    if (folder / CONFIG).exists():
+        check_same(folder, description, resume)  # a folder that is not ours stays untouched
+    run_folder.make_folder(folder)
+    with run_folder.only_one(folder), stop_signals() as stop:
+        stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
+        for name in (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL):
+            for part in folder.glob(f".{name}.*.part"):  # of a process that was killed as it wrote
+                part.unlink()
+        run = Run(setup, data, folder)
+        if stored is not None and (folder / CHECKPOINT).exists():
+            run.load(stored)
+        elif stored is not None or not any((folder / name).exists() for name in (METRICS, TIMINGS, FINAL, CHECKPOINT)):
+            for name in (METRICS, TIMINGS):
+                (folder / name).unlink(missing_ok=True)
+            run_folder.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
+        else:
+            raise RunError(f"{folder}: got files of a run without its {CONFIG}; choose another --run")
+        done = run.progress.done and (folder / FINAL).exists()
+        row = run.finish(stop, watch)
+        if not done:
+            run_folder.write_json(folder / FINAL, run.final())
+        return row
+
+
+class Run:
+    """One model on its way through its epochs."""
+
+    def __init__(self, setup: Setup, data: Data, folder: Path) -> None:
+        self.setup, self.config, self.task, self.folder = setup, setup.config, setup.task, folder
+        self.device, self.data = self.config.device, data
+        torch.manual_seed(self.config.seed)
+        self.model = setup.build().to(self.device)
+        self.num_parameters = sum(p.numel() for p in self.model.parameters())
+        size, seed = self.config.batch_size, self.config.seed + 1  # the weights and the data have the seed itself
+        train_set = None if self.config.fresh else data.train
+        if train_set is None:
+            self.batches = self.config.train_size // size
+            update_sees = source.fresh(self.task, size, seed, self.device)
+        else:
+            self.batches = len(train_set.targets) // size
+            update_sees = source.epochs(train_set, size, seed, getattr(self.task, "renew", None), self.device)
+        self.updates = self.batches * self.config.epochs
+        self.loop = Loop(self.model, self.task, update_sees, self.config, self.updates)
+        self.clock = time.perf_counter()  # minus what earlier processes spent on this run
+        self.last_row: dict[str, Any] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        return self.loop.progress
+
+    @property
+    def seconds(self) -> float:
+        """Of training and validation, over all processes that worked on this run."""
+        return time.perf_counter() - self.clock
+
+    def finish(self, stop: threading.Event, watch: Watch) -> dict[str, Any]:
+        while not self.progress.done:
+            self.epoch(stop, watch)
+        watch(self)
+        assert self.last_row is not None
+        return self.last_row
+
+    def final(self) -> dict[str, Any]:
+        """What is known of the weights at the end; nothing was chosen by the test sequences."""
+        found: dict[str, Any] = {"update": self.progress.update, "weights_hash": hash_weights(self.model)}
+        if self.data.test is not None or (self.data.train is None and self.config.test_size):
+            found |= {f"test_{name}": value for name, value in self.judge(TEST).items()}
+        return found | provenance.here()
+
+    def judge(self, which: int) -> dict[str, float]:
+        """The statistics over the validation or the test sequences; what is acted is always the same episodes."""
+        valid, test = (self.data.valid, self.config.valid_size), (self.data.test, self.config.test_size)
+        given, count = valid if which == VALID else test
+        batches = parts(given) if given is not None else self.acted(which, count)
+        return evaluate(self.model, self.task, (batch.to(self.device) for batch in batches))
+
+    def acted(self, which: int, count: int) -> Iterable[Batch]:
+        size = self.config.batch_size
+        for place, first in enumerate(range(0, count, size)):
+            generator = source.generator_of(self.config.seed, which, place)
+            yield self.task.draw(min(size, count - first), generator, self.model)
+
+    def epoch(self, stop: threading.Event, watch: Watch) -> None:
+        began, first, told = self.seconds, self.progress.update, 0.0
+        while self.progress.update < (self.progress.epoch + 1) * self.batches:
+            if broken := self.loop.update():
+                kept = f"; the last good checkpoint is kept in {self.folder}"
+                raise NonFiniteLoss(
+                    f"{self.setup.model}: {broken} at update {self.progress.update + 1}"
+                    f"{kept if (self.folder / CHECKPOINT).exists() else ''}; try `fastweights train` with a smaller "
+                    "--learning-rate or --clip, and another --run"
+                )
+            if stop.is_set():
+                self.save()
+                raise KeyboardInterrupt
+            if self.seconds - told > WATCH_EVERY:
+                told = self.seconds
+                watch(self)
+        done = self.progress.update - first
+        self.end_epoch(done * self.config.batch_size / max(self.seconds - began, 1e-9))
+
+    def end_epoch(self, speed: float) -> None:
+        progress = self.progress
+        norm, rate = progress.gradient_norm / self.batches, self.loop.learning_rate()
+        trained, valid = self.loop.end_epoch(), self.judge(VALID)
+        row = {"model": self.setup.model, "epoch": progress.epoch, "update": progress.update}
+        row |= {f"train_{name}": value for name, value in trained.items()}
+        row |= {f"valid_{name}": value for name, value in valid.items()}
+        row |= {"gradient_norm": norm, "learning_rate": rate}
+        progress.gradient_norm = 0.0
+        progress.done = self.reached(row) or progress.epoch >= self.config.epochs
+        self.last_row = row
+        run_folder.append_row(self.folder / METRICS, row)
+        timing = {
+            "update": progress.update,
+            "seconds": self.seconds,
+            "sequences_per_second": speed,
+            "backend": self.model.backend,
+        }
+        run_folder.append_row(self.folder / TIMINGS, timing)
+        self.save()
+
+    def reached(self, row: dict[str, Any] | None) -> bool:
+        """Whether validation has come to the target."""
+        target = self.config.target
+        if target is None or row is None:
+            return False
+        value = row[f"valid_{self.task.METRIC}"]
+        return value <= target if better(self.task) == "lower" else value >= target
+
+    def save(self) -> None:
+        self.loop.count()
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= self.loop.optimizer.tensors()
+        tensors |= {f"random.{name}": state for name, state in random_states(self.device).items()}
+        header = {"model": self.setup.model, "progress": asdict(self.progress)}
+        save_checkpoint(self.folder / CHECKPOINT, tensors, header)
+
+    def check_place(self) -> None:
+        """Raise where the progress that was stored is no place of this run."""
+        at = self.progress
+        if not (at.epoch >= 0 and 0 <= at.update - at.epoch * self.batches <= self.batches):
+            raise ValueError(f"update {at.update} is not in epoch {at.epoch}")
+
+    def load(self, stored: dict[str, Any]) -> None:
+        path = self.folder / CHECKPOINT
+        tensors, header = load_checkpoint(path)
+        if header.get("model") != self.setup.model:
+            raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {self.setup.model}")
+        load_weights(self.model, tensors, path)
+        try:
+            for name, tensor in tensors.items():
+                if name.startswith(("adam.", "soap.")) and not bool(tensor.isfinite().all()):
+                    raise ValueError(f"{name} is not finite")
+            self.loop.optimizer.load_tensors(tensors)
+            self.loop.progress = Progress.from_json(header["progress"])
+            self.check_place()
+            for name in random_states(self.device):
+                set_random_state(name, tensors[f"random.{name}"])
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise RunError(
+                f"{path}: got a checkpoint that no run can go on from ({reason}), wanted one that `fastweights train` "
+                "has written; train again into another --run"
+            ) from None
+        self.keep_logged()
+        self.progress.done = self.reached(self.last_row) or self.progress.epoch >= self.config.epochs
+        now = json.loads(json.dumps(self.setup.as_json()))
+        if any(stored[part] != now[part] for part in ("config", "network")):
+            run_folder.write_json(self.folder / CONFIG, stored | {part: now[part] for part in ("config", "network")})
+
+    def keep_logged(self) -> None:
+        """Of what was logged, what the checkpoint knows of; the rest is about to be done again."""
+        ended = self.progress.epoch * self.batches  # where the last finished epoch ended
+        for name in (METRICS, TIMINGS):  # both are read before one is written
+            logged = [row for row in run_folder.read_rows(self.folder / name) if row["update"] <= ended]
+            if len(logged) != self.progress.epoch:
+                raise RunError(
+                    f"{self.folder / name}: got {len(logged)} epochs up to the checkpoint, wanted its "
+                    f"{self.progress.epoch}; train again into another --run"
+                )
+        for name in (METRICS, TIMINGS):
+            run_folder.keep_rows(self.folder / name, ended)
+        rows = run_folder.read_rows(self.folder / METRICS)
+        self.last_row = rows[-1] if rows else None
+        timings = run_folder.read_rows(self.folder / TIMINGS)
+        self.clock -= timings[-1]["seconds"] if timings else 0.0
+
+
+def random_states(device: str) -> dict[str, torch.Tensor]:
+    """Of torch's own generators, which dropout draws from."""
+    states = {"torch": torch.random.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.startswith("cuda") else {})
+
+
+def set_random_state(name: str, state: torch.Tensor) -> None:
+    torch.random.set_rng_state(state) if name == "torch" else torch.cuda.set_rng_state(state)
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and a polite kill set, instead of breaking off in the middle of an update."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

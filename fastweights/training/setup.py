@@ -1,0 +1,80 @@
+"""What is trained: a network with its options, on a task, by the settings of a run."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastweights import tasks
+from fastweights.own import is_own, source_of
+from fastweights.tasks import Task
+from fastweights.training import networks
+from fastweights.training.config import Config
+
+if TYPE_CHECKING:
+    from fastweights.nn import SequenceModel
+
+
+@dataclass(frozen=True)
+class Setup:
+    """`network`: the options of the model, of the class that `networks.NETWORKS` has for it; None: their defaults."""
+
+    model: str
+    task: Task
+    config: Config = Config()
+    network: Any = None
+
+    def __post_init__(self) -> None:
+        options = networks.network_of(self.model).options
+        if self.network is None:
+            object.__setattr__(self, "network", options())
+        elif type(self.network) is not options:
+            got = type(self.network).__name__
+            raise ValueError(f"Setup: got {got} as the options of {self.model}, wanted {options.__name__}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that config.json, results and jobs have of it."""
+        return {
+            "model": self.model,
+            "network": networks.as_json(self.network),
+            "task": tasks.describe(self.task),
+            "config": self.config.as_json(),
+        }
+
+    @staticmethod
+    def from_json(stored: dict[str, Any]) -> "Setup":
+        return Setup(
+            stored["model"],
+            tasks.make_task(stored["task"], tasks.find_task(stored["task"]["name"])),
+            Config.from_json(stored["config"]),
+            networks.from_json(stored["model"], stored["network"]),
+        )
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """SHA-256 of the files of the user's own classes, by the names of these."""
+        return sources_of(self.as_json())
+
+    def build(self) -> "SequenceModel":
+        from fastweights.nn import SequenceModel
+
+        config, spec = self.config, self.task.spec
+        size = config.embedding_sizes[-1] if config.embedding_sizes else spec.inputs
+        return SequenceModel(
+            networks.network_of(self.model).build(size, config.hidden_size, self.network),
+            spec,
+            config.hidden_size,
+            embedding_sizes=config.embedding_sizes,
+            head_sizes=config.head_sizes,
+            input_scale=config.input_scale,
+            linear_embeddings=config.linear_embeddings,
+            head_dropout=config.head_dropout,
+        )
+
+
+def own_names(stored: dict[str, Any]) -> list[str]:
+    """The names of the user's own classes in what `Setup.as_json` made."""
+    names = [stored["model"], stored["task"]["name"], stored["network"].get("rule", {}).get("name", "")]
+    return [name for name in names if is_own(name)]
+
+
+def sources_of(stored: dict[str, Any]) -> dict[str, str]:
+    return {name: source for name in own_names(stored) if (source := source_of(name)) is not None}
