@@ -1,17 +1,22 @@
 """Many runs over the cores of one machine: plain processes, one thread each, a run that is done is not done again."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from fastweights import runs
-from fastweights.worker import LOCKED, Job, finished
+from fastweights.jobs.job import Job, finished
+from fastweights.jobs.worker import LOCKED
+from fastweights.training import run_folder
 
+PACKAGES = str(Path(__file__).parents[2])
 LOOK_AGAIN = 2.0  # seconds until a run that another process trains is looked at again
 
 
@@ -26,6 +31,7 @@ class Status:
     seconds: float = 0.0
     row: dict[str, Any] | None = None
     error: str = ""
+    traceback: str = ""  # of a fault of this library
     process: Any = field(default=None, repr=False)
     looked: float = field(default=0.0, repr=False)
 
@@ -39,22 +45,36 @@ class Status:
     def open(self) -> bool:
         return self.state in ("waiting", "running", "elsewhere")
 
+    def take(self, event: dict[str, Any]) -> None:
+        """What the process of the run tells of it."""
+        for name in ("update", "updates", "seconds", "row", "error", "traceback"):
+            setattr(self, name, event.get(name, getattr(self, name)))
+
+    def end(self, code: int, shared: bool) -> None:
+        """The process of the run has ended with this exit code."""
+        state = {0: "done", 130: "stopped"}.get(code, "failed")
+        if code == LOCKED and shared:
+            state, self.error = "elsewhere", ""
+        if state == "failed" and not self.error:
+            self.error = f"the process of {self.job.folder} ended with code {code}"
+        self.state = state
+
     def look(self) -> None:
         """Take the run as it is on disk: done, being trained by another process, or waiting to be trained here."""
         if self.state == "elsewhere" and time.monotonic() - self.looked < LOOK_AGAIN:
             return
         self.looked = time.monotonic()
         try:
-            if self.job.folder.exists() and runs.is_locked(self.job.folder):
+            if self.job.folder.exists() and run_folder.is_locked(self.job.folder):
                 self.state = "elsewhere"
             elif finished(self.job):
                 self.state, self.error = "done", ""
-                self.row = runs.read_rows(self.job.folder / runs.METRICS)[-1]
+                self.row = run_folder.read_rows(self.job.folder / run_folder.METRICS)[-1]
                 self.update = self.updates = self.row["update"]
-                self.seconds = runs.read_last(self.job.folder / runs.TIMINGS)["seconds"]
+                self.seconds = run_folder.read_last(self.job.folder / run_folder.TIMINGS)["seconds"]
             else:
                 self.state = "waiting"
-        except runs.RunError as error:
+        except run_folder.RunError as error:
             self.state, self.error = "failed", str(error)
 
 
@@ -95,8 +115,12 @@ def run_all(
 
 
 def _start(status: Status, shared: bool) -> threading.Thread:
-    command = [sys.executable, "-m", "fastweights.worker", status.job.as_json()]
-    status.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    command = [sys.executable, "-P", "-m", "fastweights.jobs.worker", status.job.as_json()]
+    paths = [PACKAGES, *filter(None, [os.environ.get("PYTHONPATH")])]  # the code of this process, wherever it lies
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    status.process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    )
     status.state = "running"
     thread = threading.Thread(target=_listen, args=(status, shared), daemon=True)
     thread.start()
@@ -105,16 +129,6 @@ def _start(status: Status, shared: bool) -> threading.Thread:
 
 def _listen(status: Status, shared: bool) -> None:
     for line in status.process.stdout:
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:  # something that a user's model prints
-            continue
-        for name in ("update", "updates", "seconds", "row", "error") if isinstance(event, dict) else ():
-            setattr(status, name, event.get(name, getattr(status, name)))
-    code = status.process.wait()
-    state = {0: "done", 130: "stopped"}.get(code, "failed")
-    if code == LOCKED and shared:
-        state, status.error = "elsewhere", ""
-    status.state = state
-    if status.state == "failed" and not status.error:
-        status.error = f"the process of {status.job.folder} ended with code {code}"
+        with suppress(json.JSONDecodeError):
+            status.take(json.loads(line))
+    status.end(status.process.wait(), shared)

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastweights import runs
-from fastweights.runner import Status
-from fastweights.worker import Job, work
+from fastweights.errors import UserError
+from fastweights.jobs.job import Job
+from fastweights.jobs.runner import Status
+from fastweights.jobs.worker import work
+from fastweights.training import run_folder
 
 MARK = ".cluster"
 LOCKED = "locked"
@@ -19,7 +21,7 @@ def import_ray() -> Any:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "--cluster ray: ray is not installed; pip install 'fastweights[cluster]', or leave --cluster out to use "
             "the cores of this machine"
         ) from None
@@ -86,9 +88,9 @@ def run_one(text: str) -> str:
         return f"{job.folder}: not there on {machine}, wanted a --run on a file system that all machines share"
     try:
         work(job)
-    except runs.RunLocked:
+    except run_folder.RunLocked:
         return LOCKED
-    except (ValueError, RuntimeError, OSError) as error:
+    except (UserError, OSError) as error:
         return str(error)
     return ""
 
@@ -97,7 +99,7 @@ def settle(status: Status, reference: Any, ray: Any) -> None:
     try:
         said = ray.get(reference)
     except ray.exceptions.RayError as error:
-        said = f"{status.job.folder}: {str(error).splitlines()[0]}"
+        said, status.traceback = f"{status.job.folder}: {str(error).splitlines()[0]}", str(error)
     if said == LOCKED:
         status.state = "elsewhere"
     elif said:
@@ -110,7 +112,7 @@ def settle(status: Status, reference: Any, ray: Any) -> None:
 def progress(status: Status) -> None:
     """From the rows of the run folder, which this machine sees too."""
     folder: Path = status.job.folder
-    rows, timings = runs.read_rows(folder / runs.METRICS), runs.read_rows(folder / runs.TIMINGS)
+    rows, timings = run_folder.read_rows(folder / run_folder.METRICS), run_folder.read_rows(folder / run_folder.TIMINGS)
     if rows and timings:
         status.row, status.update, status.seconds = rows[-1], rows[-1]["update"], timings[-1]["seconds"]
-        status.updates = status.update // rows[-1]["epoch"] * status.job.config.epochs
+        status.updates = status.update // rows[-1]["epoch"] * status.job.setup.config.epochs

@@ -1,0 +1,68 @@
+"""What a process that trains one run is told, and whether that is done."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastweights.errors import UserError
+from fastweights.training import run_folder
+from fastweights.training.config import flag
+from fastweights.training.setup import Setup
+
+if TYPE_CHECKING:
+    from fastweights.training.data import Data
+
+
+@dataclass(frozen=True)
+class Job:
+    """`data` None: the sequences are drawn from the task."""
+
+    setup: Setup
+    folder: Path
+    data: Path | None = None
+    resume: bool = True
+
+    def as_json(self) -> str:
+        data = None if self.data is None else str(self.data)
+        content = {"setup": self.setup.as_json(), "folder": str(self.folder), "data": data, "resume": self.resume}
+        return json.dumps(content)
+
+    @staticmethod
+    def from_json(text: str) -> "Job":
+        content = json.loads(text)
+        data = content["data"]
+        return Job(
+            Setup.from_json(content["setup"]),
+            Path(content["folder"]),
+            None if data is None else Path(data),
+            content["resume"],
+        )
+
+
+def job_data(job: Job) -> "Data":
+    """The sequences of a job: read, or drawn from its task."""
+    from fastweights.training import data
+
+    config, task = job.setup.config, job.setup.task
+    if job.data is not None:
+        for option in ("test_size", "fresh"):
+            if getattr(config, option):
+                raise UserError(
+                    f"{flag(option)}: got --data too, whose sequences are all there are; leave one of them out"
+                )
+        found = data.load(job.data, task)
+        data.check_asked(job.data, task, found.task)
+        return found
+    return data.draw(task, 0 if config.fresh else config.train_size, config.valid_size, config.seed, config.test_size)
+
+
+def finished(job: Job) -> bool:
+    """Whether the folder holds this very job, done."""
+    if not (job.folder / run_folder.FINAL).exists():
+        return False
+    final, stored = run_folder.read_final(job.folder), run_folder.read_description(job.folder)
+    rows = run_folder.read_rows(job.folder / run_folder.METRICS)
+    wanted = json.loads(json.dumps({**job.setup.as_json(), "sources": job.setup.sources}))
+    same = all(stored.get(part, {}) == wanted[part] for part in wanted)
+    return same and bool(rows) and rows[-1]["update"] == final["update"]
