@@ -3,9 +3,8 @@
 A paper file holds a docstring (which table or figure; numbered deviations), and
 
     TITLE     of the section in docs/papers.md
-    TASK      name and fields of the task
     REPORTED  {"error": {cell: per cent}, ...}
-    RUNS      the cells, as data
+    RUNS      the cells, each with its network, its task and its settings, as data
     GRID      what `--search` tries, {setting: values}
     QUICK     {cell: epochs} of `--quick`
     OWN_LIKE  the row whose settings a user's own model takes
@@ -15,7 +14,7 @@ A paper file holds a docstring (which table or figure; numbered deviations), and
 from importlib import import_module
 from types import ModuleType
 
-from fastweights.config import near
+from fastweights.errors import UserError, near
 from fastweights.papers.cell import Cell
 
 PAPERS = {
@@ -28,5 +27,5 @@ __all__ = ["PAPERS", "Cell", "paper"]
 
 def paper(name: str) -> ModuleType:
     if name not in PAPERS:
-        raise ValueError(f"unknown paper {name!r}{near(name, PAPERS)} (papers: {', '.join(PAPERS)})")
+        raise UserError(f"unknown paper {name!r}{near(name, PAPERS)} (papers: {', '.join(PAPERS)})")
     return import_module(PAPERS[name])

@@ -1,13 +1,13 @@
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastweights.config import Config
+from fastweights.training.setup import Setup
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: a model at one size, trained from several seeds."""
+    """One cell of a table: a model at one size on one task, trained from several seeds."""
 
     name: str
     """As --only takes it: FW-20."""
@@ -15,9 +15,12 @@ class Cell:
     """The model as the paper calls it."""
     kind: str
     """paper, control, beyond (what the paper does not have), or own (a user's model)."""
-    model: str
-    config: Config
-    """Its seed is that of the first run; the others count up."""
+    setup: Setup
+    """The seed of its settings is that of the first run; the others count up."""
     seeds: int = 3
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """What `--search` tries for this cell beside, or instead of, the grid of the paper file."""
+    """Settings that `--search` tries for this cell beside, or instead of, the grid of the paper file."""
+
+    def with_settings(self, **settings: Any) -> "Cell":
+        """The cell with other settings of its run."""
+        return replace(self, setup=replace(self.setup, config=replace(self.setup.config, **settings)))

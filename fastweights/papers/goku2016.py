@@ -33,18 +33,20 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from fastweights.config import Config
 from fastweights.papers.cell import Cell
+from fastweights.rules import Hebbian
+from fastweights.tasks import AssociativeRetrieval
+from fastweights.training.config import Config
+from fastweights.training.networks import FastWeights
+from fastweights.training.setup import Setup
 
 TITLE = "The published curves of GokuMohandas/fast-weights (2016), done right"
-TASK = {"name": "associative-retrieval", "num_pairs": 3, "distinct_values": False}
+TASK = AssociativeRetrieval(num_pairs=3)
 
 REPORTED: dict[str, Any] = {"error": {"RNN-LN-FW": 0.0, "GRU-LN": 7.0, "RNN-LN": 10.0, "CONTROL": 52.0}}
 
 SETTINGS = Config(
     hidden_size=50,
-    decay=0.95,
-    rate=0.5,
     input_scale=round(math.sqrt(2 / 37) * math.sqrt(50), 4),
     learning_rate=1e-4,
     schedule="constant",
@@ -53,16 +55,18 @@ SETTINGS = Config(
     valid_size=32_000,
     test_size=32_000,
 )
+NETWORK = FastWeights(Hebbian(decay=0.95, rate=0.5))
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3)}
 RUNS = [
-    Cell(model, model, "paper", model, SETTINGS, seeds)
+    Cell(model, model, "paper", Setup(model, TASK, SETTINGS, NETWORK if model == "RNN-LN-FW" else None), seeds)
     for model, seeds in (("RNN-LN-FW", 3), ("GRU-LN", 1), ("RNN-LN", 3), ("CONTROL", 3))
 ]
 RUNS += [
-    Cell(f"{cell.name}-fast", cell.row, "beyond", cell.model, replace(cell.config, learning_rate=3e-3, epochs=40,
-         schedule="cosine"), cell.seeds)
+    replace(cell, name=f"{cell.name}-fast", kind="beyond").with_settings(
+        learning_rate=3e-3, epochs=40, schedule="cosine"
+    )
     for cell in RUNS
-]  # fmt: skip
+]
 QUICK = {"RNN-LN-FW-fast": 12, "GRU-LN-fast": 4, "RNN-LN-fast": 12, "CONTROL-fast": 12}
 OWN_LIKE = "GRU-LN"
 
@@ -72,9 +76,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     from matplotlib.figure import Figure
 
     from fastweights.plotting import STYLES, plot_band, tidy
-    from fastweights.tasks import make_task
 
-    task = make_task(TASK)
     drawn = Figure(figsize=(11, 4), layout="constrained")
     left, right = drawn.subplots(1, 2)
     for place, (name, error) in enumerate(REPORTED["error"].items()):
@@ -83,8 +85,8 @@ def figure(records: list[dict[str, Any]]) -> Any:
         plot_band(left, mine, "valid_accuracy", name, style, per_x=epoch)
         plot_band(right, mine, "valid_loss", name, style, per_x=epoch)
         left.plot([1000], [1 - error / 100], marker="*", markersize=11, color=style[0], clip_on=False, linestyle="")
-    tidy(left, "epochs (stars: published, at epoch 1,000)", "validation accuracy", task.guess_floor)
-    tidy(right, "epochs", "validation loss (nats)", task.guess_loss)
+    tidy(left, "epochs (stars: published, at epoch 1,000)", "validation accuracy", TASK.floors["accuracy"])
+    tidy(right, "epochs", "validation loss (nats)", TASK.floors["loss"])
     left.set_xscale("log")
     right.set_xscale("log")
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

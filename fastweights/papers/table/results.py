@@ -7,32 +7,37 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fastweights import provenance, runs
-from fastweights.config import Config
-from fastweights.evaluation import Estimate, over_seeds
-from fastweights.papers import Cell
-from fastweights.runs import RunError
-from fastweights.worker import Job
+from fastweights.jobs.job import Job
+from fastweights.papers.cell import Cell
+from fastweights.training import run_folder
+from fastweights.training.config import Config
+from fastweights.training.evaluation import Estimate, over_seeds
+from fastweights.training.run_folder import RunError
 
 CURVE_POINTS = 40
 Record = dict[str, Any]
 FORM: dict[str, tuple[type, ...]] = {  # what readers rely on
-    "cell": (str,), "seed": (int,), "model": (str,), "settings": (dict,), "parameters": (int,), "updates": (int,),
-    "updates_to_99": (int, type(None)), "seconds": (int, float), "test_error": (int, float), "backend": (str,),
-    "commit": (str,), "versions": (dict,), "machine": (dict,), "curve": (dict,),
+    "cell": (str,), "seed": (int,), "model": (str,), "network": (dict,), "task": (dict,), "settings": (dict,),
+    "parameters": (int,), "updates": (int,), "updates_to_99": (int, type(None)), "seconds": (int, float),
+    "test_error": (int, float), "backend": (str,), "commit": (str,), "versions": (dict,), "machine": (dict,),
+    "curve": (dict,),
 }  # fmt: skip
 
 
 def record(cell: Cell, job: Job) -> Record:
     """What a run folder says of its run."""
-    described, final = runs.read_description(job.folder), runs.read_final(job.folder)
-    rows, timing = runs.read_rows(job.folder / runs.METRICS), runs.read_last(job.folder / runs.TIMINGS)
+    described, final = run_folder.read_description(job.folder), run_folder.read_final(job.folder)
+    rows, timing = (
+        run_folder.read_rows(job.folder / run_folder.METRICS),
+        run_folder.read_last(job.folder / run_folder.TIMINGS),
+    )
     at_99 = next((row["update"] for row in rows if row["valid_accuracy"] >= 0.99), None)
     found = {
         "cell": cell.name,
         "model": described["model"],
-        **({"source": described["source"]} if "source" in described else {}),
-        "seed": job.config.seed,
+        "network": described["network"],
+        **({"sources": described["sources"]} if "sources" in described else {}),
+        "seed": job.setup.config.seed,
         "task": described["task"],
         "settings": described["config"],
         "data": described.get("data"),
@@ -79,7 +84,7 @@ def place(folder: Path, cell: Cell, seed: int) -> Path:
 def write(path: Path, found: Record) -> None:
     compact = dict(found, curve=None)
     text = json.dumps(compact, indent=2).replace('"curve": null', f'"curve": {json.dumps(found["curve"])}')
-    runs.write_atomically(path, (text + "\n").encode())
+    run_folder.write_atomically(path, (text + "\n").encode())
 
 
 def places(folder: Path, cell: Cell) -> list[tuple[int, Path]]:
@@ -92,7 +97,7 @@ def places(folder: Path, cell: Cell) -> list[tuple[int, Path]]:
 
 def load(path: Path, cell: Cell, seed: int) -> Record:
     """The result in a file, held to its form."""
-    found = runs.read_json(path)
+    found = run_folder.read_json(path)
     what = "no result of this cell and seed"
     if isinstance(found, dict):
         odd = oddities(found)
@@ -103,16 +108,15 @@ def load(path: Path, cell: Cell, seed: int) -> Record:
 
 
 def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list[Path]]:
-    """The records of every cell by seed; and the files that are of other settings, or of another class, than their
+    """The records of every cell by seed; and the files that are of another setup, or of another class, than their
     cell is now."""
     found: dict[str, list[Record]] = {cell.name: [] for cell in cells}
     stale: list[Path] = []
     for cell in cells:
-        source = provenance.source_of(cell.model)
+        now = what_counts(cell.setup.as_json() | {"sources": cell.setup.sources})
         for seed, path in places(folder, cell):
             content = load(path, cell, seed)
-            now = (cell.model, source, settings(cell.config.as_json()))
-            if (content["model"], content.get("source", source), settings(content["settings"])) != now:
+            if what_counts(content | {"config": content["settings"]}) != now:
                 stale.append(path)
             else:
                 found[cell.name].append(content)
@@ -122,7 +126,7 @@ def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list
 def check(folder: Path, cells: list[Cell], coming: set[Path]) -> None:
     """Before anything is trained: raise where the results `coming` could not be written or would take the place of
     those of another model, or where one that stays is broken."""
-    runs.make_folder(folder)
+    run_folder.make_folder(folder)
     for cell in cells:
         for seed, path in places(folder, cell):
             try:
@@ -131,15 +135,17 @@ def check(folder: Path, cells: list[Cell], coming: set[Path]) -> None:
                 if path not in coming or path.is_dir():
                     raise
                 continue  # it is written anew
-            if there != cell.model and path in coming:
-                raise RunError(f"{path}: got the result of {there} there, wanted one of {cell.model}, or none; "
+            if there != cell.setup.model and path in coming:
+                raise RunError(f"{path}: got the result of {there} there, wanted one of {cell.setup.model}, or none; "
                                "choose another --results")  # fmt: skip
 
 
-def settings(config: dict[str, Any]) -> dict[str, Any]:
+def what_counts(stored: dict[str, Any]) -> Any:
     """What two runs of one cell have in common; a setting that is younger than a run had its default there."""
-    complete = json.loads(json.dumps(Config().as_json() | config))
-    return {k: v for k, v in complete.items() if k not in ("seed", "backend")}
+    config = {k: v for k, v in (Config().as_json() | stored["config"]).items() if k not in ("seed", "device")}
+    network = {k: v for k, v in stored["network"].items() if k != "backend"}
+    parts = (stored["model"], stored.get("sources", {}), stored["task"], network, config)
+    return json.loads(json.dumps(parts))
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,7 @@ class Summary:
     """A row of the table."""
 
     name: str
+    guess: float  # per cent: the error at the guess floor of its task
     reported: float | None  # per cent
     error: Estimate | None  # per cent of the test sequences; None: no run is done
     seeds: int
@@ -157,11 +164,13 @@ class Summary:
 
 
 def summarise(cell: Cell, records: list[Record], reported: dict[str, float]) -> Summary:
+    guess = 100 * (1 - cell.setup.task.floors["accuracy"])
     if not records:
-        return Summary(cell.name, reported.get(cell.name), None, 0, None, 0, 0.0, 0)
+        return Summary(cell.name, guess, reported.get(cell.name), None, 0, None, 0, 0.0, 0)
     reached = [each["updates_to_99"] for each in records]
     return Summary(
         name=cell.name,
+        guess=guess,
         reported=reported.get(cell.name),
         error=over_seeds([100 * each["test_error"] for each in records]),
         seeds=len(records),

@@ -1,16 +1,17 @@
 """The search for a cell's settings: a grid at a short budget, judged on validation sequences of a seed of its own."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fastweights import provenance, runs
-from fastweights.config import Config
-from fastweights.papers import Cell
-from fastweights.runner import Status
-from fastweights.worker import Job
+from fastweights.jobs.job import Job
+from fastweights.jobs.runner import Status
+from fastweights.optim.group import Group
+from fastweights.papers.cell import Cell
+from fastweights.training import provenance, run_folder
+from fastweights.training.config import Config
 
 FILE = "search.json"
 SEED = 1000  # no row of a table uses its sequences
@@ -28,43 +29,55 @@ def grid_of(cell: Cell, grid: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, 
 
 
 def search_jobs(
-    cells: list[Cell], grid: dict[str, tuple[Any, ...]], task: dict[str, Any], folder: Path
+    cells: list[Cell], grid: dict[str, tuple[Any, ...]], folder: Path
 ) -> list[tuple[Cell, dict[str, Any], Job]]:
     jobs = []
     for cell in cells:
-        short = shortened(cell)
         for tried in grid_of(cell, grid):
             where = folder / "search" / "-".join([cell.name, *(text(value) for value in tried.values())])
-            jobs.append((cell, tried, Job(cell.model, replace(short, **tried), where, task)))
+            jobs.append((cell, tried, Job(shortened(cell).with_settings(**tried).setup, where)))
     return jobs
 
 
-def shortened(cell: Cell) -> Config:
-    return replace(cell.config, epochs=max(1, cell.config.epochs // SHARE), seed=SEED, test_size=0)
+def shortened(cell: Cell) -> Cell:
+    return cell.with_settings(epochs=max(1, cell.setup.config.epochs // SHARE), seed=SEED, test_size=0)
 
 
-def fixed_of(config: Config, searched: Iterable[str]) -> dict[str, Any]:
-    """The settings that a search does not vary: an entry shows by them whether it is that of a cell as it is now."""
-    return {name: value for name, value in config.as_json().items() if name not in searched}
+def fixed_of(cell: Cell, searched: Iterable[str]) -> dict[str, Any]:
+    """What a search does not vary: an entry shows by it whether it is that of a cell as it is now."""
+    stored = shortened(cell).setup.as_json()
+    settings = {name: value for name, value in stored["config"].items() if name not in searched}
+    return {"network": stored["network"], "task": stored["task"], **settings}
 
 
 def text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "+".join(map(str, value)) or "none"
+    """A setting in a table: of groups how those learn that do not learn by Adam without decay."""
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict | Group):
+        groups = [each if isinstance(each, Group) else Group(**each) for each in value]
+        told = ["soap"] * any(each.kind == "soap" for each in groups)
+        told += [f"decay={each.decay:g}" for each in groups if each.decay]
+        return "+".join(told) or "adam"
+    if isinstance(value, list | tuple):
+        return "+".join(map(str, value)) or "adam"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_json(value: Any) -> Any:
+    return [asdict(each) if isinstance(each, Group) else each for each in value] if isinstance(value, tuple) else value
 
 
 def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]) -> dict[str, Any]:
     """What was tried for each cell and what is chosen, {cell: ...}; cells that are not complete are left out."""
     found: dict[str, Any] = {}
-    for (cell, tried, job), status in zip(jobs, statuses, strict=True):
-        begun = {"model": cell.model, "fixed": fixed_of(job.config, tried), "tried": []}
+    for (cell, tried, _), status in zip(jobs, statuses, strict=True):
+        begun = {"model": cell.setup.model, "fixed": fixed_of(cell, tried), "tried": []}
         entry = found.setdefault(cell.name, begun)
         row = status.row if status.state == "done" and status.row is not None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
         loss = row["valid_loss"] if row else None
         error = 1 - row["valid_accuracy"] if row else None
-        entry["tried"].append({**tried, "valid_loss": loss, "valid_error": error, "failed": status.error or None})
+        told = {name: as_json(value) for name, value in tried.items()}
+        entry["tried"].append({**told, "valid_loss": loss, "valid_error": error, "failed": status.error or None})
         good = [each for each in entry["tried"] if each["valid_loss"] is not None]
         if good:
             best = min(good, key=lambda each: each["valid_loss"])
@@ -76,7 +89,7 @@ def record(folder: Path, found: dict[str, Any]) -> None:
     """Into search.json, in place of what it had of these cells."""
     path = folder / FILE
     old = read(folder)
-    runs.write_json(path, {"how": HOW, "cells": {**old, **found}, **provenance.here()})
+    run_folder.write_json(path, {"how": HOW, "cells": {**old, **found}, **provenance.here()})
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -84,7 +97,7 @@ def read(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     if not path.exists():
         return {}
-    found = runs.read_json(path)
+    found = run_folder.read_json(path)
     cells = found.get("cells") if isinstance(found, dict) else None
     if not isinstance(cells, dict) or not all(
         isinstance(entry, dict)
@@ -92,14 +105,16 @@ def read(folder: Path) -> dict[str, Any]:
         and isinstance(entry.get("chosen", {}), dict)
         for entry in cells.values()
     ):
-        raise runs.RunError(f"{path}: got no record of a search, wanted one; delete it, or choose another --results")
+        raise run_folder.RunError(
+            f"{path}: got no record of a search, wanted one; delete it, or choose another --results"
+        )
     return cells
 
 
 def chosen(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """{(cell, model): settings}, as `Config` takes them."""
     return {
-        (cell, entry["model"]): {n: tuple(v) if isinstance(v, list) else v for n, v in entry["chosen"].items()}
+        (cell, entry["model"]): {n: getattr(Config.from_json({n: v}), n) for n, v in entry["chosen"].items()}
         for cell, entry in read(folder).items()
         if "chosen" in entry
     }

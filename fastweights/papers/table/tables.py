@@ -2,19 +2,19 @@
 
 from rich.table import Table
 
-from fastweights.reproduction.results import Summary
+from fastweights.papers.table.results import Summary
 
 HEADS = ("model", "paper", "ours", "95%", "seeds", "guess", "to 99%", "updates", "time", "params")
 
 
-def fields(row: Summary, guess: float) -> tuple[str, ...]:
-    """Errors in per cent; `guess`: that of a model that knows the values and not their keys."""
+def fields(row: Summary) -> tuple[str, ...]:
+    """Errors in per cent; `guess`: that of the guess floor."""
     paper = "" if row.reported is None else f"{row.reported:.2f}"
     if row.error is None:
-        return (row.name, paper, "", "", "0", f"{guess:.2f}", "", "", "", "")
+        return (row.name, paper, "", "", "0", f"{row.guess:.2f}", "", "", "", "")
     interval = "" if row.error.interval is None else "{:.2f}-{:.2f}".format(*row.error.interval)
     return (
-        row.name, paper, f"{row.error.mean:.2f}", interval, str(row.seeds), f"{guess:.2f}",
+        row.name, paper, f"{row.error.mean:.2f}", interval, str(row.seeds), f"{row.guess:.2f}",
         "never" if row.to_99 is None else thousands(row.to_99), thousands(row.updates),
         duration(row.seconds), thousands(row.parameters),
     )  # fmt: skip
@@ -32,16 +32,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f}m" if seconds < 3600 else f"{seconds / 3600:.1f}h"
 
 
-def terminal(rows: list[Summary], guess: float) -> Table:
+def terminal(rows: list[Summary]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head in HEADS:
         table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*fields(row, guess))
+        table.add_row(*fields(row))
     return table
 
 
-def markdown(rows: list[Summary], guess: float) -> str:
+def markdown(rows: list[Summary]) -> str:
     lines = ["| " + " | ".join(HEADS) + " |", "| --- |" + " ---: |" * (len(HEADS) - 1)]
-    lines += ["| " + " | ".join(fields(row, guess)) + " |" for row in rows]
+    lines += ["| " + " | ".join(fields(row)) + " |" for row in rows]
     return "\n".join(lines)

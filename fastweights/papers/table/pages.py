@@ -6,10 +6,9 @@ from types import ModuleType
 from typing import Any
 
 from fastweights.papers import PAPERS, paper
-from fastweights.reproduction import search
-from fastweights.reproduction.results import Record, read, summarise
-from fastweights.reproduction.tables import markdown
-from fastweights.tasks import TASKS
+from fastweights.papers.table import search
+from fastweights.papers.table.results import Record, read, summarise
+from fastweights.papers.table.tables import markdown
 
 PAGE, FIGURES = Path("docs/papers.md"), Path("docs/figures")
 HEAD = """# Papers, reproduced
@@ -17,14 +16,16 @@ HEAD = """# Papers, reproduced
 <!-- Rendered from results/ by `fastweights reproduce NAME --render`; a test compares. -->
 
 Errors are per cent of test sequences that nothing was chosen by, the mean over seeds with a bootstrap 95% interval over
-them (none where there is one seed). `guess` is the error of a model that knows the values of a sequence but not which
-key they belong to; `to 99%` the updates until validation accuracy was 99% (median over seeds; `never` if a seed did
-not come there); `updates` those of the whole run; `time` that of one run on one thread, validation included.
+them (none where there is one seed). `guess` is the error at the guess floor of the task: that of a model which knows
+what may be answered, but not what was asked; `to 99%` the updates until validation accuracy was 99% (median over seeds;
+`never` if a seed did not come there); `updates` those of the whole run; `time` that of one run on one thread,
+validation included.
 """
 
 
 def page(results: Path) -> str:
-    return "\n".join([HEAD, *(section(name, paper(name), results / name) for name in PAPERS)])
+    there = [name for name in PAPERS if (results / name).is_dir()]
+    return "\n".join([HEAD, *(section(name, paper(name), results / name) for name in there)])
 
 
 def section(name: str, module: ModuleType, folder: Path) -> str:
@@ -33,7 +34,7 @@ def section(name: str, module: ModuleType, folder: Path) -> str:
     parts = [f"## {module.TITLE}", inspect.cleandoc(module.__doc__ or "")]
     parts.append(f"`fastweights reproduce {name}` trains these cells and prints the table; with `--only CELL`, one.")
     rows = [summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS]
-    parts.append(markdown(rows, guess_error(module)))
+    parts.append(markdown(rows))
     paper_rows = [row for cell, row in zip(module.RUNS, rows, strict=True) if cell.kind == "paper"]
     if all(row.seeds for row in paper_rows):
         hours = sum(row.seconds for row in paper_rows) / 3600
@@ -49,11 +50,6 @@ def section(name: str, module: ModuleType, folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def guess_error(module: ModuleType) -> float:
-    task = TASKS[module.TASK["name"]](**{k: v for k, v in module.TASK.items() if k != "name"})
-    return 100 * (1 - task.guess_floor)
-
-
 def origin(records: list[Record]) -> str:
     """On what, and by which code, the rows were made."""
     commits = sorted({each["commit"] for each in records})
@@ -67,7 +63,7 @@ def origin(records: list[Record]) -> str:
 
 
 def searched(name: str, module: ModuleType, tried: dict[str, Any]) -> str:
-    used = {cell.name: cell.config for cell in module.RUNS}
+    used = {cell.name: cell.setup.config for cell in module.RUNS}
     lines = [
         f"The search (`fastweights reproduce {name} --search`). {search.HOW}",
         "",
