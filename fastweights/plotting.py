@@ -1,10 +1,12 @@
 """Figures from run folders alone; no model is touched."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastweights import runs
+from fastweights.training import run_folder
+from fastweights.training.metric import Metric
 
 # Okabe and Ito's colours, told apart by the colour-blind; markers and dashes tell them apart in grey.
 STYLES = [
@@ -16,66 +18,69 @@ STYLES = [
     ("#56B4E9", (0, (3, 1, 1, 1)), "P"),
     ("#000000", (0, (1, 1)), "X"),
 ]
-QUANTITIES = {
-    "accuracy": ("valid_accuracy", "validation accuracy"),
-    "loss": ("valid_loss", "validation loss (nats)"),
-    "gradient_norm": ("gradient_norm", "gradient norm before clipping"),
-}
+LABELS = {"loss": "validation loss", "gradient_norm": "gradient norm before clipping"}
+MARKS = 12  # on a curve
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one run folder says: the name in the legend, how it is judged, and a row an epoch."""
+
+    name: str
+    metric: Metric
+    task: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
 
 
 def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
-    """accuracy, loss and gradient norm against updates, each as PNG and SVG into `output`; returns the files."""
-    curves = [(*name_of(folder, folders), runs.read_rows(folder / runs.METRICS)) for folder in folders]
-    curves = sorted((c for c in curves if c[2]), key=lambda curve: -curve[2][-1]["valid_accuracy"])
+    """The tasks' metrics, loss and gradient norm against updates, each as PNG and SVG into `output`; the files."""
+    curves = [curve for curve in read_curves(folders) if curve.rows]
     if not curves:
-        raise runs.RunError(f"{folders[0]}: got runs without a finished epoch, wanted at least one")
-    figures = {
-        name: draw(curves, column, label, log_scale=column != "valid_accuracy")
-        for name, (column, label) in QUANTITIES.items()
-    }
-    runs.make_folder(output)  # once all that can go wrong has gone well
-    written = []
-    for name, figure in figures.items():
-        for ending in ("png", "svg"):
-            written.append(output / f"{name}.{ending}")
-            figure.savefig(written[-1], dpi=150)
-    return written
+        raise run_folder.RunError(f"{folders[0]}: got runs without a finished epoch, wanted at least one")
+    names = [*dict.fromkeys([*(curve.metric.name for curve in curves), "loss", "gradient_norm"])]
+    figures = {name: draw(curves, name) for name in names}
+    run_folder.make_folder(output)  # once all that can go wrong has gone well
+    return [path for name, figure in figures.items() if figure is not None for path in save(figure, output / name)]
 
 
-def name_of(folder: Path, folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
-    """The model, with its folder where two runs share a model; and the task."""
-    described = runs.read_description(folder)
-    model = described["model"]
-    twins = [f for f in folders if runs.read_description(f)["model"] == model]
-    return (model if len(twins) == 1 else f"{model} ({folder.name})"), described["task"]
+def read_curves(folders: Sequence[Path]) -> list[Curve]:
+    """The runs; the folder is named where two of them share a model."""
+    described = {folder: run_folder.read_description(folder) for folder in folders}
+    models = [each["model"] for each in described.values()]
+    found = []
+    for folder, each in described.items():
+        model = each["model"]
+        name = model if models.count(model) == 1 else f"{model} ({folder.name})"
+        rows = run_folder.read_rows(folder / run_folder.METRICS)
+        found.append(Curve(name, Metric.stored(each), each["task"], rows))
+    return found
 
 
-def draw(curves: Sequence[Any], column: str, label: str, log_scale: bool) -> Any:
+def draw(curves: Sequence[Curve], quantity: str) -> Any:
+    """One quantity of all runs that have it, those that end best first; None where none has it."""
     from matplotlib.figure import Figure
 
-    from fastweights.tasks import make_task
-
+    column = quantity if quantity == "gradient_norm" else f"valid_{quantity}"
+    shown = [curve for curve in curves if all(isinstance(row.get(column), int | float) for row in curve.rows)]
+    if not shown:
+        return None
+    higher = any(curve.metric.name == quantity and curve.metric.better == "higher" for curve in shown)
+    shown.sort(key=lambda curve: curve.rows[-1][column], reverse=higher)
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for place, (name, _, rows) in enumerate(curves):
+    for place, curve in enumerate(shown):
         colour, dash, marker = STYLES[place % len(STYLES)]
         axes.plot(
-            [row["update"] for row in rows],
-            [row[column] for row in rows],
-            color=colour, linestyle=dash, marker=marker, markersize=4, markevery=max(1, len(rows) // 12), label=name,
+            [row["update"] for row in curve.rows],
+            [row[column] for row in curve.rows],
+            color=colour, linestyle=dash, marker=marker, markersize=4,
+            markevery=max(1, len(curve.rows) // MARKS), label=curve.name,
         )  # fmt: skip
-    floors = {"valid_accuracy": "guess_floor", "valid_loss": "guess_loss"}
-    tasks = {tuple(sorted(task.items())) for _, task, _ in curves}
-    if column in floors and len(tasks) == 1:
-        task = make_task(curves[0][1])
-        floor = getattr(task, floors[column])
-        axes.axhline(floor, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({floor:.3g})")
-    axes.set_xlabel("updates")
-    axes.set_ylabel(label)
-    if log_scale:
+    floor = shown[0].metric.floors.get(quantity)
+    tidy(axes, "updates", LABELS.get(quantity, f"validation {quantity.replace('_', ' ')}"),
+         floor if all(curve.task == shown[0].task for curve in shown) else None)  # fmt: skip
+    if not higher and all(row[column] > 0 for curve in shown for row in curve.rows):
         axes.set_yscale("log")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -99,9 +104,10 @@ def plot_band(
         axes.fill_between(updates, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def tidy(axes: Any, x_label: str, y_label: str, floor: float) -> None:
-    """Labels, and the line of guessing."""
-    axes.axhline(floor, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({floor:.3g})")
+def tidy(axes: Any, x_label: str, y_label: str, floor: float | None) -> None:
+    """Labels, and the line of guessing, if there is one."""
+    if floor is not None:
+        axes.axhline(floor, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({floor:.3g})")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)
