@@ -7,6 +7,7 @@ import tyro
 
 from fastweights.bench.settings import Record, Settings
 from fastweights.cli import parse
+from fastweights.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class Bench:
 def main(arguments: list[str]) -> int:
     options = parse(Bench, arguments, "fastweights bench")
     if options.figure is not None and not options.curve:
-        raise ValueError("--figure: got no --curve, wanted it, too: the picture is that of the curve")
+        raise UserError("--figure: got no --curve, wanted it, too: the picture is that of the curve")
     for path in (options.json, options.figure):
         if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: got no folder {path.parent}, wanted one that is there")
+            raise UserError(f"{path}: got no folder {path.parent}, wanted one that is there")
     if options.json is not None and options.json.is_dir():
-        raise ValueError(f"--json {options.json}: got a folder, wanted a file")
+        raise UserError(f"--json {options.json}: got a folder, wanted a file")
     if options.figure is not None and options.figure.exists() and not options.figure.is_dir():
-        raise ValueError(f"--figure {options.figure}: got a file, wanted a folder")
+        raise UserError(f"--figure {options.figure}: got a file, wanted a folder")
 
     from fastweights.bench import bench, curve, describe_machine
 
@@ -54,7 +55,7 @@ def finish(options: Bench, records: list[Record], machine: dict[str, Any]) -> in
     """The table, the JSON and the picture; 1 where a backend was wrong."""
     from fastweights.bench.figure import draw_curve
     from fastweights.bench.table import show
-    from fastweights.runs import write_json
+    from fastweights.training.run_folder import write_json
 
     if records:
         print(show(records, machine))

@@ -1,12 +1,14 @@
+import textwrap
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 
 import tyro
 
 from fastweights.cli import parse
-from fastweights.config import MOST_SEQUENCES
 from fastweights.errors import UserError
 from fastweights.tasks import TASKS, find_task
+from fastweights.tasks.task import check_integer
+from fastweights.training.config import MOST_SEQUENCES
 
 MOST_SHOWN = 100  # characters of the first line
 
@@ -15,8 +17,9 @@ def main(arguments: list[str]) -> None:
     """fastweights data TASK --train N --valid N --output DIR and the fields of the task."""
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name is None and arguments[:1] in (["-h"], ["--help"]):
-        print(f"usage: fastweights data TASK [options]\n\ntasks: {', '.join(TASKS)}, or your own "
-              f"package.module:Class\n\n`fastweights data {next(iter(TASKS))} --help` lists its options.")  # fmt: skip
+        known = textwrap.fill(f"tasks: {', '.join(TASKS)}, or your own package.module:Class", 78)
+        print(f"usage: fastweights data TASK [options]\n\n{known}\n\n`fastweights data {next(iter(TASKS))} --help` "
+              "lists its options.")  # fmt: skip
         return
     if name is None:
         raise UserError(f"got no task (tasks: {', '.join(TASKS)}, or package.module:Class)")
@@ -29,15 +32,14 @@ def main(arguments: list[str]) -> None:
     made = make_dataclass("Data", [task, *options], namespace=said)
     chosen = parse(made, arguments[1:], f"fastweights data {name}")
 
-    from fastweights import data
     from fastweights.tasks.lines import to_lines
-    from fastweights.tasks.task import check_integer
+    from fastweights.training import data
 
     for option, low, high in (("train", 1, MOST_SEQUENCES), ("valid", 1, MOST_SEQUENCES), ("seed", 0, 2**63 - 2)):
         check_integer(f"--{option}", getattr(chosen, option), low, high)
     drawn = data.draw(chosen.task, chosen.train, chosen.valid, chosen.seed)
     data.write(drawn, chosen.output, chosen.seed)
-    first = to_lines(drawn.task, drawn.train.select(slice(1)))[0]
+    first = to_lines(drawn.task, drawn.train.select(slice(1)))[0] if drawn.train is not None else ""
     print(
         f"{chosen.output}/train.csv ({chosen.train:,} lines), valid.csv ({chosen.valid:,}) and data.json "
         f"(their hashes); the first line: {first if len(first) <= MOST_SHOWN else first[:MOST_SHOWN] + '...'}"

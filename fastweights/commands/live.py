@@ -9,8 +9,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from fastweights.runner import Status, run_all
-from fastweights.worker import Job
+from fastweights.jobs.job import Job
+from fastweights.jobs.runner import Status, run_all
+from fastweights.training.metric import Metric
 
 SHOWN = 12  # rows; of more runs, those that are under way
 Label = Callable[[Job], str]
@@ -61,11 +62,11 @@ class Printer:
                 tenth = 10
             if status.row is not None and tenth > self.told.get(status.job.folder, 0):
                 self.told[status.job.folder] = tenth
-                accuracy = status.row["valid_accuracy"]
+                metric = Metric.of(status.job.setup.task)
                 left = "" if not status.seconds_left else f", {status.seconds_left:.0f} s left"
                 print(
                     f"{self.label(status.job)}: update {status.update:,} of {status.updates:,}, "
-                    f"accuracy {accuracy:.2%}{left if status.state == 'running' else ''}",
+                    f"{metric.name} {metric.show(metric.value(status.row))}{left if status.state == 'running' else ''}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -73,18 +74,19 @@ class Printer:
 
 def progress_table(statuses: list[Status], label: Label) -> Group:
     table = Table(box=None, pad_edge=False)
-    for name in ("model", "update", "accuracy", "loss", "elapsed", "left"):
-        table.add_column(name, justify="left" if name == "model" else "right")
+    for name in ("model", "update", "metric", "", "loss", "elapsed", "left"):
+        table.add_column(name, justify="left" if name in ("model", "metric") else "right")
     shown = statuses
     if len(statuses) > SHOWN:
         shown = [status for status in statuses if status.state in ("running", "failed")][:SHOWN]
     for status in shown:
-        row = status.row or {}
+        row, metric = status.row or {}, Metric.of(status.job.setup.task)
         table.add_row(
             label(status.job),
             f"{status.update:,} / {status.updates:,}" if status.updates else status.state,
-            f"{row['valid_accuracy']:.2%}" if row else "",
-            f"{row['valid_loss']:.4f}" if row else "",
+            metric.name,
+            metric.show(metric.value(row)) if row else "",
+            f"{row['valid_loss']:.4f}" if "valid_loss" in row else "",
             f"{status.seconds:.0f} s",
             status.state if status.state != "running" else f"{status.seconds_left or 0:.0f} s",
         )

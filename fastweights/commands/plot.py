@@ -8,7 +8,7 @@ from fastweights.cli import parse
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw accuracy, loss and gradient norm of runs against updates, as PNG and SVG."""
+    """Draw the metric, loss and gradient norm of runs against updates, as PNG and SVG."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
     """Run folders, or folders of run folders."""
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> None:
     options = parse(Plot, arguments, "fastweights plot")
 
     from fastweights.plotting import plot_runs
-    from fastweights.runs import RunError, find_runs
+    from fastweights.training.run_folder import RunError, find_runs
 
     roots = options.runs or (Path("runs"),)
     for root in roots:

@@ -3,16 +3,18 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from fastweights.cli import parse
+from fastweights.commands.faults import tell_faults
+from fastweights.errors import UserError
 from fastweights.papers import PAPERS, Cell, paper
 
 if TYPE_CHECKING:
-    from fastweights.runner import Status
-    from fastweights.worker import Job
+    from fastweights.jobs.job import Job
+    from fastweights.jobs.runner import Status
 
 NOT_THE_TABLE = """
 This is the shape of the result after a few minutes of training, with one seed:
@@ -23,12 +25,11 @@ it is not the table, which `fastweights reproduce {name}` makes."""
 class Reproduce:
     """Train the table of a paper, and print ours beside it.
 
-    Papers: ba2016-retrieval, goku2016. A run that is done is not done again, and
-      one that was cut goes on; several runners may share a folder.
+    A run that is done is not done again, and one that was cut goes on; several
+      runners may share a folder.
     """
 
-    name: tyro.conf.Positional[str | None] = None
-    """The paper."""
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(help=f"The paper: {', '.join(PAPERS)}.")] = None
     only: str | None = None
     """A cell, a kind (paper, control, beyond, own), or a regular expression for the whole name of either."""
     seeds: int | None = None
@@ -54,82 +55,81 @@ class Reproduce:
     """Run over the cluster that RAY_ADDRESS names, or a local one of `workers` cores."""
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int | None:
     options = parse(Reproduce, arguments, "fastweights reproduce")
     if options.name is None:
-        raise ValueError(f"got no paper, wanted one (papers: {', '.join(PAPERS)})")
+        raise UserError(f"got no paper, wanted one (papers: {', '.join(PAPERS)})")
     module = paper(options.name)
     for option in ("seeds", "workers"):
         value = getattr(options, option)
         if value is not None and value < 1:
-            raise ValueError(f"--{option} {value}: wanted an integer >= 1")
+            raise UserError(f"--{option} {value}: wanted an integer >= 1")
     if options.quick + options.search + options.render > 1:
-        raise ValueError("got two of --quick, --search and --render, wanted one of them")
+        raise UserError("got two of --quick, --search and --render, wanted one of them")
     for other in ("quick", "search", "render"):
         if options.missing and getattr(options, other):
-            raise ValueError(f"--missing: got --{other} too, which trains no run of the table; leave one of them out")
+            raise UserError(f"--missing: got --{other} too, which trains no run of the table; leave one of them out")
     if options.cluster:
-        from fastweights.cluster import import_ray
+        from fastweights.jobs.cluster import import_ray
 
         import_ray()
     if options.render:
-        from fastweights.reproduction import pages
+        from fastweights.papers.table import pages
 
         if not options.results.is_dir():
-            raise ValueError(f"--results {options.results}: no such folder, wanted one with results to render")
+            raise UserError(f"--results {options.results}: no such folder, wanted one with results to render")
         for path in pages.render(options.name, options.results):
             print(path)
-        return
+        return None
     if options.run is not None and options.run.exists() and not options.run.is_dir():
-        raise ValueError(f"--run {options.run}: got a file, wanted a folder for the runs")
+        raise UserError(f"--run {options.run}: got a file, wanted a folder for the runs")
     root = options.run or Path("runs") / (options.name + ("-quick" if options.quick else ""))
     folder = root / "results" if options.quick else options.results / options.name
     cells = choose_cells(options, module, options.results / options.name)
     check(cells)
-    (search if options.search else reproduce)(options, module, cells, root, folder)
+    return (search if options.search else reproduce)(options, module, cells, root, folder)
 
 
 def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
-    from fastweights.nn.models import knows_projection
-    from fastweights.reproduction.cells import choose, own_cells, shortened
-    from fastweights.reproduction.search import chosen
+    from fastweights.papers.table.cells import apart, choose, own_cells, shortened
+    from fastweights.papers.table.search import chosen
 
     found = chosen(folder)
     own: dict[str, Cell] = {}
     for model in options.model:
         for cell in own_cells(module, model, found):
             if cell.name in own:
-                raise ValueError(f"--model {model}: got {own[cell.name].model} too, and both are {cell.name} in the "
-                                 "table; give one of them another name")  # fmt: skip
+                twin = own[cell.name].setup.model
+                raise UserError(
+                    f"--model {model}: got {twin} too, and both are {cell.name} in the table; give one another name"
+                )
             own[cell.name] = cell
-        like = next(cell.config for cell in module.RUNS if (cell.row, cell.kind) == (module.OWN_LIKE, "paper"))
-        if not knows_projection(model, like):
-            share = f"that of {module.OWN_LIKE} at {like.input_learning_rates[-1]:g} of it"
-            print(f"note: {model} has no weight_ih_l0 as nn.GRU has, or several: its input projection learns at the "
-                  f"rate of its other weights, {share}", file=sys.stderr)  # fmt: skip
+        if cells := own_cells(module, model, found):
+            told = ", ".join(apart(cells[0].setup)) or "no weight of its own at another"
+            print(f"note: {model} learns at the row's learning rate, {told}", file=sys.stderr)
     cells = choose([*module.RUNS, *own.values()], options.only)
     if options.quick:
         cells = shortened(cells, module.QUICK)
         if not cells:
-            raise ValueError(f"--only {options.only}: none of it is in --quick ({', '.join(module.QUICK)})")
+            raise UserError(f"--only {options.only}: none of it is in --quick ({', '.join(module.QUICK)})")
     return cells
 
 
 def check(cells: list[Cell]) -> None:
     """All models can be built and called before the first process starts."""
-    from fastweights.nn.models import try_out
+    from fastweights.training.trial import try_out
 
     for cell in cells:
-        try_out(cell.model, cell.config)
+        try_out(cell.setup)
 
 
 def train(options: Reproduce, jobs: "list[Job]", then: Any = lambda statuses: None) -> "list[Status]":
     from fastweights.commands.live import run_live
-    from fastweights.runner import run_all
+    from fastweights.jobs.runner import run_all
 
     run: Any = run_all
     if options.cluster:
-        from fastweights.cluster import run_on_ray as run
+        from fastweights.jobs.cluster import run_on_ray as run
     return run_live(
         jobs,
         options.workers,
@@ -141,20 +141,20 @@ def train(options: Reproduce, jobs: "list[Job]", then: Any = lambda statuses: No
     )
 
 
-def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> None:
+def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> int:
     from rich.console import Console
 
-    from fastweights.reproduction import pages, results, tables
-    from fastweights.reproduction.cells import jobs_of
-    from fastweights.runs import RunError
+    from fastweights.papers.table import results, tables
+    from fastweights.papers.table.cells import jobs_of
+    from fastweights.training.run_folder import RunError
 
-    pairs = jobs_of(cells, module.TASK, root, options.seeds)
+    pairs = jobs_of(cells, root, options.seeds)
     if options.missing:
         found, _ = results.read(folder, cells)
         seeds = {name: [record["seed"] for record in records] for name, records in found.items()}
-        pairs = [(cell, job) for cell, job in pairs if job.config.seed not in seeds[cell.name]]
+        pairs = [(cell, job) for cell, job in pairs if job.setup.config.seed not in seeds[cell.name]]
     if pairs:
-        results.check(folder, cells, {results.place(folder, cell, job.config.seed) for cell, job in pairs})
+        results.check(folder, cells, {results.place(folder, cell, job.setup.config.seed) for cell, job in pairs})
     written: set[int] = set()
 
     def keep(statuses: "list[Status]") -> None:
@@ -162,15 +162,15 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
             if status.state == "done" and place not in written:
                 written.add(place)
                 try:
-                    results.write(results.place(folder, cell, job.config.seed), results.record(cell, job))
+                    results.write(results.place(folder, cell, job.setup.config.seed), results.record(cell, job))
                 except RunError as error:
                     status.state, status.error = "failed", str(error)
 
     statuses = train(options, [job for _, job in pairs], keep) if pairs else []
     found, stale = results.read(folder, cells)
     rows = [results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in cells]
-    print(f"{module.TITLE}\nerror in per cent of the test sequences; guess: values known, keys not\n")
-    Console(soft_wrap=True).print(tables.terminal(rows, pages.guess_error(module)))
+    print(f"{module.TITLE}\nerror in per cent of the test sequences; guess: that at the guess floor\n")
+    Console(soft_wrap=True).print(tables.terminal(rows))
     if options.quick:
         print(NOT_THE_TABLE.format(name=options.name))
     if stale:
@@ -179,20 +179,21 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
     count, done = sum(map(len, found.values())), sum(status.state == "done" for status in statuses)
     if count > done:
         print(f"{count - done} of the {count} runs of this table were there before")
-    complain(statuses)
+    return complain(statuses)
 
 
-def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> None:
-    from fastweights.reproduction import search as searching
-    from fastweights.runs import make_folder
+def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> int:
+    from fastweights.papers.table import search as searching
+    from fastweights.training.run_folder import make_folder
 
     before = searching.read(folder)
     for cell in cells:
-        if (there := before.get(cell.name, {"model": cell.model})["model"]) != cell.model:
-            raise ValueError(f"{folder / searching.FILE}: got the search of {there} for {cell.name} there, wanted one "
-                             f"of {cell.model}, or none; choose another --results")  # fmt: skip
+        model = cell.setup.model
+        if (there := before.get(cell.name, {"model": model})["model"]) != model:
+            raise UserError(f"{folder / searching.FILE}: got the search of {there} for {cell.name} there, wanted one "
+                            f"of {model}, or none; choose another --results")  # fmt: skip
     make_folder(folder)
-    jobs = searching.search_jobs(cells, module.GRID, module.TASK, root)
+    jobs = searching.search_jobs(cells, module.GRID, root)
     statuses = train(options, [job for _, _, job in jobs])
     failed = [status for status in statuses if status.error and "became" not in status.error]
     lost = {cell.name for (cell, _, _), status in zip(jobs, statuses, strict=True) if status in failed}
@@ -205,11 +206,18 @@ def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folde
         loss = min((e["valid_loss"] for e in entry["tried"] if e["valid_loss"] is not None), default=None)
         print(f"{name}: {told}, validation loss {loss:.4f}" if loss is not None else f"{name}: every run failed")
     print(f"\n{folder / searching.FILE}")
-    complain(failed)
+    return complain(failed)
 
 
-def complain(statuses: "list[Status]") -> None:
+def complain(statuses: "list[Status]") -> int:
+    """The exit code after these runs: of a fault of this library, else what the first that failed says is raised."""
+    if faults := tell_faults(statuses):
+        return faults
+    if any(status.state == "stopped" for status in statuses):
+        print("fastweights: runs were stopped; the same command goes on with them", file=sys.stderr)
+        return 130
     failed = [status for status in statuses if status.error]
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise RuntimeError(f"{failed[0].job.folder.name}: {failed[0].error}{more}")
+        raise UserError(f"{failed[0].job.folder.name}: {failed[0].error}{more}")
+    return 0

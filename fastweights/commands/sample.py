@@ -1,10 +1,12 @@
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from fastweights.cli import parse
-from fastweights.config import near
+from fastweights.errors import UserError, near
+from fastweights.training import run_folder
 
 BAR = 30  # columns
 
@@ -16,46 +18,67 @@ class Sample:
     model: tyro.conf.Positional[str]
     """The model, as it was trained."""
     sequences: tyro.conf.Positional[tuple[str, ...]]
-    """Such as g5o8k1??g."""
+    """Sequences of its task, such as g5o8k1??g."""
     run: Path | None = None
     """The run folder (runs/MODEL), or the folder above it."""
+    task: str | None = None
+    """The task, where it is your own: package.module:Class."""
+    rule: str | None = None
+    """The update rule, likewise."""
 
 
 def main(arguments: list[str]) -> None:
     options = parse(Sample, arguments, "fastweights sample")
     if not options.sequences:
-        raise ValueError("got no sequence, wanted at least one, as in `fastweights sample RNN-LN-FW g5o8k1??g`")
+        raise UserError("got no sequence, wanted at least one, as in `fastweights sample RNN-LN-FW g5o8k1??g`")
 
     import torch
 
-    from fastweights.nn.models import check_model
-    from fastweights.ops.fast_weights_rnn import UnsupportedBackend
-    from fastweights.tasks import make_task
-    from fastweights.training import load_run
+    from fastweights.training.description import load_run
+    from fastweights.training.networks import network_of
 
-    check_model(options.model)
+    network_of(options.model)
     torch.set_num_threads(1)
-    model, described = load_run(find(options.run, options.model), options.model)
-    task = make_task(described["task"])
-    encoded = [task.encode(text) for text in options.sequences]  # all are checked before one is answered
-    for text, tokens in zip(options.sequences, encoded, strict=True):
+    folder = find(options.run, options.model)
+    if (held := run_folder.read_description(folder)["model"]) != options.model:
+        raise run_folder.RunError(f"{folder}: holds a run of {held}, not of {options.model}; name another --run")
+    if options.task is not None and options.task != (asks := run_folder.read_description(folder)["task"]["name"]):
+        raise UserError(f"{folder}: holds a run of the task {asks}, not of {options.task}; leave --task out")
+    named = [name for name in (options.model, options.task, options.rule) if name is not None]
+    model, task, _ = load_run(folder, named)
+    text: Any = task  # what a task with text has beyond the others
+    if not all(hasattr(task, name) for name in ("CLASSES", "encode", "answer")):
+        raise UserError(
+            f"{task.NAME} has no text, wanted a task whose sequences can be written (SYMBOLS, encode, answer)"
+        )
+    encoded = [text.encode(each) for each in options.sequences]  # all are checked before one is answered
+    for each, symbols in zip(options.sequences, encoded, strict=True):
+        right = text.answer(each)
         with torch.no_grad():
-            chances = model(tokens[None])[0].softmax(0)
-        best = int(chances.argmax())
-        right = task.answer(text)
-        verdict = "right" if task.CLASSES[best] == right else f"wrong: {right}"
-        print(f"{text} -> {task.CLASSES[best]}   probability {chances[best]:.4f}   {verdict}")
-        attention = getattr(model.recurrent, "attention", None)
-        if attention is None or model.recurrent.inner_steps == 0:
-            print("  (this network reads no fast weights)")
-            continue
-        try:
-            print_attention(text, attention(model.features[tokens][None])[0, -1])
-        except UnsupportedBackend as error:
-            print(f"  ({error})")
+            chances = model(symbols[None])[0].softmax(-1)
+        chances = chances[-len(right) :] if task.spec.every else chances[None]
+        best = chances.argmax(-1)
+        answer = "".join(text.CLASSES[int(place)] for place in best)
+        sure = float(chances.gather(-1, best[:, None]).prod())
+        print(f"{each} -> {answer}   probability {sure:.4f}   {'right' if answer == right else f'wrong: {right}'}")
+        show_attention(model, symbols, text.decode(symbols))
 
 
-def print_attention(text: str, weights) -> None:
+def show_attention(model: Any, symbols: Any, text: str) -> None:
+    """What the last step attended to, where the network reads fast weights."""
+    from fastweights.ops.fast_weights_rnn import UnsupportedBackend
+
+    attention = getattr(model.recurrent, "attention", None)
+    if attention is None or model.recurrent.inner_steps == 0:
+        print("  (this network reads no fast weights)")
+        return
+    try:
+        print_attention(text, attention(model.look_up(symbols[None]))[0, -1])
+    except UnsupportedBackend as error:
+        print(f"  ({error})")
+
+
+def print_attention(text: str, weights: Any) -> None:
     """A line for each symbol before the last: the weight that the last step gave to it."""
     largest = max(float(weights.abs().max()), 1e-12)
     print(f"  {'symbol':<8}weight given to it at the last step ({text[-1]})")
@@ -65,15 +88,13 @@ def print_attention(text: str, weights) -> None:
 
 
 def find(run: Path | None, model: str) -> Path:
-    from fastweights.runs import CONFIG, RunError
-
     root = run or Path("runs")
     name = model.replace(":", "-")
     for folder in [root, root / name] if run else [root / name]:
-        if (folder / CONFIG).exists():
+        if (folder / run_folder.CONFIG).exists():
             return folder
-    there = [path.parent.name for path in root.glob(f"*/{CONFIG}")]
+    there = [path.parent.name for path in root.glob(f"*/{run_folder.CONFIG}")]
     hint = near(name, there) if there else ""
-    raise RunError(
+    raise run_folder.RunError(
         f"got no run of {model} in {root}{hint}; train it with `fastweights train {model}`, or name its --run"
     )

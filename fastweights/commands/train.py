@@ -1,138 +1,205 @@
-import json
 import os
-from dataclasses import asdict, dataclass
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from fastweights import runs
+from fastweights import tasks
 from fastweights.cli import parse
+from fastweights.commands import options as of
+from fastweights.commands.faults import tell_faults
 from fastweights.commands.live import run_live
-from fastweights.config import Config
-from fastweights.runner import Status
-from fastweights.tasks import AssociativeRetrieval, make_task
-from fastweights.worker import Job, job_data
+from fastweights.errors import UserError
+from fastweights.jobs.job import Job, job_data
+from fastweights.jobs.runner import Status
+from fastweights.training import networks, run_folder
+from fastweights.training.config import Config
+from fastweights.training.metric import Metric
+from fastweights.training.setup import Setup
+
+ABOUT = """Train one model into a run folder, or several side by side, a process each.
+
+{models}
+  The options are those of what is named: `train GRU-LN --help` has no rule."""
+Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train one model into a run folder, or several side by side, a process each.
+class Asked:
+    """What the arguments name: other options follow from it."""
 
-    Models: RNN-LN-FW (fast weights), RNN-LN, CONTROL, GRU-LN, LSTM-LN, GRU, LSTM,
-      IRNN, A-LSTM, RNN-LN-FW0, or your own as package.module:Class.
-    """
+    models: Sequence[str]
+    task: Any  # its class
+    task_name: str
+    rule: str
+    like: Any = None
 
-    models: tyro.conf.Positional[tuple[str, ...]]
-    """The models to train."""
-    config: tyro.conf.OmitArgPrefixes[Config] = Config()
-    task: tyro.conf.OmitArgPrefixes[AssociativeRetrieval] = AssociativeRetrieval()
-    run: Path | None = None
-    """The run folder (runs/MODEL); with several models, the folder of their run folders (runs)."""
-    data: Path | None = None
-    """A folder with train.csv and valid.csv, or one CSV file; none: sequences are drawn."""
-    resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Go on with the runs that are there already."""
-    workers: int = max(1, os.cpu_count() or 1)
-    """Models trained at a time."""
+    @staticmethod
+    def by(arguments: Sequence[str]) -> "Asked":
+        like = of.defaults_like(of.word_after(arguments, "--like"))
+        liked = {} if like is None else like.setup.as_json()
+        task = of.word_after(arguments, "--task") or liked.get("task", {}).get("name", "associative-retrieval")
+        rule = of.word_after(arguments, "--rule")
+        rule = rule or liked.get("network", {}).get("rule", {}).get("name", "Hebbian")
+        return Asked(of.models_in(arguments) or ["RNN-LN-FW"], tasks.find_task(task), task, rule, like)
+
+    def defaults(self, part: str) -> dict[str, Any]:
+        """Of the config, the network or the task: those of the cell that is named by --like."""
+        if self.like is None:
+            return {}
+        made = getattr(self.like.setup, part)
+        if part == "task" and type(made) is not self.task:
+            return {}
+        found = {each.name: getattr(made, each.name) for each in fields(made)}
+        rule = found.pop("rule", None)
+        if rule is not None and networks.as_json(made)["rule"]["name"] == self.rule:
+            found |= {each.name: getattr(rule, each.name) for each in fields(rule)}
+        return found
+
+    def options(self) -> type:
+        """The dataclass of all options."""
+        parts = {
+            "training": list(of.options_of(Config, self.defaults("config"))),
+            "network": of.network_options(self.models, self.rule, self.defaults("network")),
+            f"sequence of {self.task_name}": list(of.options_of(self.task, self.defaults("task"))),
+        }
+        own = [
+            ("task", str, self.task_name, f"{', '.join(tasks.TASKS)}, or your own as package.module:Class."),
+            ("model", tuple[str, ...], (), "More models, as package.module:Class."),
+            ("like", str | None, None, "PAPER/CELL: that row's settings as defaults, such as ba2016-retrieval/FW-20."),
+            ("run", Path | None, None, "The run folder (runs/MODEL); of several models the folder of theirs (runs)."),
+            ("data", Path | None, None, "A folder with train.csv and valid.csv, or one CSV file; none: drawn."),
+            ("resume", bool, False, "Go on with the runs that are there already."),
+            ("workers", int, max(1, os.cpu_count() or 1), "Models trained at a time."),
+        ]  # fmt: skip
+        names = {part: [name for name, _, _ in each] for part, each in parts.items()}
+        of.check_apart({"train": ["models", "training", "network", "sequence", *(name for name, *_ in own)], **names})
+        made: list[Any] = [
+            (
+                "models",
+                Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help="The models to train.")],
+                (),
+            ),
+        ]
+        made += [(name, of.described(hint, text), field(default=default)) for name, hint, default, text in own]
+        for part, each in parts.items():
+            section = of.section(part, each)
+            made.append((part.partition(" ")[0], section))
+        names = textwrap.fill(f"Models: {', '.join(networks.NETWORKS)}, or your own as package.module:Class.", 78)
+        about = ABOUT.format(models=names.replace("\n", "\n  "))  # lines that begin with a letter would be joined
+        return make_dataclass("Train", made, frozen=True, kw_only=True, namespace={"__doc__": about})
 
 
-def main(arguments: list[str]) -> None:
-    options = parse(Train, arguments, "fastweights train")
-    if not options.models:
-        raise ValueError("got no model, wanted at least one, as in `fastweights train RNN-LN-FW`")
+def main(arguments: list[str]) -> int | None:
+    asked = Asked.by(arguments)
+    try:
+        options: Any = parse(asked.options(), arguments, "fastweights train")
+    except UserError as error:
+        raise of.explained(error, asked.task) from None
+    models = [*options.models, *options.model]
+    if not models:
+        raise UserError("got no model, wanted at least one, as in `fastweights train RNN-LN-FW`")
     if options.workers < 1:
-        raise ValueError(f"--workers {options.workers}: wanted an integer >= 1")
+        raise UserError(f"--workers {options.workers}: wanted an integer >= 1")
     if options.run is not None and not str(options.run).strip("."):
-        raise ValueError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
-    if len(set(options.models)) < len(options.models):
-        raise ValueError(f"got a model twice in {' '.join(options.models)}, wanted each once")
-    jobs = make_jobs(options)
+        raise UserError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
+    if len(set(models)) < len(models):
+        raise UserError(f"got a model twice in {' '.join(models)}, wanted each once")
+    jobs = make_jobs(asked, options, models)
     check(jobs)
     statuses = run_live(
         jobs,
         options.workers,
-        label=lambda job: job.model,
+        label=lambda job: job.setup.model,
         on_stop="the runs are saved; the same command with --resume goes on with them",
     )
     if any(status.row and not status.error for status in statuses):
         show_table(statuses)
+    if faults := tell_faults(statuses):
+        return faults
     for status in statuses:
         if status.error:
-            raise RuntimeError(status.error)
+            raise UserError(status.error)
+    if stopped := [status.job.setup.model for status in statuses if status.state == "stopped"]:
+        print(f"fastweights: {', '.join(stopped)} stopped; --resume goes on with it", file=sys.stderr)
+        return 130
     folders = " ".join(str(status.job.folder) for status in statuses)
     print(f"runs: {folders}")
+    return 0
 
 
-def make_jobs(options: Train) -> list[Job]:
+def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
     root = options.run or Path("runs")
-    several = len(options.models) > 1
-    task = {"name": options.task.NAME, **asdict(options.task)}
-    return [
-        Job(
-            model=model,
-            config=options.config,
-            folder=options.run if options.run and not several else root / model.replace(":", "-"),
-            task=task,
-            data=options.data,
-            resume=options.resume,
-        )
-        for model in options.models
-    ]
+    several = len(models) > 1
+    base = Config() if asked.like is None else asked.like.setup.config
+    config = replace(base, **vars(options.training))
+    task = of.task_from(asked.task_name, asked.task, vars(options.sequence))
+    jobs = []
+    for model in models:
+        network = of.network_from(model, vars(options.network))
+        folder = options.run if options.run and not several else root / model.replace(":", "-")
+        jobs.append(Job(Setup(model, task, config, network), folder, options.data, options.resume))
+    return jobs
 
 
 def check(jobs: list[Job]) -> None:
     """All that can be known to be wrong before the first process starts."""
-    from fastweights.nn.models import try_out
-    from fastweights.training import check_same, describe
+    from fastweights.training.description import check_same, describe
+    from fastweights.training.trial import try_out
 
     for job in jobs:
-        try_out(job.model, job.config)  # its backend can run, too
-    holding = [job for job in jobs if (job.folder / runs.CONFIG).exists()]
+        try_out(job.setup)  # its backend can run, too
+    holding = [job for job in jobs if (job.folder / run_folder.CONFIG).exists()]
     if not holding and jobs[0].data is None:
         return
-    sequences = job_data(jobs[0])
-    if len(sequences.train.targets) < jobs[0].config.batch_size:
-        raise ValueError(
+    sequences, config = job_data(jobs[0]), jobs[0].setup.config
+    if sequences.train is not None and len(sequences.train.targets) < config.batch_size:
+        raise UserError(
             f"{jobs[0].data}: got {len(sequences.train.targets)} training sequences, "
-            f"wanted at least one batch of {jobs[0].config.batch_size}; choose a smaller --batch-size"
+            f"wanted at least one batch of {config.batch_size}; choose a smaller --batch-size"
         )
     for job in holding:
-        check_same(job.folder, describe(job.model, job.config, sequences), job.resume)
+        setup = replace(job.setup, task=sequences.task)
+        check_same(job.folder, describe(setup, sequences), job.resume)
 
 
 def show_table(statuses: list[Status]) -> None:
-    """Accuracy with the guess floor beside it, loss, gradient norm, speed, time and backend: 80 columns."""
+    """The metric with its guess floor beside it, loss, gradient norm, speed, time and backend: 80 columns."""
+    metric = Metric.of(statuses[0].job.setup.task)
     table = Table(box=None, pad_edge=False)
-    columns = ("model", "accuracy", "guess", "loss", "grad", "updates", "seq/s", "time", "backend")
-    for name in columns:
+    has_loss = any("valid_loss" in (status.row or {}) for status in statuses)
+    losses = ["loss"] if has_loss and metric.name != "loss" else []
+    for name in ("model", metric.name, "guess", *losses, "grad", "updates", "seq/s", "time", "backend"):
         table.add_column(name, justify="left" if name in ("model", "backend") else "right", no_wrap=True)
-    short = {status.job.model: status.job.model.rpartition(":")[2] for status in statuses}
+    short = {status.job.setup.model: status.job.setup.model.rpartition(":")[2] for status in statuses}
     if len(set(short.values())) < len(short):
         short = {model: model for model in short}
     for status in statuses:
-        name = short[status.job.model]
+        name = short[status.job.setup.model]
         if status.row is None or status.error:
             table.add_row(name, status.state)
-            continue
-        row, folder = status.row, status.job.folder
-        timing = runs.read_last(folder / runs.TIMINGS)
-        table.add_row(
-            name,
-            f"{row['valid_accuracy']:.2%}",
-            f"{guess_floor(folder):.1%}",
-            f"{row['valid_loss']:.4f}",
-            f"{row['gradient_norm']:.3f}",
-            f"{row['update']:,}",
-            f"{timing['sequences_per_second']:,.0f}",
-            f"{timing['seconds']:.0f} s",
-            timing["backend"],
-        )
+        else:
+            table.add_row(name, *cells(status.job.folder, status.row, losses))
     Console(soft_wrap=True).print(table)
 
 
-def guess_floor(folder: Path) -> float:
-    task: dict[str, Any] = json.loads((folder / runs.CONFIG).read_text())["task"]
-    return make_task(task).guess_floor
+def cells(folder: Path, row: Mapping[str, Any], losses: Sequence[str]) -> list[str]:
+    """What the table says of one run, from its folder."""
+    metric = Metric.stored(run_folder.read_description(folder))
+    timing = run_folder.read_last(folder / run_folder.TIMINGS)
+    return [
+        metric.show(metric.value(row)),
+        metric.show(metric.floors.get(metric.name)),
+        *(f"{row[f'valid_{name}']:.4f}" for name in losses),
+        f"{row['gradient_norm']:.3f}",
+        f"{row['update']:,}",
+        f"{timing['sequences_per_second']:,.0f}",
+        f"{timing['seconds']:.0f} s",
+        timing["backend"],
+    ]
