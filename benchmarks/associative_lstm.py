@@ -9,24 +9,24 @@ from dataclasses import replace
 import torch
 
 from fastweights.bench.timing import rounds, spread
-from fastweights.nn.models import build
 from fastweights.ops.cpu import limits
-from fastweights.optimizer import FlatAdam
-from fastweights.papers.ba2016_retrieval import SETTINGS
-from fastweights.tasks import AssociativeRetrieval
-from fastweights.training import training_step
+from fastweights.optim import FlatAdamW
+from fastweights.papers.ba2016_retrieval import SETTINGS, TASK
+from fastweights.tasks import answers
+from fastweights.training.loop import training_step
+from fastweights.training.setup import Setup
 
 TAKES = limits.takes
 
 
 def step(hidden: int, kernels: bool) -> Callable[[], object]:
     torch.manual_seed(0)
-    model = build("A-LSTM", replace(SETTINGS, hidden_size=hidden), 37, 10)
-    optimizer, batch = FlatAdam(model, 0.0, clip=5.0), AssociativeRetrieval(4).draw(128, torch.Generator())
+    model = Setup("A-LSTM", TASK, replace(SETTINGS, hidden_size=hidden)).build()
+    optimizer, batch = FlatAdamW(model.parameters(), lr=0.0, clip=5.0), TASK.draw(128, torch.Generator())
 
     def work() -> object:
         limits.takes = TAKES if kernels else lambda *_: False
-        return training_step(model, optimizer, batch.tokens, batch.targets, 0.0)
+        return training_step(answers, model, batch, optimizer)
 
     return work
 

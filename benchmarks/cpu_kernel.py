@@ -20,12 +20,13 @@ from os import environ
 import torch
 
 from fastweights import FastWeightsRNNCell
-from fastweights.config import Config
-from fastweights.nn.models import build
 from fastweights.ops import fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
-from fastweights.optimizer import FlatAdam
-from fastweights.training import training_step
+from fastweights.optim import FlatAdamW
+from fastweights.tasks import AssociativeRetrieval, answers
+from fastweights.training.config import Config
+from fastweights.training.loop import training_step
+from fastweights.training.setup import Setup
 
 BATCH = 128
 SHAPES = [(9, 50), (11, 50), (9, 100), (11, 100)]  # time, hidden
@@ -209,12 +210,13 @@ def baselines() -> None:
     torch.set_num_threads(1)
     for name, hidden in product(("IRNN", "LSTM"), (20, 50, 100)):
         config = Config(hidden_size=hidden, embedding_sizes=(50, 100), head_sizes=(100,))
-        tokens, targets = torch.randint(37, (BATCH, 11)), torch.randint(10, (BATCH,))
+        task = AssociativeRetrieval(4)
+        batch = task.draw(BATCH, torch.Generator().manual_seed(0))
         steps: dict[str, Callable[[], object]] = {}
         for backend in ("torch", "auto"):
-            model = build(name, config, 37, 10)
+            model = Setup(name, task, config).build()
             model.recurrent.backend = backend  # pyright: ignore[reportAttributeAccessIssue]
-            steps[backend] = partial(training_step, model, FlatAdam(model, 1e-3, 5.0), tokens, targets, 1e-3)
+            steps[backend] = partial(training_step, answers, model, batch, FlatAdamW(model.parameters(), clip=5.0))
         times = rounds(steps, 200)
         columns = [times["torch"], times["auto"], times["auto"] / times["torch"]]
         print(f"{name} {hidden:4}: torch, kernels, ratio | " + " | ".join(show(v) for v in columns))

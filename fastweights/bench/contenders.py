@@ -8,16 +8,18 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fastweights.bench.gate import Shape
-from fastweights.config import Config
-from fastweights.nn import FastWeightsRNNCell, SequenceClassifier
-from fastweights.nn.models import build
+from fastweights.nn import FastWeightsRNNCell, SequenceModel
 from fastweights.ops import fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import BACKENDS
-from fastweights.optimizer import FlatAdam
+from fastweights.optim import FlatAdamW
 from fastweights.rules import Hebbian
-from fastweights.tasks import AssociativeRetrieval, Batch
-from fastweights.training import training_step
+from fastweights.tasks import AssociativeRetrieval, Batch, answers
+from fastweights.training.config import Config
+from fastweights.training.loop import training_step
+from fastweights.training.networks import FastWeights
+from fastweights.training.setup import Setup
 
+TASK = AssociativeRetrieval()  # its numbers of symbols and classes are taken
 GATED = {"nn.LSTM": 2, "nn.GRU": 1}  # vectors of state
 CELLS: dict[str, Callable[[int, int], nn.Module]] = {"nn.LSTM": nn.LSTMCell, "nn.GRU": nn.GRUCell}
 MATRICES = {"nn.LSTM": 4, "nn.GRU": 3}  # hidden x hidden
@@ -60,46 +62,37 @@ def contenders(shape: Shape) -> tuple[list[Contender], dict[str, str]]:
 
 
 def batch_of(shape: Shape, seed: int) -> Batch:
-    """Sequences of the retrieval task, where one has so many steps; else random symbols."""
-    g = torch.Generator().manual_seed(seed)
-    pairs, odd = divmod(shape.steps - 3, 2)
-    if not odd and 1 <= pairs <= 26:
-        drawn = AssociativeRetrieval(pairs).draw(shape.batch, g)
+    """Random symbols and classes, as many as the demo's task has: the arithmetic is the same for any."""
+    g, spec = torch.Generator().manual_seed(seed), TASK.spec
+    symbols = torch.randint(spec.inputs, (shape.batch, shape.steps), generator=g)
+    return Batch(symbols, torch.randint(spec.outputs, (shape.batch,), generator=g)).to(torch.device(shape.device))
+
+
+def model_of(contender: Contender, shape: Shape, seed: int) -> SequenceModel:
+    config = Config(hidden_size=contender.size, input_scale=1.0 if contender.equal_state else None)
+    if contender.is_ours:
+        network = FastWeights(Hebbian(), inner_steps=shape.inner_steps, backend=contender.kind)
+        setup = Setup("RNN-LN-FW", TASK, config, network)
     else:
-        task = AssociativeRetrieval()
-        tokens = torch.randint(len(task.SYMBOLS), (shape.batch, shape.steps), generator=g)
-        drawn = Batch(tokens, torch.randint(len(task.CLASSES), (shape.batch,), generator=g))
-    return Batch(drawn.tokens.to(shape.device), drawn.targets.to(shape.device))
-
-
-def classifier(contender: Contender, shape: Shape, seed: int) -> SequenceClassifier:
-    ours = contender.is_ours
-    config = Config(
-        hidden_size=contender.size,
-        inner_steps=shape.inner_steps,
-        backend=contender.kind if ours else "auto",
-        input_scale=1.0 if contender.equal_state else None,
-    )
-    name = "RNN-LN-FW" if ours else contender.kind.replace("nn.", "torch.nn:")
+        setup = Setup(contender.kind.replace("nn.", "torch.nn:"), TASK, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build(name, config, len(AssociativeRetrieval.SYMBOLS), len(AssociativeRetrieval.CLASSES))
-    return model.to(shape.device)
+        return setup.build().to(shape.device)
 
 
 def training(contender: Contender, shape: Shape, seed: int) -> Callable[[], object]:
     """One update, at learning rate 0: every round does the same arithmetic."""
-    model, batch = classifier(contender, shape, seed), batch_of(shape, seed)
-    optimizer = FlatAdam(model, 0.0, clip=5.0)
-    return lambda: training_step(model, optimizer, batch.tokens, batch.targets, 0.0)
+    model, batch = model_of(contender, shape, seed), batch_of(shape, seed)
+    optimizer = FlatAdamW(model.parameters(), lr=0.0, clip=5.0)
+    return lambda: training_step(answers, model, batch, optimizer)
 
 
 def inference(contender: Contender, shape: Shape, seed: int) -> Callable[[], object]:
-    model, batch = classifier(contender, shape, seed).eval(), batch_of(shape, seed)
+    model, batch = model_of(contender, shape, seed).eval(), batch_of(shape, seed)
 
     @torch.no_grad()
     def work() -> object:
-        return model(batch.tokens)
+        return model(batch.inputs)
 
     return work
 

@@ -8,7 +8,7 @@ import torch
 
 from fastweights import __version__
 from fastweights.bench.settings import Settings
-from fastweights.provenance import cpu_model
+from fastweights.training.provenance import cpu_model
 
 
 def describe_machine(settings: Settings) -> dict[str, Any]:

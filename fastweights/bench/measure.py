@@ -12,6 +12,7 @@ from fastweights.bench.gate import Shape, mismatch, mismatch_of_cell
 from fastweights.bench.memory import peaks
 from fastweights.bench.settings import Record, Settings
 from fastweights.bench.timing import rounds, spread, threads
+from fastweights.errors import UserError
 
 Tell = Callable[[str], None]
 
@@ -45,7 +46,7 @@ def bench(
 
 def check_device(settings: Settings) -> None:
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {settings.device}: got no CUDA device here, wanted cpu")
+        raise UserError(f"--device {settings.device}: got no CUDA device here, wanted cpu")
 
 
 def measure_shape(shape: Shape, settings: Settings, records: list[Record], tell: Tell) -> None:

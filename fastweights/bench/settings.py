@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fastweights.config import flag
+from fastweights.errors import UserError
+from fastweights.training.config import flag
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class Settings:
             check(name, getattr(self, name), low)
         for name in ("steps", "hidden"):
             if not getattr(self, name):
-                raise ValueError(f"{flag(name)}: got none, wanted at least one integer >= 1")
+                raise UserError(f"{flag(name)}: got none, wanted at least one integer >= 1")
             for value in getattr(self, name):
                 check(name, value, 1)
         if self.device.split(":")[0] not in ("cpu", "cuda"):
-            raise ValueError(f"--device {self.device}: wanted cpu or cuda")
+            raise UserError(f"--device {self.device}: wanted cpu or cuda")
         if not self.budget >= 0:
-            raise ValueError(f"--budget {self.budget:g}: wanted a number >= 0")
+            raise UserError(f"--budget {self.budget:g}: wanted a number >= 0")
 
 
 def check(name: str, value: object, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ValueError(f"{flag(name)} {value}: wanted an integer >= {low}")
+        raise UserError(f"{flag(name)} {value}: wanted an integer >= {low}")
 
 
 @dataclass
