@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/fastweights sample RNN-LN-FW 'g5o8k1??g' 'g5o8k1??k' 'c9k8j3??c' --run runs/demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'

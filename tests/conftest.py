@@ -1,3 +1,4 @@
+import fcntl
 import os
 
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
@@ -8,16 +9,38 @@ import torch
 from hypothesis import settings
 
 # shapes in types are checked, but for what torch.compile has to look through
-TYPED = ("nn.associative_lstm", "nn.classifier", "nn.irnn", "nn.ln_gru", "nn.ln_lstm", "tasks")
+TYPED = ("nn.associative_lstm", "nn.irnn", "nn.ln_gru", "nn.ln_lstm", "nn.sequence_model", "tasks")
 jaxtyping.install_import_hook([f"fastweights.{name}" for name in TYPED], "beartype.beartype")
 
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")
 
-from toy_runs import folder, toy  # noqa: E402, F401 - fixtures; what they import goes through the hook
+# fixtures; what they import goes through the hook
+from in_process import jobs_here  # noqa: E402, F401
+from toy_runs import folder, toy, toy_in_processes  # noqa: E402, F401
+
+from fastweights.ops.cpu import launch  # noqa: E402
 
 if not torch.cuda.is_available():  # then Triton interprets its kernels, and must know it before it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_process_compiles_a_kernel(tmp_path_factory):
+    """The other processes of pytest-xdist, if they want the same one, wait and load it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    locks, first_launch = tmp_path_factory.getbasetemp().parent, launch._first_launch
+
+    def alone(module, name, dtype, arguments):
+        with open(locks / f"{module}.{name}.{dtype}", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return first_launch(module, name, dtype, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_first_launch", alone)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def test_a_backend_that_cannot_run_says_why(monkeypatch):
 
 @pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
 def test_what_it_is_compared_with_is_that_of_torch(kind):
-    made = contenders.classifier(contenders.Contender(f"nn.{kind.__name__}", 5), gate.Shape(2, 7, 5), 0)
+    made = contenders.model_of(contenders.Contender(f"nn.{kind.__name__}", 5), gate.Shape(2, 7, 5), 0)
     assert type(made.recurrent) is kind
 
 

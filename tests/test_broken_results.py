@@ -7,7 +7,7 @@ import shutil
 import pytest
 from toy_runs import reproduce
 
-from fastweights import runs
+from fastweights.training import run_folder
 
 
 def test_a_copy_of_a_result_is_no_other_seed_and_what_was_there_is_told(toy, tmp_path, capsys):
@@ -32,11 +32,11 @@ def test_results_that_cannot_be_written_are_refused_before_the_first_run(toy, tm
 
 
 BROKEN = {
-    "final": (runs.FINAL, "{}"),
-    "lists": (runs.FINAL, "[]"),
-    "config": (runs.CONFIG, "{}"),
-    "timings": (runs.TIMINGS, ""),
-    "rows": (runs.METRICS, None),
+    "final": (run_folder.FINAL, "{}"),
+    "lists": (run_folder.FINAL, "[]"),
+    "config": (run_folder.CONFIG, "{}"),
+    "timings": (run_folder.TIMINGS, ""),
+    "rows": (run_folder.METRICS, None),
     "lock": (".lock", None),
 }
 
@@ -55,7 +55,7 @@ def test_a_run_folder_that_is_broken_is_named_and_the_others_go_on(kind, toy, tm
     assert re.match(f"fastweights: error: A-8-seed0: .*{name}: got ", err.splitlines()[-1]), err
 
 
-@pytest.mark.parametrize("file, name", [(runs.FINAL, "test_accuracy"), (runs.CONFIG, "parameters")])
+@pytest.mark.parametrize("file, name", [(run_folder.FINAL, "test_accuracy"), (run_folder.CONFIG, "parameters")])
 def test_a_run_without_what_a_result_says_leaves_the_result_alone(file, name, toy, tmp_path, capsys):
     shutil.copytree(toy / "results/toy", tmp_path / "results/toy")
     shutil.copytree(toy / "runs/toy/B-8-seed0", tmp_path / "runs/B-8-seed0")

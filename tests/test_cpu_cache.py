@@ -62,6 +62,18 @@ def test_a_full_disk_only_warns(monkeypatch, caplog):
     assert len(tries) == 2 and "could not be kept on disk: no space left" in caplog.text
 
 
+IN_FORKS = """
+import os, sys
+import numba, torch  # once for all forks, each of which imports the package anew
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        exec(sys.argv[1])
+        sys.stdout.flush()
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit("a fork failed")
+"""
 ONE_STEP = """
 import torch
 from fastweights.ops import fast_weights_rnn
@@ -98,18 +110,21 @@ def test_machine_code_on_disk_belongs_to_all_the_sources_it_was_made_of(tmp_path
     package = Path(fastweights.__file__).parent
     shutil.copytree(package, tmp_path / "fastweights", ignore=shutil.ignore_patterns("__pycache__"))
 
-    def run():
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        return float(done.stdout)
-
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert run() == pytest.approx(before, abs=1e-4)
-    helper = tmp_path / "fastweights/ops" / file
-    helper.write_text(change(helper.read_text()))
-    assert run() == pytest.approx(after, abs=1e-4)
+    command = [sys.executable, "-c", IN_FORKS, code]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as forks:
+
+        def run():
+            print(file=forks.stdin, flush=True)
+            return float(forks.stdout.readline())
+
+        assert run() == pytest.approx(before, abs=1e-4)
+        helper = tmp_path / "fastweights/ops" / file
+        helper.write_text(change(helper.read_text()))
+        assert run() == pytest.approx(after, abs=1e-4)
+    assert forks.returncode == 0
 
 
 def test_any_file_of_an_op_and_any_that_all_share_makes_its_kernels_anew(tmp_path, monkeypatch):

@@ -7,10 +7,11 @@ import sys
 import pytest
 import torch
 
-from fastweights import cli, data
+from fastweights import cli
 from fastweights.errors import UserError
 from fastweights.tasks import Adding, AssociativeRetrieval, Copying
 from fastweights.tasks.lines import to_lines
+from fastweights.training import data
 
 RETRIEVAL = ["a1b2??a,1", "c3d4??d,4", "e5f6??e,5"]
 COPYING = ["ab.:..,ab", "cd.:..,cd", "ef.:..,ef"]
@@ -148,9 +149,11 @@ def test_a_task_that_acts_is_not_drawn_beforehand(tmp_path):
     class Acting(Copying):
         ACTS = True
 
-    for ask in (lambda: data.draw(Acting(), 1, 1, 0), lambda: data.load(tmp_path / "none.csv", Acting())):
-        with pytest.raises(UserError, match="task copying: got a task that acts with its model"):
-            ask()
+    drawn = data.draw(Acting(), 1, 1, 0)
+    assert drawn.parts() == {} and drawn.describe() == {}
+    with pytest.raises(UserError, match="task copying: got a task that acts with its model"):
+        data.write(drawn, tmp_path / "data", 0)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_task_that_draws_what_its_spec_does_not_say():

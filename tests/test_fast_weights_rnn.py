@@ -326,8 +326,9 @@ def test_no_warning_at_use():
 
 def test_the_nonlinearity_sees_unit_variance():
     """With layer norm always; without it, for one-hot symbols at the classifier's input scale."""
-    from fastweights.config import Config
-    from fastweights.nn.models import build
+    from builds import build
+
+    from fastweights.training.config import Config
 
     seen = []
     original = torch.relu

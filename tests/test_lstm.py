@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from builds import build
 from equations import INPUT, assert_close, gradients
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastweights.config import Config
 from fastweights.nn import LSTM
-from fastweights.nn.models import build
+from fastweights.training.config import Config
 
 pytest.importorskip("numba")
 

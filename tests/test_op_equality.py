@@ -1,5 +1,6 @@
 """Every backend equals the reference: outputs, final state and the gradient of every input, in float64 to 1e-10."""
 
+import functools
 from dataclasses import dataclass, fields
 from statistics import geometric_mean
 
@@ -227,6 +228,24 @@ def test_padding_influences_nothing(backend, filler, layer_norm):
     assert torch.equal(got["final weights"][2], problem.weights[2])
 
 
+def errors_of(problem, backend, truth):
+    floors = {name: 1e-9 * true.norm() + 1e-30 for name, true in truth.items()}  # far below a rounding: for exact zeros
+    got = problem.results(*problem.run(backend))
+    return {name: (got[name].detach().double() - true).norm() + floors[name] for name, true in truth.items()}
+
+
+@functools.lru_cache(maxsize=1)  # one backend after the other asks for the same
+def judged_by_the_reference(time, hidden, inner_steps):
+    """For each draw the problem, its results in float64, and the errors of the reference in float32."""
+    judged = []
+    for seed in range(100 if time == 1 else 25):
+        single = Problem.draw(4, time, hidden, inner_steps, "tanh", True, True, False, torch.float32, seed)
+        double = single.in_float64()
+        truth = {name: true.detach() for name, true in double.results(*double.run("reference")).items()}
+        judged.append((single, truth, errors_of(single, "reference", truth)))
+    return judged
+
+
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("time,hidden", [(1, 7), (9, 50), (17, 20), (63, 7), (40, 33)])
 @pytest.mark.parametrize("inner_steps", [0, 1, 3])
@@ -238,14 +257,9 @@ def test_float32_error_is_at_most_twice_that_of_the_reference(backend, time, hid
     by a thousand. More draws for a single step: its errors are single roundings.
     """
     ratios: dict[str, list[float]] = {}
-    for seed in range(100 if time == 1 else 25):
-        single = Problem.draw(4, time, hidden, inner_steps, "tanh", True, True, False, torch.float32, seed)
-        double = single.in_float64()
-        truth = double.results(*double.run("reference"))
-        fast, reference = (single.results(*single.run(which)) for which in (backend, "reference"))
-        for name, true in ((name, tensor.detach()) for name, tensor in truth.items()):
-            floor = 1e-9 * true.norm() + 1e-30  # far below a rounding: it counts where an error is exactly zero
-            errors = [(got[name].detach().double() - true).norm() + floor for got in (fast, reference)]
-            ratios.setdefault(name, []).append(float(errors[0] / errors[1]))
+    for single, truth, errors in judged_by_the_reference(time, hidden, inner_steps):
+        found = errors_of(single, backend, truth)
+        for name in truth:
+            ratios.setdefault(name, []).append(float(found[name] / errors[name]))
     for name, values in ratios.items():
         assert geometric_mean(values) <= 2, f"{name}: {geometric_mean(values):.2f} times the error of the reference"

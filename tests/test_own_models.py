@@ -2,12 +2,16 @@
 
 import json
 import re
-from dataclasses import replace
+import sys
 
+import pytest
+from in_process import run_jobs_here
 from toy_runs import reproduce
 
-from fastweights import cli, runs
+from fastweights import cli
+from fastweights.optim import Group
 from fastweights.papers import paper
+from fastweights.training import run_folder
 
 TINY = "--hidden-size 8 --epochs 2 --train-size 256 --valid-size 64 --batch-size 64 --num-pairs 2".split()
 
@@ -46,30 +50,31 @@ def own(toy, module, name="Own", weight="weight_ih_l0", first="True"):
     return "toy", "--model", f"{module}:{name}", "--only", f"{name}-8", "--seeds", 1, "--run", f"runs/{module}"
 
 
-def test_what_a_model_prints_is_no_event_and_a_mask_of_infinities_is_no_broken_weight(toy, capsys):
+def test_what_a_model_prints_is_no_event_and_a_mask_of_infinities_is_no_broken_weight(
+    toy_in_processes, capsys, monkeypatch
+):
+    toy = toy_in_processes
     given = own(toy, "prints")
     code, out, err = reproduce(capsys, *given, "--results", "of-prints")
-    assert code == 0 and re.search(r"^Own-8 +\d", out, re.M) and "note:" not in err, err
+    assert code == 0 and re.search(r"^Own-8 +\d", out, re.M), err
     folder = toy / "runs/prints/Own-8-seed0"
-    (folder / runs.FINAL).unlink()  # a run that goes on from its checkpoint
+    (folder / run_folder.FINAL).unlink()  # a run that goes on from its checkpoint
+    run_jobs_here(monkeypatch)
     code, _, err = reproduce(capsys, *given, "--results", "of-prints")
-    assert code == 0 and (folder / runs.FINAL).exists(), err
-    described = json.loads((folder / runs.CONFIG).read_text())
-    assert len(described.pop("source")) == 64
-    runs.write_json(folder / runs.CONFIG, described)  # a run that is older than this
-    (folder / runs.FINAL).unlink()
-    code, out, err = reproduce(capsys, *given, "--results", "of-prints")
-    assert code == 0 and "left out" not in out, err
+    assert code == 0 and (folder / run_folder.FINAL).exists(), err
+    described = json.loads((folder / run_folder.CONFIG).read_text())
+    assert len(described["sources"]["prints:Own"]) == 64
 
 
-def test_a_model_whose_projection_is_not_known_is_told_so(toy, capsys, monkeypatch):
+def test_what_learns_at_a_rate_of_its_own_in_a_model_is_told(toy, capsys, monkeypatch):
     module = paper("toy")
-    cells = [replace(c, config=replace(c.config, input_learning_rates=(0.1,))) for c in module.RUNS]
-    monkeypatch.setattr(module, "RUNS", cells)
-    code, _, err = reproduce(capsys, *own(toy, "unknown"), "--results", "of-unknown")
-    assert code == 0 and "note: unknown:Own has no weight_ih_l0" in err and "that of A at 0.1 of it" in err
-    code, _, err = reproduce(capsys, *own(toy, "known", weight="mixing"), "--results", "of-known")
-    assert code == 0 and "note:" not in err
+    slow = (Group(r"head\..*|recurrent\..*weight_ih_l0", share=0.1),)
+    monkeypatch.setattr(module, "RUNS", [cell.with_settings(groups=slow) for cell in module.RUNS])
+    code, _, err = reproduce(capsys, *own(toy, "unknown", weight="mixing"), "--results", "of-unknown")
+    assert code == 0 and "note: unknown:Own learns at the row's learning rate, cell.weight_ih_l0 at 0.1\n" in err
+    monkeypatch.setattr(module, "RUNS", [cell.with_settings(groups=()) for cell in module.RUNS])
+    code, _, err = reproduce(capsys, *own(toy, "known"), "--results", "of-known")
+    assert code == 0 and "learning rate, no weight of its own at another" in err
 
 
 def test_a_model_that_mixes_sequences_is_refused(toy, capsys):
@@ -91,14 +96,14 @@ def test_two_classes_of_one_name_do_not_take_each_others_places(toy, capsys):
     code, _, err = reproduce(
         capsys, *two, "--results", "of-two", "--search"
     )  # its runs are others: nothing is recorded
-    assert code == 2 and "before its file was changed" in err
+    assert code == 2 and "before the file of two:Own was changed" in err
     for given, extra in ((two, []), (one, ["--search"])):
         code, out, err = reproduce(capsys, *given, "--results", "of-two", *extra)
-        assert code == 2 and out == "" and err.count("\n") == 1 and "choose another --results" in err
+        assert code == 2 and out == "" and "choose another --results" in err.splitlines()[-1]
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_class_that_was_changed_is_another_run(toy, capsys):
+def test_a_class_that_was_changed_is_another_run(toy, capsys, monkeypatch):
     (toy / "changes").mkdir()
     given = own(toy, "changes/cell")
     (toy / "changes/__init__.py").write_text("from changes.cell import Own\n")
@@ -106,8 +111,10 @@ def test_a_class_that_was_changed_is_another_run(toy, capsys):
     assert reproduce(capsys, *given, "--results", "of-changes")[0] == 0
     path = toy / "changes/cell.py"
     path.write_text(path.read_text().replace("output + input", "output - input"))
+    for name in ("changes", "changes.cell"):  # the next runs are those of another process
+        monkeypatch.delitem(sys.modules, name)
     code, out, err = reproduce(capsys, *given, "--results", "of-changes")
-    assert code == 2 and "holds a run of changes:Own from before its file was changed; choose another --run" in err
+    assert code == 2 and "holds a run from before the file of changes:Own was changed; choose another --run" in err
     assert "left out, of other settings: of-changes/toy/Own-8-seed0.json" in out
     code, out, err = reproduce(capsys, *given[:-1], "runs/changed", "--results", "of-changes")
     assert code == 0 and "left out" not in out, err
@@ -116,7 +123,7 @@ def test_a_class_that_was_changed_is_another_run(toy, capsys):
 def test_a_run_that_breaks_down_is_named_after_the_table(toy, capsys, monkeypatch):
     (toy / "diverging.py").write_text(
         "from torch import nn\nclass Diverging(nn.GRU):\n    def forward(self, x, s=None):\n"
-        "        o, s = super().forward(x, s)\n        return (o * float('nan') if len(x) > 1 else o), s\n"
+        "        o, s = super().forward(x, s)\n        return (o * float('nan') if len(x) == 64 else o), s\n"
     )
     own, only = "diverging:Diverging", "Diverging-8|B-8"
     arguments = ["toy", "--model", own, "--only", only, "--run", "runs/toy", "--seeds", 1]
@@ -125,6 +132,7 @@ def test_a_run_that_breaks_down_is_named_after_the_table(toy, capsys, monkeypatc
     assert re.match("fastweights: error: Diverging-8-seed0: .*the loss became nan at update 1", err.splitlines()[-1])
 
 
+@pytest.mark.usefixtures("jobs_here")
 def test_a_network_of_ones_own_is_named_by_its_class_where_that_is_enough(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for module in ("first_nets", "second_nets"):

@@ -1,5 +1,6 @@
 """The papers that are reproduced: their cells, and the page of the committed results."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -8,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastweights.config import Config
-from fastweights.nn.models import build
+from fastweights.optim import parameter_groups
 from fastweights.papers import PAPERS, paper
-from fastweights.reproduction import cells, pages, results, search
+from fastweights.papers.table import cells, pages, results, search
+from fastweights.rules import Hebbian
 from fastweights.tasks import AssociativeRetrieval
+from fastweights.training.networks import FastWeights
+from fastweights.training.setup import Setup
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,25 +30,26 @@ def test_the_cells_of_a_paper(name):
     assert {cell.kind for cell in module.RUNS} <= set(cells.KINDS)
     assert "1. " in module.__doc__
     for cell in module.RUNS:
-        assert cell.config.test_size > 0 and cell.config.target_accuracy is None
-        built = build(cell.model, cell.config, 37, 10)
-        assert built(torch.zeros(2, 11, dtype=torch.int64)).shape == (2, 10)
+        assert cell.setup.config.test_size > 0 and cell.setup.config.target is None
+        built = cell.setup.build()
+        parameter_groups(built, cell.setup.config.groups, 1.0)  # every pattern has a parameter
+        loss, stats = cell.setup.task.loss(built, cell.setup.task.draw(2, torch.Generator()))
+        assert loss.isfinite() and "accuracy" in stats  # of which tables are made
     module.figure([])
 
 
 FREE = ("hidden_size", "epochs", "learning_rate")
 OWN: dict[str, dict[str, float]] = {
     "FW-20": {"clip": 1.0},
-    "FW-50": {"head_weight_decay": 1.0},
     "IRNN-50": {"label_smoothing": 0.2},
-    "IRNN-100": {"label_smoothing": 0.2, "clip": 1.0, "centered_gradients": True},
+    "IRNN-100": {"label_smoothing": 0.2},
     "GRU-LN-50": {"label_smoothing": 0.1},
     "A-LSTM-100": {"label_smoothing": 0.1},
     "LSTM-20": {"label_smoothing": 0.1},
     "LSTM-50": {"label_smoothing": 0.1},
     "LSTM-100": {"head_dropout": 0.2},
-    "FW-decay0-20": {"decay": 0.0, "label_smoothing": 0.0},
-    "FW-decay0-50": {"decay": 0.0, "label_smoothing": 0.0},
+    "FW-decay0-20": {"label_smoothing": 0.0},
+    "FW-decay0-50": {"label_smoothing": 0.0},
 }
 
 
@@ -57,22 +61,27 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
     one_seed = {name for name, cell in by_name.items() if cell.seeds < 3}
     assert one_seed == {n for n in by_name if re.match("A-LSTM|GRU-LN|LSTM-LN|RNN-LN-FW0", n)}
     for cell in module.RUNS:
-        config = cell.config
+        config, model = cell.setup.config, cell.setup.model
         assert (config.train_size, config.valid_size, config.test_size) == (100_000, 10_000, 20_000)
         plain = cell.row in ("RNN-LN", "RNN-LN-FW0", "FW-plain")
-        reading = module.PLAIN if plain else module.MEMORY if cell.model == "RNN-LN-FW" else module.SETTINGS
+        reading = module.PLAIN if plain else module.MEMORY if model == "RNN-LN-FW" else module.SETTINGS
         same = replace(reading, **{name: getattr(config, name) for name in FREE}, **OWN.get(cell.name, {}))
+        if cell.name == "FW-50":
+            same = replace(same, groups=(*module.ADAM, replace(module.HEAD, decay=1.0)))
         if cell.kind != "beyond" or plain:
             assert config == same, cell.name
-        assert config.renamed_keys == (cell.row == "FW-renamed")
-    assert replace(module.SETTINGS, head_weight_decay=0.25, label_smoothing=0.1) == module.MEMORY
-    smoothed = {name for name, cell in by_name.items() if cell.config.label_smoothing}
+        assert cell.setup.task == AssociativeRetrieval(4, renamed_keys=cell.row == "FW-renamed")
+        decay = {"FW-decay0": 0.0, "FW-best-10": 1.0}.get(cell.name if "best" in cell.row else cell.row, 0.9)
+        assert model != "RNN-LN-FW" or cell.setup.network == FastWeights(Hebbian(decay, 0.5)), cell.name
+    assert replace(module.SETTINGS, groups=(*module.ADAM, module.HEAD), label_smoothing=0.1) == module.MEMORY
+    smoothed = {name for name, cell in by_name.items() if cell.setup.config.label_smoothing}
     baselines = {"IRNN-50", "IRNN-100", "LSTM-20", "LSTM-50", "A-LSTM-100", "GRU-LN-50"}
     assert smoothed == {"FW-20", "FW-50", "FW-100", "FW-best-10", "FW-best-20", *baselines}
-    ten, twenty = (by_name[name].config for name in ("FW-best-10", "FW-best-20"))
-    assert (ten.decay, ten.clip, ten.table_weight_decay, ten.input_learning_rates) == (1.0, 1.0, 0.0, (0.3,))
-    assert (twenty.decay, twenty.clip, twenty.table_weight_decay) == (0.9, 5.0, 0.25)
-    assert pages.guess_error(module) == pytest.approx(61.65, abs=0.005)
+    ten, twenty = (by_name[name].setup.config for name in ("FW-best-10", "FW-best-20"))
+    assert (ten.clip, twenty.clip) == (1.0, 5.0)
+    (slow,), (decayed,) = ten.groups, twenty.groups
+    assert (slow.share, slow.decay, decayed.share, decayed.decay) == (0.3, 0.0, 1.0, 0.25)
+    assert results.summarise(by_name["FW-20"], [], {}).guess == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
         assert len(curve) == len(module.REPORTED["updates"]) == 19
 
@@ -80,8 +89,8 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
 def test_the_input_weights_of_goku2016_have_the_range_that_they_had_there():
     cell = paper("goku2016").RUNS[0]
     torch.manual_seed(0)
-    built = build(cell.model, cell.config, 37, 10)
-    size = (built.recurrent.weight_ih_l0 * cell.config.symbol_scale).abs().max().item()
+    built = cell.setup.build()
+    size = (built.recurrent.weight_ih_l0 * built.input_scale).abs().max().item()
     assert size == pytest.approx(math.sqrt(2 / 37), rel=0.01)
 
 
@@ -97,9 +106,10 @@ def test_the_committed_search_is_that_of_the_cells_as_they_are():
     for name, entry in search.read(ROOT / "results/ba2016-retrieval").items():
         cell = by_name[name]
         grid = list(search.grid_of(cell, module.GRID))
-        assert entry["model"] == cell.model, name
-        assert replace(search.shortened(cell), **grid[0]) == Config.from_json(entry["fixed"] | grid[0]), name
-        assert [{key: tried[key] for key in grid[0]} for tried in entry["tried"]] == grid, name
+        assert entry["model"] == cell.setup.model, name
+        assert json.loads(json.dumps(search.fixed_of(cell, grid[0]))) == entry["fixed"], name
+        told = [{key: search.as_json(value) for key, value in each.items()} for each in grid]
+        assert [{key: tried[key] for key in grid[0]} for tried in entry["tried"]] == told, name
 
 
 def test_figure_2_has_losses_above_and_errors_in_per_cent_below():
@@ -134,8 +144,7 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     assert "FW-50 and FW-100 have none of their test sequences wrong" in " ".join(module.__doc__.split())
     assert all(record["test_error"] == 0 for size in (50, 100) for record in found[f"FW-{size}"])
     ten = sorted(100 * record["test_error"] for record in found["FW-best-10"])
-    config = next(cell.config for cell in module.RUNS if cell.name == "FW-best-10")
-    share, ends = config.input_learning_rates[0], "{:.1f}, {:.1f} and {:.1f}%".format(*ten)
+    share, ends = module.SLOW_C.share, "{:.1f}, {:.1f} and {:.1f}%".format(*ten)
     told = f"and whose C learns at {share:g} of the rate, have {ends} wrong (three seeds, `FW-best-10`)"
     assert f"Ten units whose memory does not decay, {told}" in text
     plain = [rows[f"FW-plain-{size}"].error.mean for size in (20, 50, 100)]
@@ -144,14 +153,14 @@ def test_the_table_of_the_readme_is_that_of_the_results():
 
 
 def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():
-    tokens = AssociativeRetrieval(4).draw(64, torch.Generator().manual_seed(0)).tokens
+    tokens = AssociativeRetrieval(4).draw(64, torch.Generator().manual_seed(0)).inputs
 
-    def logits(model, **changes):
+    def logits(model, network=None):
         torch.manual_seed(0)
-        config = replace(paper("ba2016-retrieval").SETTINGS, hidden_size=20, **changes)
-        built = build(model, config, 37, 10)
+        config = replace(paper("ba2016-retrieval").SETTINGS, hidden_size=20)
+        built = Setup(model, AssociativeRetrieval(4), config, network).build()
         torch.nn.init.normal_(built.recurrent.weight_ih_l0)
         return built(tokens)
 
     assert torch.equal(logits("RNN-LN-FW0"), logits("RNN-LN"))
-    assert not torch.allclose(logits("RNN-LN-FW", decay=0.0), logits("RNN-LN"), atol=0.01)
+    assert not torch.allclose(logits("RNN-LN-FW", FastWeights(Hebbian(decay=0.0))), logits("RNN-LN"), atol=0.01)

@@ -14,13 +14,16 @@ import pytest
 import torch
 from toy_runs import FILES, no_processes, reproduce, start
 
-from fastweights import data, provenance, runs, training
-from fastweights.config import Config
-from fastweights.evaluation import over_seeds
+from fastweights.jobs.job import Job, finished
 from fastweights.papers import paper
-from fastweights.reproduction import pages, results, tables
+from fastweights.papers.table import pages, results, tables
 from fastweights.tasks import AssociativeRetrieval
-from fastweights.worker import Job, finished
+from fastweights.training import data, provenance, run_folder
+from fastweights.training.config import Config
+from fastweights.training.description import load_run
+from fastweights.training.evaluation import over_seeds
+from fastweights.training.run import train
+from fastweights.training.setup import Setup
 
 
 def test_a_done_run_is_not_done_again_and_its_table_fits_a_terminal(toy, capsys, monkeypatch):
@@ -50,11 +53,29 @@ def test_missing_trains_only_what_has_no_result_wherever_that_was_trained(toy, t
     assert reproduce(capsys, *arguments)[0] == 0
 
 
+def test_two_runners_at_once_share_the_runs_of_a_table(folder, tmp_path):
+    given = ["--run", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    both = [
+        start(folder, "toy", "--workers", "2", "--seeds", "1", *given),
+        start(folder, "toy", "--workers", "1", *given),
+    ]
+    for runner in both:
+        out, err = runner.communicate(timeout=200)
+        assert runner.returncode == 0, err
+    assert {path.name for path in (tmp_path / "toy").iterdir()} == FILES
+    assert "A-8" in out
+    for name in FILES:  # in a process of its own a run comes out as it does here
+        one, other = (json.loads((there / "toy" / name).read_text()) for there in (folder / "results", tmp_path))
+        assert one["weights_hash"] == other["weights_hash"] and other["machine"]["threads"] == 1
+
+
 def test_the_widest_row_fits_80_columns(capsys):
     from rich.console import Console
 
-    row = results.Summary("RNN-LN-FW-fast", 62.11, over_seeds([50.0, 62.5]), 5, 187_440, 187_440, 7300.0, 269_360)
-    Console(width=80).print(tables.terminal([row], 61.65))
+    row = results.Summary(
+        "RNN-LN-FW-fast", 61.65, 62.11, over_seeds([50.0, 62.5]), 5, 187_440, 187_440, 7300.0, 269_360
+    )
+    Console(width=80).print(tables.terminal([row]))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all(len(line) <= 80 for line in lines)
     assert lines[1].split() == "RNN-LN-FW-fast 62.11 56.25 50.00-62.50 5 61.65 187k 187k 2.0h 269k".split()
@@ -68,8 +89,8 @@ def test_a_result_says_where_it_comes_from(toy):
     assert found["machine"]["threads"] == 1 and found["versions"]["torch"] == torch.__version__
     assert re.match(r"[0-9a-f]{40}\+?$|fastweights ", found["commit"])
     assert found["curve"]["update"] == [4, 8, 12] and found["updates"] == 12
-    model, _ = training.load_run(toy / "runs/toy/A-8-seed1")
-    right = (model(drawn.test.tokens).argmax(1) == drawn.test.targets).float().mean().item()
+    model, _, _ = load_run(toy / "runs/toy/A-8-seed1")
+    right = (model(drawn.test.inputs).argmax(1) == drawn.test.targets).float().mean().item()
     assert found["test_error"] == pytest.approx(1 - right, abs=1e-6)
 
 
@@ -81,52 +102,55 @@ def test_the_same_cell_again_gives_the_same_weights(toy, capsys):
     assert not (toy / "r/toy/B-8-seed0.json").exists()
 
 
-def test_a_killed_runner_goes_on_and_ends_where_an_uncut_run_ends(folder, tmp_path):
+def test_a_killed_runner_goes_on_and_ends_where_an_uncut_run_ends(toy_in_processes, tmp_path, capsys, monkeypatch):
     arguments = ["toy", "--only", "A-8", "--seeds", "1", "--run", str(tmp_path / "cut"), "--results", str(tmp_path)]
-    runner = start(folder, *arguments, TOY_EPOCHS="100")
+    runner = start(toy_in_processes, *arguments, TOY_EPOCHS="100")
     run = tmp_path / "cut" / "A-8-seed0"
     deadline = time.monotonic() + 100
-    while len(runs.read_rows(run / runs.METRICS)) < 3 and time.monotonic() < deadline:
+    while len(run_folder.read_rows(run / run_folder.METRICS)) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
     runner.send_signal(signal.SIGKILL)
     runner.communicate()
-    assert not (run / runs.FINAL).exists() and not any((tmp_path / "toy").iterdir())
-    again = start(folder, *arguments, TOY_EPOCHS="100")
-    _, err = again.communicate(timeout=200)
-    assert again.returncode == 0, err
+    assert not (run / run_folder.FINAL).exists() and not any((tmp_path / "toy").iterdir())
+    module = paper("toy")
+    monkeypatch.setattr(module, "RUNS", [cell.with_settings(epochs=100) for cell in module.RUNS])
+    code, _, err = reproduce(capsys, *arguments)
+    assert code == 0, err
     found = json.loads((tmp_path / "toy/A-8-seed0.json").read_text())
     config = Config.from_json(found["settings"])
     assert config.epochs == 100 and 20 < len(found["curve"]["update"]) <= results.CURVE_POINTS
-    training.train("CONTROL", config, data.draw(AssociativeRetrieval(2), 256, 64, 0, 64), tmp_path / "uncut")
-    assert runs.read_json(tmp_path / "uncut" / runs.FINAL)["weights_hash"] == found["weights_hash"]
+    task = AssociativeRetrieval(2)
+    train(Setup("CONTROL", task, config), data.draw(task, 256, 64, 0, 64), tmp_path / "uncut")
+    assert run_folder.read_json(tmp_path / "uncut" / run_folder.FINAL)["weights_hash"] == found["weights_hash"]
 
 
 def test_a_run_that_another_process_trains_is_waited_for(toy, capsys, monkeypatch):
     no_processes(monkeypatch)
+    monkeypatch.setattr("fastweights.jobs.runner.LOOK_AGAIN", 0.1)
     run = toy / "runs/toy/B-8-seed0"
     held = threading.Event()
 
     def hold():
-        with runs.only_one(run):
+        with run_folder.only_one(run):
             held.set()
             time.sleep(1)
 
-    assert not runs.is_locked(run)
+    assert not run_folder.is_locked(run)
     other = threading.Thread(target=hold)
     other.start()
-    assert held.wait(10) and runs.is_locked(run)
+    assert held.wait(10) and run_folder.is_locked(run)
     code, _, err = reproduce(capsys, "toy", "--only", "B-8")
     assert code == 0 and not other.is_alive(), err
 
 
 def test_a_run_is_finished_only_as_the_very_same_job(toy):
     found = json.loads((toy / "results/toy/B-8-seed0.json").read_text())
-    job = Job("GRU", Config.from_json(found["settings"]), toy / "runs/toy/B-8-seed0", paper("toy").TASK)
+    job = Job(Setup("GRU", paper("toy").TASK, Config.from_json(found["settings"])), toy / "runs/toy/B-8-seed0")
     assert finished(job)
     for other in (
-        replace(job, model="LSTM"),
-        replace(job, config=replace(job.config, epochs=4)),
-        replace(job, task={**job.task, "num_pairs": 3}),
+        replace(job, setup=replace(job.setup, model="LSTM")),
+        replace(job, setup=replace(job.setup, config=replace(job.setup.config, epochs=4))),
+        replace(job, setup=replace(job.setup, task=replace(job.setup.task, num_pairs=3))),
         replace(job, folder=toy / "nowhere"),
     ):
         assert not finished(other)
@@ -140,8 +164,9 @@ def test_search_is_recorded_repeatable_and_draws_no_test_sequences(toy, capsys, 
     entry = json.loads(first)["cells"]["A-8"]
     best = min(entry["tried"], key=lambda each: each["valid_loss"])
     assert len(entry["tried"]) == 2 and entry["chosen"] == {"learning_rate": best["learning_rate"]}
-    stored = runs.read_json(toy / "s/search/A-8-0.01" / runs.CONFIG)
-    assert entry["fixed"] == {n: v for n, v in stored["config"].items() if n != "learning_rate"}
+    stored = run_folder.read_json(toy / "s/search/A-8-0.01" / run_folder.CONFIG)
+    settings = {n: v for n, v in stored["config"].items() if n != "learning_rate"}
+    assert entry["fixed"] == {"network": stored["network"], "task": stored["task"], **settings}
     assert stored["config"]["seed"] == 1000 and "test_hash" not in stored["data"]
     no_processes(monkeypatch)
     reproduce(capsys, "toy", "--search", "--only", "A-8", "--run", "s", "--results", "found")
@@ -168,14 +193,17 @@ def test_the_page_and_the_figure_come_from_the_results_alone(toy, capsys):
     assert "1. It is small." in text and re.search(r"^\| A-8 \| 1\.50 \|", text, re.M) and "3 runs; commit" in text
 
 
-def test_results_of_other_settings_are_left_out(toy, tmp_path):
+@pytest.mark.parametrize("part, change", [
+    ("settings", {"epochs": 99}), ("task", {"num_pairs": 3}), ("task", {"version": 2}), ("network", {"inner_steps": 9}),
+])  # fmt: skip
+def test_results_of_another_setup_are_left_out(part, change, toy, tmp_path):
     content = json.loads((toy / "results/toy/A-8-seed0.json").read_text())
-    content["settings"]["epochs"] = 99
+    content[part] |= change
     (tmp_path / "A-8-seed0.json").write_text(json.dumps(content))
     found, stale = results.read(tmp_path, paper("toy").RUNS)
     assert found["A-8"] == [] and stale == [tmp_path / "A-8-seed0.json"]
     (tmp_path / "A-8-seed0.json").write_text("[]")
-    with pytest.raises(runs.RunError, match="got no result of this cell and seed"):
+    with pytest.raises(run_folder.RunError, match="got no result of this cell and seed"):
         results.read(tmp_path, paper("toy").RUNS)
 
 
@@ -195,7 +223,7 @@ def bad_input(*arguments, says):
     "arguments, says",
     [
         bad_input("ba2016-retrieval", "--missing", "--render", says="--missing: got --render too, which trains no run"),
-        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016\\)"),
+        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016"),
         bad_input("ba2016", says="unknown paper 'ba2016'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retreival", says="unknown paper 'ba2016-retreival'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retrieval", "--only", "FW-(", says="--only FW-\\(: got no regular expression"),
@@ -250,9 +278,9 @@ def test_processors_of_one_name_are_told_apart():
 
 
 def test_a_machine_that_does_not_see_the_run_folder_says_so(tmp_path):
-    from fastweights.cluster import run_one
+    from fastweights.jobs.cluster import run_one
 
-    job = Job("GRU", Config(), tmp_path / "runs/a", {"name": "associative-retrieval"})
+    job = Job(Setup("GRU", AssociativeRetrieval()), tmp_path / "runs/a")
     assert "wanted" in run_one(job.as_json()) and "a file system that all machines share" in run_one(job.as_json())
 
 
@@ -262,17 +290,6 @@ def test_a_test_set_leaves_train_and_valid_as_they_are():
     assert (without.train.hash, without.valid.hash) == (with_test.train.hash, with_test.valid.hash)
     assert without.test is None and "test_hash" not in without.describe()
     assert with_test.describe() == without.describe() | {"test_size": 100, "test_hash": with_test.test.hash}
-
-
-def test_a_run_from_before_there_were_test_sets_goes_on(tmp_path):
-    config = Config(hidden_size=8, epochs=1, train_size=128, valid_size=64, batch_size=64, schedule="constant")
-    drawn = data.draw(AssociativeRetrieval(2), 128, 64, 0)
-    training.train("GRU", config, drawn, tmp_path)
-    described = json.loads((tmp_path / runs.CONFIG).read_text())
-    del described["config"]["test_size"]
-    (tmp_path / runs.CONFIG).write_text(json.dumps(described))
-    row = training.train("GRU", replace(config, epochs=2), drawn, tmp_path, resume=True)
-    assert row["epoch"] == 2
 
 
 def test_interval_over_seeds():

@@ -4,17 +4,18 @@ import threading
 
 import pytest
 import torch
+from builds import build
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastweights import FastWeightsRNN
-from fastweights.config import Config
-from fastweights.nn.classifier import SequenceClassifier
-from fastweights.nn.models import build
+from fastweights.nn import SequenceModel
 from fastweights.ops.cpu import buffers
 from fastweights.ops.cpu import threads as cpu_threads
 from fastweights.ops.fast_weights_rnn import cpu_passes
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 from fastweights.rules import Delta, Hebbian
+from fastweights.tasks import Spec
+from fastweights.training.config import Config
 
 pytest.importorskip("numba")
 
@@ -196,7 +197,7 @@ def test_a_long_sequence_is_left_to_the_op():
 
 def test_a_classifier_reads_by_it():
     rnn = network(inputs=11, dtype=torch.float32, rule=Hebbian(decay=0.9))
-    model = SequenceClassifier(rnn, 11, 3, 9)
+    model = SequenceModel(rnn, Spec(11, 3), 9)
     symbols, _ = sequences()
     want = model.head(rnn(model.features[symbols])[0][:, -1])
     assert torch.allclose(model(symbols), want, atol=1e-6) and model.backend == "cpu"

@@ -247,3 +247,14 @@ def test_kernels_compile_for_a_gpu():
     path = {**os.environ, "PYTHONPATH": str(COMPILE.parent.parent)}
     done = subprocess.run([sys.executable, str(COMPILE)], capture_output=True, text=True, timeout=300, env=path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_train_reaches_it(tmp_path, capsys):
+    """By the interpreter here, or on the GPU."""
+    from fastweights import cli
+    from fastweights.training import run_folder
+
+    tiny = "--hidden-size 4 --epochs 1 --train-size 4 --valid-size 2 --batch-size 4 --num-pairs 1".split()
+    where = ["--device", "cuda"] if DEVICE == "cuda" else ["--backend", "triton"]
+    assert cli.main(["train", "RNN-LN-FW", *tiny, *where, "--run", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    assert run_folder.read_last(tmp_path / "run/timings.jsonl")["backend"] == "triton"

@@ -5,11 +5,13 @@
 
 import os
 
-from fastweights.config import Config
 from fastweights.papers.cell import Cell
+from fastweights.tasks import AssociativeRetrieval
+from fastweights.training.config import Config
+from fastweights.training.setup import Setup
 
 TITLE = "Toy"
-TASK = {"name": "associative-retrieval", "num_pairs": 2, "distinct_values": False}
+TASK = AssociativeRetrieval(num_pairs=2)
 REPORTED = {"error": {"A-8": 1.5}}
 TINY = Config(
     hidden_size=8,
@@ -20,7 +22,10 @@ TINY = Config(
     batch_size=64,
     schedule="cosine",
 )
-RUNS = [Cell("A-8", "A", "paper", "CONTROL", TINY, 2), Cell("B-8", "B", "control", "GRU", TINY, 1)]
+RUNS = [
+    Cell("A-8", "A", "paper", Setup("CONTROL", TASK, TINY), 2),
+    Cell("B-8", "B", "control", Setup("GRU", TASK, TINY), 1),
+]
 GRID = {"learning_rate": (1e-3, 1e-2)}
 QUICK = {"A-8": 1}
 OWN_LIKE = "A"
@@ -30,10 +35,9 @@ def figure(records):
     from matplotlib.figure import Figure
 
     from fastweights.plotting import STYLES, plot_band, tidy
-    from fastweights.tasks import make_task
 
     drawn = Figure()
     axes = drawn.subplots()
     plot_band(axes, records, "valid_loss", "A", STYLES[0])
-    tidy(axes, "updates", "loss", make_task(TASK).guess_loss)
+    tidy(axes, "updates", "loss", TASK.floors["loss"])
     return drawn

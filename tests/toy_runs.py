@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from in_process import run_jobs_here
 
 from fastweights import cli, papers
 from fastweights.commands import reproduce as command
-from fastweights.reproduction import pages
+from fastweights.papers.table import pages
 
 ROOT = Path(__file__).parent.parent
 TOY = Path(__file__).with_name("toy_paper.py").read_text()
@@ -23,16 +24,15 @@ FILES = {"A-8-seed0.json", "A-8-seed1.json", "B-8-seed0.json"}
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """With the toy paper, and its table trained by two runners at once."""
+    """With the toy paper, and its table trained."""
     where = tmp_path_factory.mktemp("toy")
     (where / "toy_paper.py").write_text(TOY)
     (where / "go.py").write_text(GO)
-    both = [start(where, "toy", "--workers", "2", "--seeds", "1"), start(where, "toy", "--workers", "1")]
-    for runner in both:
-        out, err = runner.communicate(timeout=200)
-        assert runner.returncode == 0, err
+    with pytest.MonkeyPatch.context() as patch:
+        go_to(where, patch)
+        run_jobs_here(patch)
+        assert cli.main(["reproduce", "toy"]) == 0
     assert {path.name for path in (where / "results/toy").iterdir()} == FILES
-    assert "A-8" in out
     return where
 
 
@@ -46,13 +46,22 @@ def start(where, *arguments, **environment):
 
 
 @pytest.fixture
-def toy(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
-    for module in (papers, pages, command):
-        monkeypatch.setattr(module, "PAPERS", {"toy": "toy_paper"})
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+def toy_in_processes(folder, monkeypatch):
+    go_to(folder, monkeypatch)
     return folder
+
+
+@pytest.fixture
+def toy(toy_in_processes, jobs_here):
+    return toy_in_processes
+
+
+def go_to(folder, patch):
+    patch.chdir(folder)
+    patch.syspath_prepend(str(folder))
+    for module in (papers, pages, command):
+        patch.setattr(module, "PAPERS", {"toy": "toy_paper"})
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
 
 
 def reproduce(capsys, *arguments):
@@ -68,4 +77,4 @@ def no_processes(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr("fastweights.runner._start", refuse)
+    monkeypatch.setattr("fastweights.jobs.runner._start", refuse)
