@@ -36,6 +36,8 @@ class SequenceModel(nn.Module):
     100), head_sizes=(100,).
     """
 
+    one_hot: Tensor
+
     def __init__(
         self,
         recurrent: nn.Module,
