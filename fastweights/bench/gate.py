@@ -108,6 +108,7 @@ def op_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> dic
     outputs, state = fast_weights_rnn(
         inputs, recurrent, gain, bias, rule=Hebbian(), inner_steps=shape.inner_steps, backend=backend
     )
+    assert state is not None
     g = torch.Generator().manual_seed(seed + 1)
     weigh = torch.randn(outputs.shape, generator=g).to(outputs)
     gradients = torch.autograd.grad((outputs * weigh).sum() + state.weights.mean(), leaves)
@@ -140,7 +141,11 @@ def cell_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> d
         cell = FastWeightsRNNCell(shape.hidden, shape.hidden, inner_steps=shape.inner_steps, backend=backend)
     cell.to(shape.device, dtype)
     tokens = torch.randn(TOKENS, shape.batch, shape.hidden, generator=torch.Generator().manual_seed(seed))
-    state = FastWeightsState(torch.zeros(shape.batch, shape.hidden, device=shape.device, dtype=dtype))
+    zeros = [
+        torch.zeros(shape.batch, *sizes, device=shape.device, dtype=dtype)
+        for sizes in ((shape.hidden,), 2 * (shape.hidden,))
+    ]
+    state = FastWeightsState(*zeros)
     found: dict[str, Tensor] = {}
     for number, token in enumerate(tokens.to(shape.device, dtype), start=1):
         state: FastWeightsState = cell(token, state)

@@ -132,7 +132,7 @@ class AssociativeLSTM(nn.Module):
         hidden, memory = pair("AssociativeLSTM", state)
         hidden = initial("AssociativeLSTM", "hidden state", hidden, input, self.hidden_size)
         memory = initial("AssociativeLSTM", "cell state", memory, input, self.num_copies, self.hidden_size)
-        if limits.takes(steps, hidden, memory, self.weight_input):
+        if limits.takes(steps, hidden, memory, *self._weights()) and self._fits():
             slow = self.weight_input, self.weight_recurrent, self.bias, self.permutations
             output, memory = Recurrence.apply(steps, hidden, memory, *slow)
             hidden = output[:, -1].clone()
@@ -160,14 +160,31 @@ class AssociativeLSTM(nn.Module):
 
         Where there are fewer symbols than features, the weights meet each symbol once, and a step picks its column.
         """
-        if len(features) >= self.input_size or symbols.shape[1] == 0 or not limits.takes(features, self.weight_input):
+        if (
+            len(features) >= self.input_size
+            or symbols.shape[1] == 0
+            or not (limits.takes(features, *self._weights()) and self._fits())
+        ):
             inputs = functional.embedding(symbols, features)
-            return self(inputs)[0][:, -1], "cpu" if limits.takes(inputs, self.weight_input) else "torch"
+            ran = "cpu" if limits.takes(inputs, *self._weights()) and self._fits() else "torch"
+            return self(inputs)[0][:, -1], ran
         steps = functional.embedding(symbols, torch.eye(len(features), dtype=features.dtype, device=features.device))
         hidden = features.new_zeros(len(symbols), self.hidden_size)
         memory = features.new_zeros(len(symbols), self.num_copies, self.hidden_size)
         slow = self.weight_input @ features.t(), self.weight_recurrent, self.bias, self.permutations
         return Recurrence.apply(steps, hidden, memory, *slow)[0][:, -1], "cpu"
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.weight_input, self.weight_recurrent, self.bias
+
+    def _fits(self) -> bool:
+        """Whether the kernels, which do not look where they read, have all numbers; else torch says what is wrong."""
+        rows, units = sum(self._sections), self.hidden_size // 2
+        wanted = [(rows, self.input_size), (rows, self.hidden_size), (rows,), (self.num_copies, units)]
+        given = (*self._weights(), self.permutations)
+        return all(each.shape == shape for each, shape in zip(given, wanted, strict=True)) and limits.plain(
+            self.permutations, torch.int64
+        )
 
     def extra_repr(self) -> str:
         return (

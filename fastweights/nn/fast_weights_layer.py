@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.nn import learned_constants
-from fastweights.ops import FastWeightsState, fast_weights_rnn
-from fastweights.ops.fast_weights_rnn.call import check_settings
+from fastweights.ops import FastWeightsState
+from fastweights.ops.fast_weights_rnn import run as run_call
+from fastweights.ops.fast_weights_rnn.call import NONLINEARITIES, check, check_settings
 from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 
@@ -25,7 +26,7 @@ def make_parameters(module: Any, suffix: str, size: int, options: Any) -> None:
         shapes["gain"] = (hidden,)
     if module.has_bias:
         shapes["bias"] = (hidden,)
-    shapes |= {f"{name}_raw": () for name in module.learned}
+    shapes |= {f"{name}_raw": (1,) for name in module.learned}  # FSDP refuses scalars
     for name, shape in shapes.items():
         module.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **options)))
 
@@ -43,13 +44,19 @@ def reset_parameters(module: Any, suffix: str) -> None:
         nn.init.constant_(getattr(module, f"{name}_raw{suffix}"), learned_constants.to_raw(module.rule, name))
 
 
+def parameter(module: Any, name: str) -> Tensor:
+    """A parameter by its name, past the search of `nn.Module`, which takes a twentieth of a streamed step."""
+    found = module._parameters.get(name)
+    return getattr(module, name) if found is None else found  # what is parametrized is none any more
+
+
 def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
-    return functional.linear(inputs, getattr(module, "weight_ih" + suffix), boundary_bias(module, suffix))
+    return functional.linear(inputs, parameter(module, "weight_ih" + suffix), boundary_bias(module, suffix))
 
 
 def boundary_bias(module: Any, suffix: str) -> Tensor | None:
     """The bias of C x, where no layer norm has one of its own."""
-    return getattr(module, "bias" + suffix) if module.has_bias and not module.layer_norm else None
+    return parameter(module, "bias" + suffix) if module.has_bias and not module.layer_norm else None
 
 
 def look_up(table: Tensor, symbols: Tensor) -> Tensor:
@@ -60,29 +67,30 @@ def look_up(table: Tensor, symbols: Tensor) -> Tensor:
 
 
 def run(
-    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None
-) -> tuple[Tensor, FastWeightsState]:
-    device, dtype = inputs.device.type, getattr(module, "weight_hh" + suffix).dtype
+    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None, need_state: bool
+) -> tuple[Tensor, FastWeightsState | None]:
+    device, dtype = inputs.device.type, parameter(module, "weight_hh" + suffix).dtype
     if inputs.dtype != dtype and torch.is_autocast_enabled(device):  # the memory adds up: it keeps its own precision
         with torch.autocast(device, enabled=False):
-            return run(module, suffix, inputs.to(dtype), state, lengths)
-    return fast_weights_rnn(
-        inputs,
-        *slow_weights(module, suffix),
-        state,
-        rule=current_rule(module, suffix),
-        inner_steps=module.inner_steps,
-        nonlinearity=module.nonlinearity,
-        lengths=lengths,
-        backend=module.backend,
-    )
+            return run(module, suffix, inputs.to(dtype), state, lengths, need_state)
+    slow, rule = slow_weights(module, suffix), current_rule(module, suffix)
+    settings = (rule, module.inner_steps, module.nonlinearity, lengths, need_state)
+    outputs, state, name = run_call(check(inputs, *slow, state, *settings), module.backend)
+    note(module, name)
+    return outputs, state
+
+
+def note(module: Any, name: str) -> None:
+    """`module.ran` is the name of the backend that ran last."""
+    if module.ran != name and not torch.compiler.is_compiling():
+        module.ran = name
 
 
 def run_symbols(module: Any, suffix: str, symbols: Tensor, features: Tensor) -> Tensor | None:
     """The last hidden vector after `symbols`, from the features of each; None where the op has to be asked."""
     return last_hidden(
         features,
-        getattr(module, "weight_ih" + suffix),
+        parameter(module, "weight_ih" + suffix),
         boundary_bias(module, suffix),
         symbols,
         *slow_weights(module, suffix),
@@ -96,9 +104,12 @@ def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsStat
     """One step, [batch, input_size], in one compiled call where that can be; None where the op has to be asked."""
     if module.backend not in ("auto", "cpu") or inputs.shape[0] > STREAM_BATCH:
         return None
+    if module.nonlinearity not in NONLINEARITIES or type(module.inner_steps) is not int or module.inner_steps < 0:
+        return None  # it was set later: the op says what is wrong
+    note(module, "cpu")
     return stream(
         inputs,
-        getattr(module, "weight_ih" + suffix),
+        parameter(module, "weight_ih" + suffix),
         boundary_bias(module, suffix),
         *slow_weights(module, suffix),
         state,
@@ -110,18 +121,20 @@ def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsStat
 
 def slow_weights(module: Any, suffix: str) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """W, and gain and bias of the layer norm where there is one."""
-    recurrent = getattr(module, "weight_hh" + suffix)
+    recurrent = parameter(module, "weight_hh" + suffix)
     if not module.layer_norm:
         return recurrent, None, None
-    gain = getattr(module, "gain" + suffix)
-    return recurrent, gain, getattr(module, "bias" + suffix) if module.has_bias else torch.zeros_like(gain)
+    gain = parameter(module, "gain" + suffix)
+    return recurrent, gain, parameter(module, "bias" + suffix) if module.has_bias else torch.zeros_like(gain)
 
 
 def current_rule(module: Any, suffix: str) -> Any:
     """The rule with the constants that are learned where they stand now."""
     if not module.learned:
         return module.rule
-    return learned_constants.with_learned(module.rule, {n: getattr(module, f"{n}_raw{suffix}") for n in module.learned})
+    return learned_constants.with_learned(
+        module.rule, {n: parameter(module, f"{n}_raw{suffix}") for n in module.learned}
+    )
 
 
 def describe(module: Any) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.fast_weights_layer import (
@@ -24,11 +25,12 @@ from fastweights.nn.fast_weights_layer import (
 from fastweights.ops import FastWeightsState
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.ops.fast_weights_rnn.inspection import attended
+from fastweights.ops.state import as_state
 from fastweights.rules import Hebbian, Rule
 
 
 class FastWeightsRNN(nn.Module):
-    r"""A recurrent network with fast weights, called as `nn.GRU` is.
+    r"""A recurrent network with fast weights, called as `nn.LSTM` is: a pair goes in, and a pair comes out.
 
         boundary = W h(t) + C x(t+1)
         h_0(t+1) = f(boundary)
@@ -39,23 +41,25 @@ class FastWeightsRNN(nn.Module):
     `inner_steps=0` is a layer-normed RNN; with `layer_norm=False` too it is a plain one.
 
     Args:
-        input_size, hidden_size, num_layers, batch_first, dropout, bidirectional: as in `nn.GRU`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in `nn.LSTM`, in this order.
+            bias=False: none, neither in the layer norm nor in the boundary.
         rule: the update rule of the memory; its constants start here and stay fixed unless they are learned.
         learned: names of constants of the rule that become parameters, one a layer and direction, kept in their range.
         inner_steps: iterations of the inner loop.
         layer_norm: normalise over the units of each sample before f (gain and bias learned). Without it the boundary
             has a learned bias instead.
         nonlinearity: f, "relu" or "tanh".
-        bias: False for none, neither in the layer norm nor in the boundary. Give it by name: the fourth place, where
-            `nn.GRU` has it, is `batch_first` here.
-        backend: how the sequence is run; `state.backend` of a result names what ran.
+        backend: how the sequence is run; `ran` names what ran last.
 
     Shapes:
         input: [time, batch, input_size], or [batch, time, input_size] with `batch_first`, or [time, input_size]
             unbatched, or a `PackedSequence`.
-        state: a `FastWeightsState` with hidden [num_layers * directions, batch, hidden_size] and weights
-            [..., hidden_size, hidden_size]; a plain tensor stands for such a hidden with an empty memory; None: zeros.
-        Returns `output` (directions * hidden_size features) and the final state.
+        state: a pair (hidden, weights), of [num_layers * directions, batch, hidden_size] and [..., hidden_size,
+            hidden_size], the batch axis only where the input has one; None: zeros.
+        Returns `output` (directions * hidden_size features) and the final state, a `FastWeightsState`. Where `nn.GRU`
+        stood, `state.hidden` is h_n.
+        need_state: False returns `(output, None)`. The weights of the state are batch * hidden_size^2 numbers, which
+            are not formed then: for training on whole sequences, say, when nobody reads them.
 
     Parameters of layer k (and `..._reverse`): weight_ih_lk [hidden, input], uniform in +-1/sqrt(hidden); weight_hh_lk
     [hidden, hidden], 0.05 I; gain_lk, bias_lk [hidden], one and zero; and decay_lk, rate_lk where they are learned.
@@ -64,21 +68,24 @@ class FastWeightsRNN(nn.Module):
     Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
     """
 
+    ran: str | None = None
+
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
         learned: Sequence[str] = (),
         inner_steps: int = 1,
         layer_norm: bool = True,
         nonlinearity: str = "relu",
         backend: str = "auto",
-        bias: bool = True,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -118,63 +125,70 @@ class FastWeightsRNN(nn.Module):
     def forward(
         self,
         input: Tensor | PackedSequence,
-        state: FastWeightsState | Tensor | None = None,
+        state: tuple[Tensor, Tensor] | None = None,
+        need_state: bool = True,
         *,
-        hx: FastWeightsState | Tensor | None = None,
-    ) -> tuple[Any, FastWeightsState]:
-        state = state if hx is None else hx  # the name that nn.GRU has for it
+        hx: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Any, FastWeightsState | None]:
+        given = as_state(state if hx is None else hx, "FastWeightsRNN, state")  # hx: the name that nn.LSTM has for it
         if isinstance(input, PackedSequence):
             padded, lengths = pad_packed_sequence(input, batch_first=True)
-            output, state = self._run(self._project(0, padded), state, lengths)
-            return repack(output, lengths, input), state
+            output, final = self._run(self._project(0, padded), given, lengths, need_state)
+            return repack(output, lengths, input), final
         if not isinstance(input, Tensor) or input.dim() not in (2, 3):
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
-            raise ValueError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
+            raise UserError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
+        self._check_state(input, given)
         if input.dim() == 2:
-            output, state = self._run(self._project(0, input[None]), add_batch(state), None)
-            return output[0].clone(), state.map(lambda tensor: tensor[:, 0])
+            lifted = None if given is None else given.map(lambda tensor: tensor.unsqueeze(1))
+            output, final = self._run(self._project(0, input[None]), lifted, None, need_state)
+            return output[0].clone(), None if final is None else final.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
         if inputs.shape[1] == 1 and not torch.is_grad_enabled():
-            streamed = self._stream(inputs[:, 0], state)
+            streamed = self._stream(inputs[:, 0], given)
             if streamed is not None:
                 hidden = streamed.hidden.clone()  # the output may be changed in place, the state not with it
-                return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed
-        output, state = self._run(self._project(0, inputs), state, None)
-        output = output.clone()  # the state is computed from what stays behind
-        return (output if self.batch_first else output.transpose(0, 1)), state
+                return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed if need_state else None
+        output, final = self._run(self._project(0, inputs), given, None, need_state)
+        output = output.clone()  # it may be changed in place: what backward needs of it stays behind
+        return (output if self.batch_first else output.transpose(0, 1)), final
 
-    def _stream(self, inputs: Tensor, state: FastWeightsState | Tensor | None) -> FastWeightsState | None:
+    def _check_state(self, input: Tensor, state: FastWeightsState | None) -> None:
+        """Raise unless the state goes with the input as it was given, and not as it is seen further in."""
+        if state is None:
+            return
+        batch = [] if input.dim() == 2 else [input.shape[0 if self.batch_first else 1]]
+        wanted = [self.num_layers * self.num_directions, *batch, self.hidden_size]
+        for name, tensor, shape in (
+            ("hidden", state.hidden, wanted),
+            ("weights", state.weights, [*wanted, wanted[-1]]),
+        ):
+            if list(tensor.shape) != shape:
+                raise UserError(
+                    f"state: got {name} {list(tensor.shape)}, wanted {shape} to go with an input {list(input.shape)}"
+                )
+
+    def _stream(self, inputs: Tensor, state: FastWeightsState | None) -> FastWeightsState | None:
         """One step, [batch, input_size], of a network of one layer and direction in one compiled call, or None."""
         if self.num_layers * self.num_directions != 1 or inputs.shape[-1] != self.input_size:
             return None
-        if isinstance(state, FastWeightsState) and state.hidden.dim() == 3:
-            state = FastWeightsState.of(state.hidden[0], None if state.is_empty else state.weights[0])
-        elif state is not None:
-            return None
-        streamed = stream_step(self, "_l0", inputs, state)
-        return None if streamed is None else FastWeightsState.of(streamed.hidden[None], streamed.weights[None], "cpu")
-
-    def forward_symbols(
-        self, symbols: Tensor, features: Tensor, state: FastWeightsState | Tensor | None = None
-    ) -> tuple[Tensor, FastWeightsState]:
-        """`self(features[symbols], state)` with batch_first, as a lookup: each symbol is projected once.
-
-        symbols: [batch, time] integers; features: [number of symbols, input_size].
-        """
-        projected = [look_up(table, symbols) for table in self._project(0, features)]
-        return self._run(projected, state, None)
+        first = None if state is None else FastWeightsState(state.hidden[0], state.weights[0])
+        streamed = stream_step(self, "_l0", inputs, first)
+        return None if streamed is None else FastWeightsState(streamed.hidden[None], streamed.weights[None])
 
     def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str | None]:
-        """`self.forward_symbols(symbols, features)[0][:, -1]`, [batch, directions * hidden], and the backend that ran.
+        """`self(features[symbols])[0][:, -1]` with batch_first, [batch, directions * hidden], and what ran.
 
-        On a CPU in one call, which forms neither the inputs of all steps nor the other outputs' gradients.
+        symbols: [batch, time] integers; features: [number of symbols, input_size]. Each symbol is projected once. On a
+        CPU in one call, which forms neither the inputs of all steps nor the other outputs' gradients.
         """
         if self.num_layers * self.num_directions == 1 and self.backend in ("auto", "cpu"):
             last = run_symbols(self, "_l0", symbols, features)
             if last is not None:
                 return last, "cpu"
-        outputs, state = self.forward_symbols(symbols, features)
-        return outputs[:, -1], state.backend
+        projected = [look_up(table, symbols) for table in self._project(0, features)]
+        outputs, _ = self._run(projected, None, None, need_state=False)
+        return outputs[:, -1], self.ran
 
     @torch.no_grad()
     def attention(self, input: Tensor) -> Tensor:
@@ -186,7 +200,7 @@ class FastWeightsRNN(nn.Module):
         if self.num_layers * self.num_directions != 1:
             raise ValueError("attention: got several layers or directions, wanted a network with one")
         inputs = self._project(0, input)[0]
-        outputs, _ = run(self, "_l0", inputs, None, None)
+        outputs, _ = run(self, "_l0", inputs, None, None, need_state=False)
         recurrent, gain, bias = slow_weights(self, "_l0")
         rule = current_rule(self, "_l0")
         call = check(inputs, recurrent, gain, bias, None, rule, self.inner_steps, self.nonlinearity, None)
@@ -199,11 +213,12 @@ class FastWeightsRNN(nn.Module):
         return [project(self, suffix, inputs) for suffix in self._suffixes(layer)]
 
     def _run(
-        self, projected: list[Tensor], state: FastWeightsState | Tensor | None, lengths: Tensor | None
-    ) -> tuple[Tensor, FastWeightsState]:
-        initial = self._split(state, projected[0])
+        self, projected: list[Tensor], state: FastWeightsState | None, lengths: Tensor | None, need_state: bool
+    ) -> tuple[Tensor, FastWeightsState | None]:
+        places = self.num_layers * self.num_directions
+        first = [None] * places if state is None else list(map(FastWeightsState, state.hidden, state.weights))
         finals: list[FastWeightsState] = []
-        output = projected[0]
+        output, place = projected[0], 0
         for layer in range(self.num_layers):
             if layer > 0:
                 projected = self._project(layer, functional.dropout(output, self.dropout, self.training))
@@ -211,44 +226,23 @@ class FastWeightsRNN(nn.Module):
             for suffix, inputs in zip(self._suffixes(layer), projected, strict=True):
                 backwards = suffix.endswith("_reverse")
                 inputs = reverse(inputs, lengths) if backwards else inputs
-                first = None if initial is None else initial[len(finals)]
-                outputs, final = run(self, suffix, inputs, first, lengths)
+                outputs, final = run(self, suffix, inputs, first[place], lengths, need_state)
+                place += 1
                 directions.append(reverse(outputs, lengths) if backwards else outputs)
-                finals.append(final)
+                if final is not None:
+                    finals.append(final)
             output = directions[0] if len(directions) == 1 else torch.cat(directions, dim=-1)
-        return output, stack(finals)
-
-    def _split(self, state: FastWeightsState | Tensor | None, inputs: Tensor) -> list[FastWeightsState] | None:
-        if state is None:
-            return None
-        if isinstance(state, Tensor):
-            state = FastWeightsState(state)
-        if not isinstance(state, FastWeightsState):
-            raise TypeError(
-                f"state: got {type(state).__name__}, wanted a FastWeightsState (cut by .detach()), a tensor or None"
-            )
-        wanted = [self.num_layers * self.num_directions, inputs.shape[0], self.hidden_size]
-        if list(state.hidden.shape) != wanted:
-            raise ValueError(f"state: got hidden {list(state.hidden.shape)}, wanted {wanted}")
-        weights = [None] * wanted[0] if state.is_empty else state.weights.unbind(0)
-        return [FastWeightsState(h, w) for h, w in zip(state.hidden.unbind(0), weights, strict=True)]
+        return output, stack(finals) if need_state else None
 
     def extra_repr(self) -> str:
         return describe(self)
 
 
-def add_batch(state: Any) -> Any:
-    if isinstance(state, FastWeightsState):
-        return state.map(lambda tensor: tensor.unsqueeze(1))
-    return state.unsqueeze(1) if isinstance(state, Tensor) else state
-
-
 def stack(states: list[FastWeightsState]) -> FastWeightsState:
-    """One state that leads with layers and directions; its weights stay uncomputed until they are read."""
+    """One state that leads with layers and directions."""
     if len(states) == 1:
         return states[0].map(lambda tensor: tensor.unsqueeze(0))
-    hidden = torch.stack([state.hidden for state in states])
-    return FastWeightsState(hidden, lambda: torch.stack([s.weights for s in states]), backend=states[0].backend)
+    return FastWeightsState(*(torch.stack(each) for each in zip(*states, strict=True)))
 
 
 def reverse(sequences: Tensor, lengths: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.fast_weights_layer import (
@@ -15,30 +16,34 @@ from fastweights.nn.fast_weights_layer import (
     stream_step,
 )
 from fastweights.ops import FastWeightsState
+from fastweights.ops.state import as_state
 from fastweights.rules import Hebbian, Rule
 
 
 class FastWeightsRNNCell(nn.Module):
-    r"""One step of `FastWeightsRNN`: `state = cell(input, state)`, as `nn.GRUCell`, with a state in place of h.
+    r"""One step of `FastWeightsRNN`: `hidden, weights = cell(input, (hidden, weights))`, as `nn.LSTMCell`.
 
-    input: [batch, input_size] or [input_size]; state: a `FastWeightsState` with hidden [batch, hidden_size] (or
-    [hidden_size]), a plain tensor (an empty memory), or None. `state.hidden` is the output. The options and the
-    equation are those of `FastWeightsRNN`; parameters: weight_ih, weight_hh, gain, bias.
+    input: [batch, input_size] or [input_size]; state: a pair of hidden [batch, hidden_size] and weights [batch,
+    hidden_size, hidden_size], both without the batch axis where the input has none, or None: zeros. `hidden` is the
+    output. The options and the equation are those of `FastWeightsRNN`; parameters: weight_ih, weight_hh, gain, bias.
 
     Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
     """
+
+    ran: str | None = None
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        bias: bool = True,
+        *,
         rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
         learned: Sequence[str] = (),
         inner_steps: int = 1,
         layer_norm: bool = True,
         nonlinearity: str = "relu",
         backend: str = "auto",
-        bias: bool = True,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -57,26 +62,32 @@ class FastWeightsRNNCell(nn.Module):
     def forward(
         self,
         input: Tensor,
-        state: FastWeightsState | Tensor | None = None,
+        state: tuple[Tensor, Tensor] | None = None,
         *,
-        hx: FastWeightsState | Tensor | None = None,
+        hx: tuple[Tensor, Tensor] | None = None,
     ) -> FastWeightsState:
-        state = state if hx is None else hx  # the name that nn.GRUCell has for it
         if not isinstance(input, Tensor) or input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
-            raise ValueError(f"input: got {got}, wanted [batch, {self.input_size}] or [{self.input_size}]")
-        if isinstance(state, Tensor):
-            state = FastWeightsState(state)
-        if state is not None and not isinstance(state, FastWeightsState):
-            raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState, a tensor or None")
+            raise UserError(f"input: got {got}, wanted [batch, {self.input_size}] or [{self.input_size}]")
+        given = as_state(state if hx is None else hx, "FastWeightsRNNCell, state")  # hx: as nn.LSTMCell has it
+        if given is not None:
+            shape = [*input.shape[:-1], self.hidden_size]
+            for name, tensor, wanted in (("hidden", given[0], shape), ("weights", given[1], [*shape, shape[-1]])):
+                if list(tensor.shape) != wanted:
+                    raise UserError(
+                        f"state: got {name} {list(tensor.shape)}, wanted {wanted} to go with an input "
+                        f"{list(input.shape)}"
+                    )
         if not torch.is_grad_enabled() and input.dim() == 2:
-            streamed = stream_step(self, "", input, state)
+            streamed = stream_step(self, "", input, given)
             if streamed is not None:
                 return streamed
         if input.dim() == 1:
-            lifted = None if state is None else state.map(lambda tensor: tensor[None])
+            lifted = None if given is None else given.map(lambda tensor: tensor[None])
             return self(input[None], lifted).map(lambda tensor: tensor[0])
-        return run(self, "", project(self, "", input)[:, None], state, None)[1]
+        final = run(self, "", project(self, "", input)[:, None], given, None, need_state=True)[1]
+        assert final is not None
+        return final
 
     def extra_repr(self) -> str:
         return describe(self)

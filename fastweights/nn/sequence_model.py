@@ -1,6 +1,6 @@
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
+from fastweights.errors import UserError
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.tasks import Spec
 
 
@@ -36,8 +38,6 @@ class SequenceModel(nn.Module):
     100), head_sizes=(100,).
     """
 
-    one_hot: Tensor
-
     def __init__(
         self,
         recurrent: nn.Module,
@@ -50,6 +50,9 @@ class SequenceModel(nn.Module):
         head_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if getattr(recurrent, "batch_first", True) is not True:
+            kind = type(recurrent).__name__
+            raise UserError(f"SequenceModel: got {kind} with batch_first=False, wanted one with batch_first=True")
         self.recurrent, self.spec, self.head_dropout = recurrent, spec, head_dropout
         self.backend = "torch"  # what ran the recurrence last
         self.embedding = layers((spec.inputs, *embedding_sizes), nn.Identity if linear_embeddings else nn.ReLU)
@@ -63,13 +66,17 @@ class SequenceModel(nn.Module):
                 self.embedding[0].get_parameter("weight").mul_(scale)
             scale = 1.0
         self.input_scale, self.embeds = scale, bool(embedding_sizes)
-        if spec.symbols:
-            self.register_buffer("one_hot", torch.eye(spec.inputs) * scale, persistent=False)
+        self._one_hot: Tensor | None = None  # a constant, and no buffer: those are all in the state_dict
 
     @property
     def features(self) -> Tensor:
         """[number of symbols, input_size]: what the recurrent network sees of each symbol."""
-        return self.embedding(self.one_hot) if self.embeds else self.one_hot
+        like, one_hot = next(chain(self.head.parameters(), self.recurrent.parameters())), self._one_hot
+        if one_hot is None or one_hot.dtype != like.dtype or one_hot.device != like.device:
+            one_hot = torch.eye(self.spec.inputs, dtype=like.dtype, device=like.device) * self.input_scale
+            if not torch.compiler.is_compiling() and type(like) is nn.Parameter:
+                self._one_hot = one_hot
+        return self.embedding(one_hot) if self.embeds else one_hot
 
     def forward(
         self, inputs: Tensor, state: Any = None, *, asked: Tensor | None = None, lengths: Tensor | None = None
@@ -82,7 +89,7 @@ class SequenceModel(nn.Module):
         """
         if asked is None and lengths is None and state is None and self.spec.symbols and not self.spec.every:
             return self._answer(self._last_of_symbols(inputs))
-        output, _ = self._run(self.look_up(inputs), state)
+        output = self._outputs(self.look_up(inputs), state)
         if asked is not None:
             output = output[asked]
         elif not self.spec.every:
@@ -92,7 +99,7 @@ class SequenceModel(nn.Module):
 
     def step(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step of every sample, [batch] symbols or [batch, features]: the answers [batch, outputs], the state."""
-        output, state = self._run(self.look_up(inputs[:, None]), state)
+        output, state = self.recurrent(self.look_up(inputs[:, None]), *([] if state is None else [state]))
         return self._answer(output[:, 0]), state
 
     def look_up(self, inputs: Tensor) -> Tensor:
@@ -101,15 +108,18 @@ class SequenceModel(nn.Module):
             return functional.embedding(inputs, self.features)
         return self.embedding(inputs * self.input_scale)
 
-    def _run(self, features: Tensor, state: Any) -> tuple[Tensor, Any]:
-        output, state = self.recurrent(features) if state is None else self.recurrent(features, state)
-        self._note(getattr(state, "backend", None) or "torch")
-        return output, state
+    def _outputs(self, features: Tensor, state: Any) -> Tensor:
+        """Those of all steps, [batch, time, hidden], without a state where the network knows that none is needed."""
+        ours = isinstance(self.recurrent, FastWeightsRNN) and type(self.recurrent).forward is FastWeightsRNN.forward
+        options = {"need_state": False} if ours and "forward" not in vars(self.recurrent) else {}
+        output = self.recurrent(features, *([] if state is None else [state]), **options)[0]
+        self._note(getattr(self.recurrent, "ran", None) or "torch")
+        return output
 
     def _last_of_symbols(self, symbols: Tensor) -> Tensor:
         by_symbol = symbol_reader(self.recurrent)
         if by_symbol is None:
-            return self._run(self.look_up(symbols), None)[0][:, -1]
+            return self._outputs(self.look_up(symbols), None)[:, -1]
         last, ran = by_symbol(symbols, self.features)
         self._note(ran)
         return last

@@ -16,7 +16,8 @@ Range = tuple[float, float]
 def check_constants(rule: Any) -> None:
     """Raise unless each constant in `rule.RANGES` is a number, or a 0-d floating-point tensor, inside its range.
 
-    A tensor on an accelerator, or seen by `torch.compile`, is not read: that would make the device wait.
+    A tensor on an accelerator is not read, for the device would have to wait; nor is one without a number of its own,
+    as under `torch.compile`, `vmap` or fake tensors.
     """
     for name, (low, high) in rule.RANGES.items():
         _check(type(rule).__name__, name, getattr(rule, name), low, high)
@@ -34,12 +35,14 @@ def _number(owner: str, name: str, value: Any, wanted: str) -> float | None:
     import torch
 
     if isinstance(value, torch.Tensor):
-        if value.dim() != 0 or not value.dtype.is_floating_point:
+        if value.numel() != 1 or not value.dtype.is_floating_point:
             raise ValueError(
                 f"{owner}({name}=...): got a tensor of shape {tuple(value.shape)} and {value.dtype}, "
-                f"wanted {wanted} or a 0-d floating-point tensor"
+                f"wanted {wanted} or a floating-point tensor of one element"
             )
-        if torch.compiler.is_compiling() or value.device.type != "cpu":
+        functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+        abstract = functorch.peek_interpreter_stack() is not None or torch._C._len_torch_dispatch_stack() > 0
+        if torch.compiler.is_compiling() or value.device.type != "cpu" or abstract:
             return None
         return float(value.detach())
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -10,30 +11,37 @@ LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
 _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are more of what backward needs in all
 
 _local = threading.local()
-_spare: dict[tuple[int, torch.dtype], list[Tensor]] = {}
+_spare: dict[tuple[int, torch.dtype], list[Any]] = {}
 
 
-class Lent:
-    """A buffer for what backward needs; the next call of the same size gets it once the graph that holds it is gone.
+def lend(count: int, dtype: torch.dtype) -> Tensor:
+    """Uninitialised numbers, whose memory the next call of the same size gets once no tensor holds it any more.
 
     Fresh memory of this size is given back to the system and faulted in again, page by page, at every call: that took
     an eighth of the op's time, and most of what a second thread could have saved.
     """
+    try:
+        memory = _spare[count, dtype].pop()
+    except LookupError:
+        memory = torch.empty(count, dtype=dtype, device="cpu").numpy()
+    lent = memory.view(_Lent)
+    lent.of = dtype
+    return torch.from_numpy(lent)
 
-    def __init__(self, count: int, dtype: torch.dtype) -> None:
-        try:
-            self.tensor = _spare[count, dtype].pop()
-        except (LookupError, AttributeError):
-            self.tensor = torch.empty(count, dtype=dtype, device="cpu")
+
+class _Lent(numpy.ndarray):
+    """What the storage of a lent tensor holds on to: it gives the memory below it back when it goes."""
+
+    of: torch.dtype | None = None  # of a view that somebody else makes: none
 
     def __del__(self) -> None:
-        size = self.tensor.nbytes if hasattr(self, "tensor") else 0  # there was no memory for it
-        if not 0 < size <= _KEEP_BYTES:
+        memory, dtype = self.base, self.of
+        if dtype is None or memory is None or not 0 < memory.nbytes <= _KEEP_BYTES:
             return
-        held = sum(len(each) * count * dtype.itemsize for (count, dtype), each in list(_spare.items()))
-        if held + size > _KEEP_BYTES:
+        held = sum(len(each) * count * kind.itemsize for (count, kind), each in list(_spare.items()))
+        if held + memory.nbytes > _KEEP_BYTES:
             _spare.clear()
-        _spare.setdefault((self.tensor.numel(), self.tensor.dtype), []).append(self.tensor)
+        _spare.setdefault((memory.size, dtype), []).append(memory)
 
 
 def scratch(name: str, count: int, dtype: torch.dtype) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _DTYPES = (torch.float32, torch.float64)
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def runs(dtype: torch.dtype) -> bool:
@@ -19,18 +20,28 @@ def runs(dtype: torch.dtype) -> bool:
     return not (torch.compiler.is_compiling() or _traced() or _transformed() or _watched())
 
 
+def plain(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a kernel can read the memory of a tensor: that of no subclass, on the CPU, and as its bits say."""
+    return type(tensor) in _PLAIN and tensor.dtype is dtype and tensor.is_cpu and not tensor.is_neg()
+
+
+def fits(tensor: Tensor, dtype: torch.dtype, *shape: int) -> bool:
+    """Whether a kernel can read a tensor of this very shape: it does not look where it reads."""
+    return plain(tensor, dtype) and tensor.shape == shape
+
+
 def takes(*tensors: Tensor) -> bool:
     """Whether kernels can be called directly now, on these tensors as they are: not under autocast nor torch.func."""
     dtype = tensors[0].dtype
     return (
         runs(dtype)
-        and all(t.is_cpu and t.dtype == dtype and type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and all(plain(tensor, dtype) for tensor in tensors)
         and not torch.is_autocast_enabled("cpu")
         and torch.autograd.forward_ad._current_level < 0
     )
 
 
-def why_not(inputs: Tensor) -> str | None:
+def why_not(inputs: Tensor, *others: Tensor | None) -> str | None:
     """Why a backend that is made of kernels cannot run on these inputs, or None where it can."""
     if inputs.device.type != "cpu":
         return f"it runs on a CPU, and the inputs are on {inputs.device}"
@@ -47,8 +58,13 @@ def why_not(inputs: Tensor) -> str | None:
             return "a TorchDispatchMode cannot see what it does"
         if torch.autograd.forward_ad._current_level >= 0:
             return "it has no forward-mode derivative"
-        if type(inputs) not in (Tensor, torch.nn.Parameter):
-            return f"it reads the memory of plain tensors, and the inputs are a {type(inputs).__name__}"
+        for tensor in (inputs, *others):
+            if tensor is None:
+                continue
+            if type(tensor) not in _PLAIN:
+                return f"it reads the memory of plain tensors, and got a {type(tensor).__name__}"
+            if tensor.is_neg():
+                return "it reads memory as it lies there, and got a tensor whose negation waits (resolve_neg() does it)"
     return None
 
 
@@ -66,7 +82,12 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
                 "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
                 "backend='attention' (of an IRNN or an LSTM, 'torch'), or a transform of torch.func"
             )
-        return backward(ctx, *d)
+        if any(each is not None and (_batched(each) or type(each) not in _PLAIN) for each in d):
+            raise RuntimeError(
+                "got a gradient that is no plain tensor (is_grads_batched, vectorize=True, or a subclass), which the "
+                "CPU kernels cannot read; wanted another backend, such as 'attention' (of an IRNN or an LSTM, 'torch')"
+            )
+        return backward(ctx, *(each if each is None or not each.is_neg() else each.resolve_neg() for each in d))
 
     return checked
 
@@ -74,6 +95,12 @@ def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
 def _transformed() -> bool:
     """Inside a transform of torch.func, where a tensor has no memory of its own."""
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _batched(tensor: Tensor) -> bool:
+    """One of many that are seen as one, by a vmap of torch.func or by that of autograd."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
 
 
 def _traced() -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ def fast_weights_rnn(
     nonlinearity: str = "relu",
     lengths: Tensor | None = None,
     backend: str = "auto",
-) -> tuple[Tensor, FastWeightsState]:
+    need_state: bool = True,
+) -> tuple[Tensor, FastWeightsState | None]:
     r"""Run a fast-weights RNN over whole sequences.
 
         boundary = W h(t) + C x(t+1)
@@ -54,16 +56,17 @@ def fast_weights_rnn(
         recurrent: [hidden, hidden], the slow weights W.
         gain, bias: [hidden] each, of the layer norm (over the units of a sample, epsilon 1e-5); both None: no layer
             norm.
-        state: h(0) [batch, hidden] and A(0) [batch, hidden, hidden], which contains h(0); None: zeros.
+        state: a pair of h(0) [batch, hidden] and A(0) [batch, hidden, hidden], which contains h(0); None: zeros.
         rule: any update rule; its constants are floats, or 0-d tensors that get a gradient.
         inner_steps: iterations of the inner loop, S in the paper.
         nonlinearity: f, "relu" or "tanh".
         lengths: [batch], the valid steps of each sequence; outputs past its end are zero and its state stops there.
-        backend: "auto" takes the fastest that can run this call; `state.backend` of the result names it.
+        backend: "auto" takes the fastest that can run this call; `backend_of` of the same arguments names it.
+        need_state: False for None in place of the state. Its weights take batch x hidden^2 numbers, and as long as a
+            step or two: they are not formed then, as with need_weights of `nn.MultiheadAttention`.
 
     Returns:
-        The outputs h(1) .. h(time), [batch, time, hidden], and the state after the last step, which is computed from
-        them: do not change the outputs in place while the state is in use. Differentiable in every
+        The outputs h(1) .. h(time), [batch, time, hidden], and the state after the last step. Differentiable in every
         tensor argument, the initial state and the constants of the rule included.
 
     Raises:
@@ -72,11 +75,23 @@ def fast_weights_rnn(
 
     Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258 (equations 1-5).
     """
-    call = check(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths)
+    call = check(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths, need_state)
+    return run(call, backend)[:2]
+
+
+def run(call: Call, backend: str = "auto") -> tuple[Tensor, FastWeightsState | None, str]:
+    """Outputs and state of a call that was checked, and the name of the backend that ran it."""
     name = choose(call, backend)
-    outputs, final = BACKENDS[name].run(call)
-    final.backend = name
-    return outputs, final
+    outputs, state = BACKENDS[name].run(call)
+    return outputs, state, name
+
+
+def backend_of(*arguments: Any, backend: str = "auto", **options: Any) -> str:
+    """The name of the backend that `fast_weights_rnn` takes for these arguments."""
+    defaults = {"gain": None, "bias": None, "state": None, "rule": Hebbian(decay=0.95, rate=0.5)}
+    defaults |= {"inner_steps": 1, "nonlinearity": "relu", "lengths": None}
+    given = dict(zip(("inputs", "recurrent", "gain", "bias", "state"), arguments, strict=False))
+    return choose(check(**(defaults | given | options)), backend)
 
 
 def choose(call: Call, backend: str = "auto") -> str:

@@ -13,8 +13,6 @@ from fastweights.ops.fast_weights_rnn.reference import layer_norm, nonlinearity
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian
 
-PENDING = 32  # states whose weights may wait for one another
-
 
 def why_not(call: Call) -> str | None:
     if type(call.rule) is not Hebbian:
@@ -22,23 +20,22 @@ def why_not(call: Call) -> str | None:
     return None
 
 
-def run(call: Call) -> tuple[Tensor, FastWeightsState]:
-    valid, state = call.valid, call.state
+def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
+    valid = call.valid
     inputs = call.inputs if valid is None else torch.where(valid[..., None], call.inputs, 0.0)
-    first = None if state.is_empty else state.weights
     powers = decay_powers(call.rule.decay, inputs)
-    hidden, past = state.hidden, inputs[:, :0]
+    hidden, past = call.hidden, inputs[:, :0]
     outputs: list[Tensor] = []
     for t in range(inputs.shape[1]):
         if valid is not None:
             hidden = torch.where(valid[:, t, None], hidden, 0.0)
-        hidden = _step(call, inputs[:, t] + hidden @ call.recurrent.T, past, first, powers)
+        hidden = _step(call, inputs[:, t] + hidden @ call.recurrent.T, past, powers)
         outputs.append(hidden if valid is None else torch.where(valid[:, t, None], hidden, 0.0))
         past = torch.stack(outputs, dim=1)
     return past, final_state(call, past)
 
 
-def _step(call: Call, boundary: Tensor, past: Tensor, first: Tensor | None, powers: Tensor) -> Tensor:
+def _step(call: Call, boundary: Tensor, past: Tensor, powers: Tensor) -> Tensor:
     t = past.shape[1]
     if call.inner_steps == 0:
         return nonlinearity(call, layer_norm(call, boundary))
@@ -49,8 +46,8 @@ def _step(call: Call, boundary: Tensor, past: Tensor, first: Tensor | None, powe
         if t:
             scores = (past @ hidden[..., None]).squeeze(-1) * scale
             read = read + (scores[:, None] @ past).squeeze(1)
-        if first is not None:
-            read = read + powers[t].to(past) * (first @ hidden[..., None]).squeeze(-1)
+        if call.weights is not None:
+            read = read + powers[t].to(past) * (call.weights @ hidden[..., None]).squeeze(-1)
         hidden = nonlinearity(call, layer_norm(call, read))
     return hidden
 
@@ -62,36 +59,27 @@ def decay_powers(decay: float | Tensor, inputs: Tensor) -> Tensor:
     return torch.as_tensor(decay, dtype=wide, device=inputs.device) ** exponents
 
 
-def final_state(call: Call, outputs: Tensor, *, backend: str | None = None) -> FastWeightsState:
-    """The state after the last step, from the outputs alone; its weights are computed when they are first read.
+def final_state(call: Call, outputs: Tensor) -> FastWeightsState | None:
+    """The state after the last step, from the outputs alone; None where it is not needed.
 
     A(T) = decay^T A(0) + rate sum_{tau=1..T} decay^(T-tau) h(tau) h(tau)^T
     """
-    time, state, rule = outputs.shape[1], call.state, call.rule
+    if not call.need_state:
+        return None
+    time, rule = outputs.shape[1], call.rule
+    if not time:
+        empty = outputs.new_zeros(*outputs.shape[::2], outputs.shape[2])
+        return FastWeightsState(call.hidden.clone(), empty if call.weights is None else call.weights.clone())
+    powers = decay_powers(rule.decay, outputs)
     if call.lengths is None:
-        hidden = outputs[:, -1].clone() if time else state.hidden  # it may be changed in place, A(T) not with it
+        hidden = outputs[:, -1].clone()  # it may be changed in place, the outputs not with it
+        scale, first = powers[:time].flip(0)[:, None], powers[time].to(outputs)
     else:
         last = (call.lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, outputs.shape[2])
-        hidden = outputs.gather(1, last).squeeze(1) if time else state.hidden
-        hidden = torch.where(call.lengths[:, None] > 0, hidden, state.hidden)
-
-    lengths = None if call.lengths is None else call.lengths.clone()  # of what may change until the weights are read
-    decay, rate = (c.clone() if isinstance(c, Tensor) else c for c in (rule.decay, rule.rate))
-
-    def weights() -> Tensor:
-        powers = decay_powers(decay, outputs)
-        if lengths is None:
-            scale, first = powers[:time].flip(0)[:, None], powers[time].to(outputs)
-        else:
-            left = lengths[:, None] - torch.arange(1, time + 1, device=outputs.device)
-            scale, first = powers[left.clamp(min=0)][..., None], powers[lengths][:, None, None].to(outputs)
-        written = rate * ((outputs * scale.to(outputs)).transpose(1, 2) @ outputs)
-        return written if state.is_empty else written + first * state.weights
-
-    final = FastWeightsState(hidden, weights, backend=backend)
-    if not state.is_computed:
-        final.pending = state.pending + 1
-        if final.pending > PENDING:  # streamed on and on and never read: do not keep all of the past for it
-            _ = final.weights
-            final.pending = 0
-    return final
+        hidden = torch.where(call.lengths[:, None] > 0, outputs.gather(1, last).squeeze(1), call.hidden)
+        left = call.lengths[:, None] - torch.arange(1, time + 1, device=outputs.device)
+        scale, first = powers[left.clamp(min=0)][..., None], powers[call.lengths][:, None, None].to(outputs)
+    weights = (outputs * (rule.rate * scale).to(outputs)).transpose(1, 2) @ outputs
+    if call.weights is not None:
+        weights = weights + first * call.weights
+    return FastWeightsState(hidden, weights)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError
-from fastweights.ops.state import FastWeightsState
+from fastweights.ops.state import FastWeightsState, as_state
 
 EPSILON = 1e-5  # of the layer norm
 NONLINEARITIES = ("relu", "tanh")
@@ -19,17 +19,19 @@ class UnsupportedBackend(UserError):
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of `fast_weights_rnn` after the checks. `state.is_empty`: A(0) = 0, and need not be read."""
+    """The arguments of `fast_weights_rnn` after the checks."""
 
     inputs: Tensor  # [batch, time, hidden]
     recurrent: Tensor  # [hidden, hidden]
     gain: Tensor | None  # [hidden]
     bias: Tensor | None  # [hidden]
-    state: FastWeightsState  # hidden [batch, hidden], weights [batch, hidden, hidden]
+    hidden: Tensor  # [batch, hidden], h(0)
+    weights: Tensor | None  # [batch, hidden, hidden], A(0); None: zeros, which need not be read
     rule: Any
     inner_steps: int
     nonlinearity: str
     lengths: Tensor | None  # [batch], int64, on the device of the inputs
+    need_state: bool = True
 
     @property
     def valid(self) -> Tensor | None:
@@ -49,6 +51,7 @@ def check(
     inner_steps: int,
     nonlinearity: str,
     lengths: Tensor | None,
+    need_state: bool = True,
 ) -> Call:
     if not isinstance(inputs, Tensor) or inputs.dim() != 3:
         got = f"shape {list(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
@@ -65,15 +68,16 @@ def check(
     if gain is not None and bias is not None:
         _check_tensor("gain", gain, inputs, hidden)
         _check_tensor("bias", bias, inputs, hidden)
-    if state is None:
-        state = FastWeightsState(inputs.new_zeros(batch, hidden))
-    elif not isinstance(state, FastWeightsState):
-        raise TypeError(f"state: got {type(state).__name__}, wanted a FastWeightsState or None")
-    _check_tensor("state.hidden", state.hidden, inputs, batch, hidden)
+    state = as_state(state)
+    if state is not None:
+        _check_tensor("state.hidden", state.hidden, inputs, batch, hidden)
+        _check_tensor("state.weights", state.weights, inputs, batch, hidden, hidden)
+    first, weights = (inputs.new_zeros(batch, hidden), None) if state is None else state
     check_settings(rule, inner_steps, nonlinearity)
     if lengths is not None:
         lengths = _check_lengths(lengths, inputs)
-    return Call(inputs, recurrent, gain, bias, state, rule, inner_steps, nonlinearity, lengths)
+    settings = (rule, inner_steps, nonlinearity, lengths, need_state)
+    return Call(inputs, recurrent, gain, bias, first, weights, *settings)
 
 
 def check_settings(rule: Any, inner_steps: int, nonlinearity: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastweights.ops.cpu import limits
-from fastweights.ops.cpu.buffers import Lent
+from fastweights.ops.cpu.buffers import lend
 from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, reference
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
@@ -28,7 +28,7 @@ FEW = 4  # samples that are streamed one by one; a tile of them is faster for mo
 def why_not(call: Call) -> str | None:
     if type(call.rule) is not Hebbian:
         return f"it has the rule Hebbian only, not {type(call.rule).__name__}"
-    return limits.why_not(call.inputs)
+    return limits.why_not(call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights, call.lengths)
 
 
 def _chunk(hidden: int) -> int:
@@ -40,7 +40,7 @@ def cuts(time: int, hidden: int, inner_steps: int) -> bool:
     return inner_steps > 0 and time > 2 * _chunk(hidden)
 
 
-def run(call: Call) -> tuple[Tensor, FastWeightsState]:
+def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     batch, time, hidden = call.inputs.shape
     if batch == 0 or time == 0:
         return reference.run(call)
@@ -52,9 +52,9 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
     return outputs, final_state(call, outputs)
 
 
-def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
+def _stream(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     """One step without a graph: it takes microseconds, so nothing around it may take many."""
-    rule, state = call.rule, call.state
+    rule = call.rule
     hidden, weights = cpu_passes.step(
         call.inputs[:, 0],
         None,
@@ -62,36 +62,40 @@ def _stream(call: Call) -> tuple[Tensor, FastWeightsState]:
         call.recurrent,
         call.gain,
         call.bias,
-        state.hidden,
-        None if state.is_empty else state.weights,
+        call.hidden,
+        call.weights,
         (float(rule.decay), float(rule.rate)),
         call.inner_steps,
         call.nonlinearity == "relu",
     )
-    return hidden[:, None], FastWeightsState.of(hidden, weights)
+    return hidden[:, None].clone(), FastWeightsState(hidden, weights) if call.need_state else None
 
 
 def _differentiated() -> bool:
     return torch.compiler.is_compiling() or torch.is_grad_enabled()
 
 
-def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState]:
+def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState | None]:
     """Attention within a chunk, the explicit matrix from chunk to chunk."""
-    outputs, state = [], call.state
-    for index, inputs in enumerate(call.inputs.split(steps, dim=1)):
+    outputs, state, parts = [], None, call.inputs.split(steps, dim=1)
+    hidden, weights = call.hidden, call.weights
+    for index, inputs in enumerate(parts):
         lengths = call.lengths
         if lengths is not None:
             lengths = (lengths - index * steps).clamp(0, inputs.shape[1])
-        part = replace(call, inputs=inputs, state=state, lengths=lengths)
+        need = call.need_state or index < len(parts) - 1
+        part = replace(call, inputs=inputs, hidden=hidden, weights=weights, lengths=lengths, need_state=need)
         outputs.append(_outputs(part))
         state = final_state(part, outputs[-1])
+        if state is not None:
+            hidden, weights = state
     return torch.cat(outputs, dim=1), state
 
 
 def _outputs(call: Call) -> Tensor:
-    rule, state, relu = call.rule, call.state, call.nonlinearity == "relu"
-    weights = None if state.is_empty or call.inner_steps == 0 else state.weights
-    tensors = (call.inputs, call.recurrent, call.gain, call.bias, state.hidden, weights)
+    rule, relu = call.rule, call.nonlinearity == "relu"
+    weights = None if call.inner_steps == 0 else call.weights
+    tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.hidden, weights)
     if torch.compiler.is_compiling():
         decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
         return cpu_operators.recurrence(*tensors, decay, rate, call.lengths, call.inner_steps, relu)[0]
@@ -110,31 +114,28 @@ class _Recurrence(torch.autograd.Function):
         kept = None
         if any(ctx.needs_input_grad):
             size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
-            kept = Lent(size, inputs.dtype)
-        given: Any = (*arguments[:6], float(decay), float(rate), *settings, None if kept is None else kept.tensor)
+            kept = lend(size, inputs.dtype)
+        given: Any = (*arguments[:6], float(decay), float(rate), *settings, kept)
         outputs = cpu_passes.forward(*given)
         if kept is not None:
-            ctx.save_for_backward(*arguments[1:6], lengths, outputs)
-            ctx.kept, ctx.constants, ctx.settings = kept, (decay, rate), (inner_steps, relu)
+            constants = [c if isinstance(c, Tensor) else None for c in (decay, rate)]
+            ctx.save_for_backward(*arguments[1:6], lengths, outputs, kept, *constants)
+            ctx.settings = (inner_steps, relu)
+            ctx.constants = [None if isinstance(c, Tensor) else c for c in (decay, rate)]
         return outputs
 
     @staticmethod
     @limits.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
-        given: Any = (
-            d[0],
-            *ctx.saved_tensors,
-            ctx.kept.tensor,
-            *(float(c) for c in ctx.constants),
-            *ctx.settings,
-            needs,
-        )
+        *saved, decay, rate = ctx.saved_tensors
+        constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
+        given: Any = (d[0], *saved, *(float(c) for c in constants), *ctx.settings, needs)
         gradients: list[Any] = cpu_passes.backward(*given)
         *tensors, d_decay, d_rate = gradients
         d_constants = [
-            d.to(c) if needed else None
-            for d, c, needed in zip((d_decay, d_rate), ctx.constants, needs[6:], strict=True)
+            d.to(c).view_as(c) if needed else None
+            for d, c, needed in zip((d_decay, d_rate), constants, needs[6:], strict=True)
         ]
         return (
             *(g if needed else None for g, needed in zip(tensors, needs, strict=False)),

@@ -17,12 +17,12 @@ def attended(call: Call, outputs: Tensor) -> Tensor:
     Needs an empty initial memory. Zero where nothing is read (inner_steps 0).
     """
     reason = why_not(call)
-    if reason is None and not call.state.is_empty:
+    if reason is None and call.weights is not None:
         reason = "its initial memory is not empty"
     if reason is not None:
         raise UnsupportedBackend(f"cannot show what was attended to: {reason}")
     time = outputs.shape[1]
-    before = torch.cat([call.state.hidden[:, None], outputs[:, :-1]], dim=1)
+    before = torch.cat([call.hidden[:, None], outputs[:, :-1]], dim=1)
     boundary = call.inputs + before @ call.recurrent.T
     lag = torch.arange(time, device=outputs.device)[:, None] - torch.arange(time, device=outputs.device) - 1
     scale = torch.where(lag >= 0, decay_powers(call.rule.decay, outputs)[lag.clamp(min=0)], 0.0) * call.rule.rate

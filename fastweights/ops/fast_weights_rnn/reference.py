@@ -12,10 +12,10 @@ def why_not(call: Call) -> str | None:
     return None
 
 
-def run(call: Call) -> tuple[Tensor, FastWeightsState]:
-    hidden, weights, rule = call.state.hidden, call.state.weights, call.rule
+def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
+    hidden, rule, inputs = call.hidden, call.rule, call.inputs
+    weights = hidden.new_zeros(*hidden.shape, hidden.shape[-1]) if call.weights is None else call.weights
     valid, outputs = call.valid, []
-    inputs = call.inputs
     if valid is not None:  # not even a NaN may come out of the padding, nor a gradient go in
         inputs = torch.where(valid[..., None], inputs, 0.0)
     for t in range(inputs.shape[1]):
@@ -32,7 +32,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState]:
             weights = torch.where(inside[..., None], rule.write(weights, key=new, value=new), weights)
             outputs.append(new)
     stacked = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(inputs)
-    return stacked, FastWeightsState(hidden, weights)
+    return stacked, FastWeightsState(hidden, weights) if call.need_state else None
 
 
 def settle(call: Call, boundary: Tensor, weights: Tensor) -> Tensor:

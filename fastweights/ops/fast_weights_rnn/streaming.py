@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from fastweights.ops.cpu import limits
+from fastweights.ops.cpu.limits import fits
 from fastweights.ops.fast_weights_rnn import cpu_passes
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian
@@ -27,23 +28,24 @@ def stream(
 
     x: [batch, input_size] with its projection C [hidden, input_size]; [batch, hidden], projected already, without.
     """
-    dtype, batch, units = x.dtype, x.shape[0], recurrent.shape[0]
-    hidden = weights = None
-    if state is not None:
-        hidden = state.hidden
-        weights = None if state.is_empty else state.weights
-        if hidden.dtype is not dtype or not hidden.is_cpu or hidden.shape != (batch, units):
-            return None
-        if weights is not None and (weights.dtype is not dtype or not weights.is_cpu):
-            return None
+    dtype, (batch, features), units = x.dtype, x.shape, recurrent.shape[0]
     if type(rule) is not Hebbian or not batch or not limits.runs(dtype) or forward_ad._current_level >= 0:
         return None
-    for tensor in (x, projection, projection_bias, recurrent, gain, bias):
-        if tensor is not None and (tensor.dtype is not dtype or not tensor.is_cpu):
+    if not (limits.plain(x, dtype) and fits(recurrent, dtype, units, units)):
+        return None
+    if features != units if projection is None else not fits(projection, dtype, units, features):
+        return None
+    for tensor in (projection_bias, gain, bias):
+        if tensor is not None and not fits(tensor, dtype, units):
+            return None
+    hidden = weights = None
+    if state is not None:
+        hidden, weights = state
+        if not (fits(hidden, dtype, batch, units) and fits(weights, dtype, batch, units, units)):
             return None
     constants = (float(rule.decay), float(rule.rate))
     relu = nonlinearity == "relu"
     new = cpu_passes.step(
         x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu
     )
-    return FastWeightsState.of(*new, "cpu")
+    return FastWeightsState(*new)

@@ -8,11 +8,11 @@ autograd costs as much as its product.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from fastweights.ops.cpu import limits
-from fastweights.ops.cpu.buffers import Lent
+from fastweights.ops.cpu.buffers import lend
 from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
 from fastweights.rules import Hebbian
 
@@ -50,11 +50,9 @@ def last_hidden(
     if recurrent.shape != (units, units) or any(v is not None and v.shape != (units,) for v in (gain, bias)):
         return None
     for tensor in (features, projection, projection_bias, recurrent, gain, bias):
-        if tensor is not None and (
-            tensor.dtype is not dtype or not tensor.is_cpu or type(tensor) not in (Tensor, nn.Parameter)
-        ):
+        if tensor is not None and not limits.plain(tensor, dtype):
             return None
-    if not symbols.is_cpu or type(symbols) is not Tensor:
+    if not symbols.is_cpu or type(symbols) is not Tensor or symbols.is_neg():
         return None
     tensors = (features, projection, projection_bias, recurrent, gain, bias, rule.decay, rule.rate)
     settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
@@ -80,21 +78,23 @@ class _LastHidden(torch.autograd.Function):
         features, projection, _, recurrent, gain, bias, *constants = tensors
         symbols, needs = settings[0], ctx.needs_input_grad
         shape, dtype = (*symbols.shape, len(projection)), features.dtype
-        kept = Lent(cpu_passes.saved_size(shape, dtype, settings[1], gain is not None), dtype)
-        last = _forward(tensors, *settings, saved=kept.tensor)
+        kept = lend(cpu_passes.saved_size(shape, dtype, settings[1], gain is not None), dtype)
+        last = _forward(tensors, *settings, saved=kept)
         read = features if needs[1] else None, projection if needs[0] else None
-        ctx.save_for_backward(*read, recurrent, gain, bias, symbols)
-        ctx.kept, ctx.constants, ctx.settings, ctx.entries = kept, constants, settings[1:], len(features)
+        tensor_constants = [c if isinstance(c, Tensor) else None for c in constants]
+        ctx.save_for_backward(*read, recurrent, gain, bias, symbols, kept, *tensor_constants)
+        ctx.constants = [None if isinstance(c, Tensor) else c for c in constants]
+        ctx.settings, ctx.entries = settings[1:], len(features)
         return last
 
     @staticmethod
     @limits.first_order
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        features, projection, recurrent, gain, bias, symbols = ctx.saved_tensors
-        decay, rate = ctx.constants
+        features, projection, recurrent, gain, bias, symbols, kept, *learned = ctx.saved_tensors
+        decay, rate = (c if fixed is None else fixed for c, fixed in zip(learned, ctx.constants, strict=True))
         needs = ctx.needs_input_grad
         wanted = (True, *needs[3:6], False, False, *needs[6:8])
-        tensors = (d[0], recurrent, gain, bias, None, None, None, None, ctx.kept.tensor)
+        tensors = (d[0], recurrent, gain, bias, None, None, None, None, kept)
         given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, ctx.entries)
         found: Any = cpu_passes.backward(*given)
         d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found
@@ -105,7 +105,7 @@ class _LastHidden(torch.autograd.Function):
             d_recurrent,
             d_gain if needs[4] else None,
             d_bias if needs[5] else None,
-            d_decay.to(decay) if needs[6] else None,
-            d_rate.to(rate) if needs[7] else None,
+            d_decay.to(decay).view_as(decay) if needs[6] else None,
+            d_rate.to(rate).view_as(rate) if needs[7] else None,
             *(None, None, None),
         )

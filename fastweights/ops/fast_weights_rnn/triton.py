@@ -61,27 +61,31 @@ def chunk_size(hidden: int) -> int:
     return max(128, 2 * hidden)
 
 
-def run(call: Call) -> tuple[Tensor, FastWeightsState]:
+def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     time, kind = call.inputs.shape[1], call.inputs.dtype
     wide = _wide(kind)
-    weights = None if call.state.is_empty else call.state.weights.to(wide)
-    state = FastWeightsState(call.state.hidden.to(wide), weights)
+    hidden, weights = call.hidden.to(wide), None if call.weights is None else call.weights.to(wide)
     gain = None if call.gain is None or call.bias is None else call.gain.to(wide)
     bias = None if call.gain is None or call.bias is None else call.bias.to(wide)
     decay, rate = _constant(call.rule.decay, call.inputs), _constant(call.rule.rate, call.inputs)
     recurrent, steps = call.recurrent.to(wide), chunk_size(call.inputs.shape[2])
     pieces: list[Tensor] = []
+    state: FastWeightsState | None = None
     for begin in range(0, max(time, 1), steps):
         inputs, lengths = call.inputs[:, begin : begin + steps], call.lengths
         if lengths is not None and time > steps:
             lengths = (lengths - begin).clamp(0, inputs.shape[1])
-        part = Call(inputs, recurrent, gain, bias, state, call.rule, call.inner_steps, call.nonlinearity, lengths)
+        need = call.need_state or begin + steps < time
+        settings = (call.rule, call.inner_steps, call.nonlinearity, lengths, need)
+        part = Call(inputs, recurrent, gain, bias, hidden, weights, *settings)
         pieces.append(_chunk(part, decay, rate))
-        state = attention.final_state(part, pieces[-1], backend="triton")
+        state = attention.final_state(part, pieces[-1])
+        if state is not None:
+            hidden, weights = state
     outputs = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
     if kind == wide:
         return outputs, state
-    return outputs.to(kind), FastWeightsState(state.hidden.to(kind), lambda: state.weights.to(kind), backend="triton")
+    return outputs.to(kind), None if state is None else state.to(kind)
 
 
 def _wide(kind: torch.dtype) -> torch.dtype:
@@ -95,8 +99,7 @@ def _constant(value: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _chunk(call: Call, decay: Tensor, rate: Tensor) -> Tensor:
-    first = None if call.state.is_empty else call.state.weights
-    tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.state.hidden, first, decay, rate)
+    tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights, decay, rate)
     train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     return _forward(*tensors, call.lengths, call.inner_steps, call.nonlinearity == "relu", train)[0]
 
