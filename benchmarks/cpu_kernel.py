@@ -70,7 +70,8 @@ def training(batch: int, steps: int, hidden: int, backend: str = "cpu", inner_st
     d_outputs = torch.randn(batch, steps, hidden)
 
     def run() -> object:
-        outputs, _ = fast_weights_rnn(*leaves.values(), inner_steps=inner_steps, backend=backend)
+        options = {"inner_steps": inner_steps, "backend": backend}
+        outputs, _ = fast_weights_rnn(*leaves.values(), **options, need_state=False)
         return torch.autograd.grad(outputs, list(leaves.values()), d_outputs)
 
     return run
@@ -227,7 +228,7 @@ import time, torch
 from fastweights.ops import fast_weights_rnn
 x, w = torch.randn(16, 9, 50, requires_grad=True), torch.randn(50, 50)
 begin = time.perf_counter()
-fast_weights_rnn(x, w, torch.ones(50), torch.zeros(50), backend="cpu")[0].sum().backward()
+fast_weights_rnn(x, w, torch.ones(50), torch.zeros(50), backend="cpu", need_state=False)[0].sum().backward()
 print(f"{time.perf_counter() - begin:.2f} s, of processor time {time.process_time():.2f} s with the imports")
 """
 

@@ -111,7 +111,7 @@ def outputs_of(backend: str, settings: dict[str, int]) -> Callable[..., Tensor]:
     rule = Hebbian(decay=0.95, rate=0.5)
 
     def function(*leaves: Tensor) -> Tensor:
-        return fast_weights_rnn(*leaves, rule=rule, backend=backend, **settings)[0]
+        return fast_weights_rnn(*leaves, rule=rule, backend=backend, need_state=False, **settings)[0]
 
     return function
 

@@ -1,8 +1,10 @@
 """FastWeightsRNN and its cell stand where nn.GRU and nn.GRUCell stood."""
 
 import copy
+import inspect
 import io
 import math
+import pickle
 import warnings
 
 import pytest
@@ -33,8 +35,10 @@ def test_shapes_are_those_of_gru(num_layers, bidirectional, batch_first, shape):
     assert state.weights.shape == (*last.shape, HIDDEN)
     again, _ = ours(inputs, state)
     assert again.shape == want.shape and not torch.equal(again, got)
-    from_hidden, _ = ours(inputs, torch.zeros_like(last))
-    assert torch.equal(from_hidden, got)
+    empty = (torch.zeros_like(last), last.new_zeros(*last.shape, HIDDEN))
+    assert torch.equal(ours(inputs, empty)[0], got)
+    alone, none = ours(inputs, need_state=False)
+    assert torch.equal(alone, got) and none is None
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
@@ -45,13 +49,15 @@ def test_packed_sequences_equal_each_sequence_alone(num_layers, bidirectional, e
     lengths = [6, 6, 3, 1] if enforce_sorted else [3, 6, 1, 6]
     sequences = [torch.randn(length, INPUT, dtype=torch.float64) for length in lengths]
     packed = pack_sequence(sequences, enforce_sorted=enforce_sorted)
-    initial = FastWeightsState(torch.randn(num_layers * (1 + bidirectional), BATCH, HIDDEN, dtype=torch.float64))
+    shape = (num_layers * (1 + bidirectional), BATCH, HIDDEN)
+    drawn = torch.randn(shape, dtype=torch.float64), 0.1 * torch.randn(*shape, HIDDEN, dtype=torch.float64)
+    initial = FastWeightsState(*drawn)
     output, state = rnn(packed, initial)
     assert torch.equal(output.batch_sizes, packed.batch_sizes)
     padded, got_lengths = pad_packed_sequence(output)
     assert got_lengths.tolist() == lengths
     for place, sequence in enumerate(sequences):
-        alone, last = rnn(sequence, FastWeightsState(initial.hidden[:, place]))
+        alone, last = rnn(sequence, (initial.hidden[:, place], initial.weights[:, place]))
         assert torch.allclose(padded[: len(sequence), place], alone, atol=1e-12)
         assert torch.allclose(state.hidden[:, place], last.hidden, atol=1e-12)
         assert torch.allclose(state.weights[:, place], last.weights, atol=1e-12)
@@ -195,8 +201,8 @@ def fresh_rule(rnn):
 
 def test_delta_rule_trains_through_the_reference():
     rnn = FastWeightsRNN(INPUT, HIDDEN, rule=Delta(), learned=("rate",))
-    output, state = rnn(torch.randn(TIME, BATCH, INPUT))
-    assert state.backend == "reference"
+    output, _ = rnn(torch.randn(TIME, BATCH, INPUT))
+    assert rnn.ran == "reference"
     output.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() and p.grad.abs().sum() > 0 for p in rnn.parameters())
 
@@ -204,9 +210,8 @@ def test_delta_rule_trains_through_the_reference():
 def test_symbols_are_a_lookup_of_the_same_numbers():
     rnn = FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, dtype=torch.float64)
     features, symbols = torch.randn(9, INPUT, dtype=torch.float64), torch.randint(9, (BATCH, TIME))
-    want, last = rnn(features[symbols])
-    got, state = rnn.forward_symbols(symbols, features)
-    assert torch.allclose(got, want) and torch.allclose(state.weights, last.weights)
+    want, _ = rnn(features[symbols])
+    assert torch.allclose(rnn.last_of_symbols(symbols, features)[0], want[:, -1])
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
@@ -264,15 +269,15 @@ def test_bad_inputs():
     with pytest.raises(ValueError, match="got shape .*wanted 2 axes"):
         rnn(torch.zeros(3))
     with pytest.raises(ValueError, match=r"state: got hidden \[1, 3, 5\], wanted \[1, 4, 5\]"):
-        rnn(torch.zeros(TIME, BATCH, INPUT), torch.zeros(1, 3, HIDDEN))
-    with pytest.raises(TypeError, match="state: got tuple"):
+        rnn(torch.zeros(TIME, BATCH, INPUT), (torch.zeros(1, 3, HIDDEN), torch.zeros(1, 3, HIDDEN, HIDDEN)))
+    with pytest.raises(ValueError, match=r"state: got hidden \[1, 4, 5\], wanted \[1, 5\] to go with an input"):
+        rnn(torch.zeros(TIME, INPUT), (torch.zeros(1, BATCH, HIDDEN), torch.zeros(1, BATCH, HIDDEN, HIDDEN)))
+    with pytest.raises(ValueError, match="state: got tuple of 1, wanted a pair"):
         rnn(torch.zeros(TIME, BATCH, INPUT), (torch.zeros(1, BATCH, HIDDEN),))
-    with pytest.raises(TypeError, match="state: got tuple"):
-        rnn(torch.zeros(TIME, INPUT), (torch.zeros(1, HIDDEN),))
     with pytest.raises(ValueError, match="input: got list"):
         cell([0.0] * INPUT)
     for shape in [(BATCH, INPUT), (INPUT,)]:
-        with pytest.raises(TypeError, match="state: got tuple"), torch.no_grad():
+        with pytest.raises(ValueError, match="state: got tuple of 1, wanted a pair"), torch.no_grad():
             cell(torch.zeros(shape), (torch.zeros(BATCH, HIDDEN),))
     with pytest.raises(ValueError, match=r"got shape \[4, 4\], wanted \[batch, 3\] or \[3\]"):
         cell(torch.zeros(4, 4))
@@ -289,13 +294,14 @@ class Tagger(nn.Module):
 
     def forward(self, tokens, lengths):
         packed = pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True, enforce_sorted=False)
-        output, h_n = self.rnn(packed)
+        output, state = self.rnn(packed)
+        h_n = state.hidden if isinstance(state, FastWeightsState) else state
         output, _ = pad_packed_sequence(output, batch_first=True)
         return self.classify(torch.cat([h_n[-2], h_n[-1]], dim=1)), self.tag(output)
 
 
 @pytest.mark.parametrize("recurrent", [nn.GRU, FastWeightsRNN])
-def test_a_model_made_for_gru_trains_without_another_change(recurrent):
+def test_a_model_made_for_gru_trains_with_one_change(recurrent):
     """Its classes: whether token 1 came at all; its tags: the token itself, modulo 5."""
     torch.manual_seed(0)
     model = Tagger(recurrent)
@@ -382,13 +388,16 @@ def test_the_names_that_gru_has_for_its_arguments(layer_norm):
     assert "bias=False" in repr(rnn)
     twin = FastWeightsRNN(INPUT, HIDDEN, 2, bias=True, layer_norm=layer_norm, nonlinearity="tanh")
     twin.load_state_dict(rnn.state_dict(), strict=False)
-    inputs, hidden = torch.randn(TIME, BATCH, INPUT), torch.randn(2, BATCH, HIDDEN)
-    want = twin(inputs, hidden)[0]
-    assert torch.equal(rnn(inputs, hx=hidden)[0], want) and not torch.equal(rnn(inputs)[0], want)
+    inputs, given = (
+        torch.randn(TIME, BATCH, INPUT),
+        (torch.randn(2, BATCH, HIDDEN), torch.zeros(2, BATCH, HIDDEN, HIDDEN)),
+    )
+    want = twin(inputs, given)[0]
+    assert torch.equal(rnn(inputs, hx=given)[0], want) and not torch.equal(rnn(inputs)[0], want)
     cell = FastWeightsRNNCell(INPUT, HIDDEN, bias=False, layer_norm=layer_norm, nonlinearity="tanh")
     with torch.no_grad():
-        streamed = cell(inputs[0], hx=hidden[0]).hidden
-    assert torch.allclose(cell(inputs[0], hidden[0]).hidden, streamed, atol=1e-6)
+        streamed = cell(inputs[0], hx=(given[0][0], given[1][0])).hidden
+    assert torch.allclose(cell(inputs[0], (given[0][0], given[1][0])).hidden, streamed, atol=1e-6)
 
 
 @pytest.mark.parametrize("time", [1, 3, 300])
@@ -399,3 +408,47 @@ def test_an_empty_batch_has_a_gradient_as_that_of_a_gru(time, layers):
     assert output.shape == (0, time, 8) and state.weights.shape == (layers, 0, 8, 8)
     output.sum().backward()
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in rnn.parameters())
+
+
+def test_the_arguments_are_those_of_lstm_in_its_order():
+    theirs = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
+    for kind, names in ((FastWeightsRNN, theirs), (FastWeightsRNNCell, ["input_size", "hidden_size", "bias"])):
+        parameters = inspect.signature(kind).parameters.values()
+        by_place = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+        assert by_place == names
+        assert {"rule", "learned", "device", "dtype"} <= {
+            each.name for each in parameters if each.kind is each.KEYWORD_ONLY
+        }
+        with pytest.raises(TypeError, match="positional argument"):
+            kind(*range(1, len(names) + 1), Hebbian())
+    ours, lstm = (kind(INPUT, HIDDEN, 2, False, True, 0.5, True) for kind in (FastWeightsRNN, nn.LSTM))
+    assert [getattr(ours, name) for name in theirs if name != "bias"] == [
+        getattr(lstm, name) for name in theirs if name != "bias"
+    ]
+    assert not any("bias" in name for name, _ in ours.named_parameters())
+    assert ours(torch.randn(BATCH, TIME, INPUT))[0].shape == lstm(torch.randn(BATCH, TIME, INPUT))[0].shape
+
+
+def test_learned_constants_have_an_axis():
+    """As FSDP wants it, which refuses scalars."""
+    for network in (
+        FastWeightsRNN(INPUT, HIDDEN, 2, learned=("decay", "rate")),
+        FastWeightsRNNCell(INPUT, HIDDEN, learned=("rate",)),
+    ):
+        raw = {name: parameter.shape for name, parameter in network.named_parameters() if "_raw" in name}
+        assert len(raw) in (1, 4) and set(raw.values()) == {(1,)}
+        assert all(parameter.dim() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_what_ran_last_is_said_and_no_more_than_said(graph):
+    rnn, cell, inputs = FastWeightsRNN(INPUT, HIDDEN), FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(1, BATCH, INPUT)
+    assert rnn.ran is None and cell.ran is None
+    with torch.set_grad_enabled(graph):
+        for name in ("attention", "reference", "cpu"):
+            for module, given in ((rnn, inputs), (cell, inputs[0])):
+                module.backend = name
+                module(given)
+                assert module.ran == name
+                assert copy.deepcopy(module).ran == pickle.loads(pickle.dumps(module)).ran == name
+                assert "ran" not in module.state_dict()

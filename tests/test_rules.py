@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fastweights import rules
 from fastweights.ops import FastWeightsState, fast_weights_rnn
+from fastweights.ops.fast_weights_rnn import backend_of
 from fastweights.rules import Delta, Hebbian
 
 ALL = tuple(rules.registered().values())
@@ -83,8 +84,9 @@ def test_rules_are_frozen_dataclasses_that_check_their_constants(rule):
         for bad in (low - 0.1, above, math.nan, torch.tensor(low - 0.1)):
             with pytest.raises(ValueError, match=rf"{rule.__name__}\({name}=.*wanted a"):
                 rule(**{name: bad})
-        with pytest.raises(ValueError, match="0-d"):
-            rule(**{name: torch.tensor([0.5])})
+        rule(**{name: torch.tensor([low])})
+        with pytest.raises(ValueError, match="of one element"):
+            rule(**{name: torch.tensor([0.5, 0.5])})
         for bad in ("0.5", True, None):
             with pytest.raises(TypeError, match=f"got {type(bad).__name__}"):
                 rule(**{name: bad})
@@ -109,9 +111,29 @@ def test_a_rule_of_the_user_runs_through_the_reference_backend():
     inputs, recurrent = drawn(2, 5, 4).requires_grad_(), 0.1 * drawn(4, 4, seed=1)
     ones = torch.ones(4, dtype=torch.float64)
     outputs, state = fast_weights_rnn(inputs, recurrent, ones, 0 * ones, rule=LastOnly())
-    assert state.backend == "reference"
+    assert backend_of(inputs, recurrent, ones, 0 * ones, rule=LastOnly()) == "reference"
     last = outputs[:, -1]
     assert torch.allclose(state.weights, last[:, :, None] * last[:, None, :])
     outputs.sum().backward()
     assert torch.isfinite(inputs.grad).all()
     assert isinstance(state, FastWeightsState)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 1, 1)])
+@pytest.mark.parametrize("time", [1, 3])
+@pytest.mark.parametrize("backend", ["reference", "attention", "cpu"])
+def test_constants_of_one_element_are_numbers_whatever_their_shape(backend, time, shape):
+    inputs, recurrent, ones = drawn(2, time, 4), 0.1 * drawn(4, 4, seed=1), torch.ones(4, dtype=torch.float64)
+    state = (drawn(2, 4, seed=2), 0.1 * drawn(2, 4, 4, seed=3))
+
+    def results(*shape):
+        constants = [torch.full(shape, number, dtype=torch.float64, requires_grad=True) for number in (0.9, 0.4)]
+        outputs, end = fast_weights_rnn(
+            inputs, recurrent, ones, 0 * ones, state, rule=Hebbian(*constants), backend=backend
+        )
+        return outputs, *end, *torch.autograd.grad(outputs.square().sum() + end.weights.sum(), constants)
+
+    want, got = results(), results(*shape)
+    assert [each.shape for each in got] == [each.shape for each in want[:3]] + 2 * [torch.Size(shape)]
+    for one, other in zip(got, want, strict=True):
+        assert torch.allclose(one, other.reshape(one.shape), atol=1e-12)

@@ -126,3 +126,40 @@ def test_dropout_is_of_the_hidden_vector_of_each_sequence_in_training_alone():
 def test_every_network_takes_vectors_and_answers_at_every_step(name):
     model = Setup(name, Copying(length=2, delay=3), SMALL).build()
     assert model(inputs_of(Spec(10, 8))).shape == (6, 9, 8)
+
+
+@pytest.mark.parametrize("recurrent", [FastWeightsRNN, nn.GRU])
+def test_a_network_that_wants_time_first_is_refused(recurrent):
+    kind = recurrent.__name__
+    with pytest.raises(ValueError, match=f"SequenceModel: got {kind} with batch_first=False, wanted one with batch_f"):
+        SequenceModel(recurrent(7, 5), Spec(7, 3), 5)
+
+
+@both
+def test_the_table_of_symbols_is_in_no_file_and_follows_the_weights(network):
+    spec = SPECS["symbols, last"]
+    model, inputs = made(network, spec), inputs_of(spec)
+    want = model(inputs)
+    assert not list(model.buffers()) and set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+    other = made(network, spec)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(inputs), want)
+    assert model.double()(inputs).dtype == model.features.dtype == torch.float64
+    assert torch.allclose(model(inputs).float(), want, atol=1e-5)
+    assert model.to("meta").features.device.type == "meta"
+
+
+def test_no_state_is_formed_where_only_answers_are_wanted(monkeypatch):
+    seen, forward = [], FastWeightsRNN.forward
+
+    def watched(self, *arguments, **options):
+        output, state = forward(self, *arguments, **options)
+        seen.append(state)
+        return output, state
+
+    monkeypatch.setattr(FastWeightsRNN, "forward", watched)
+    for spec in SPECS.values():
+        made("fast weights", spec)(inputs_of(spec), lengths=torch.full((6,), 9))
+    assert len(seen) == len(SPECS) and not any(seen)
+    made("fast weights", spec).step(inputs_of(spec)[:, 0])
+    assert seen[-1] is not None

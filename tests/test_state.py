@@ -1,206 +1,441 @@
+"""The state is a plain pair of tensors, as that of nn.LSTM."""
+
 import copy
 import io
+import pickle
 
 import pytest
 import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils.data import default_collate
 
-from fastweights.nn import FastWeightsRNN
-from fastweights.ops import FastWeightsState, fast_weights_rnn
-from fastweights.rules import Hebbian
+from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
+from fastweights.ops import fast_weights_rnn
+
+BATCH, INPUT, HIDDEN = 3, 5, 4
 
 
-def final_state(backend="attention", grad=True):
+def state(*leading, grad=False):
     torch.manual_seed(0)
-    inputs = torch.randn(2, 5, 4, requires_grad=grad)
-    ones = torch.ones(4)
-    return inputs, fast_weights_rnn(inputs, 0.1 * torch.eye(4), ones, 0 * ones, backend=backend)[1]
+    shapes = ((*leading, BATCH, HIDDEN), (*leading, BATCH, HIDDEN, HIDDEN))
+    return FastWeightsState(*(torch.randn(shape, requires_grad=grad) for shape in shapes))
 
 
-def test_weights_are_computed_when_first_read_and_not_before():
-    _, state = final_state()
-    assert "not computed yet" in repr(state)
-    first = state.weights
-    assert state.weights is first and "computed" in repr(state)
+def same(one, other):
+    return len(one) == len(other) == 2 and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_reading_the_weights_without_grad_does_not_cut_the_graph():
-    inputs, state = final_state()
-    with torch.no_grad():
-        _ = state.weights.norm()
-    state.weights.sum().backward()
-    assert inputs.grad is not None and inputs.grad.abs().sum() > 0
+def test_it_is_a_tuple_of_two_tensors():
+    output, (hidden, weights) = FastWeightsRNN(INPUT, HIDDEN)(torch.randn(6, BATCH, INPUT))
+    assert type(hidden) is type(weights) is torch.Tensor and torch.equal(output[-1], hidden[0])
+    assert weights.shape == (1, BATCH, HIDDEN, HIDDEN)
+    hidden, weights = FastWeightsRNNCell(INPUT, HIDDEN)(torch.randn(BATCH, INPUT))
+    assert hidden.shape == (BATCH, HIDDEN) and weights.shape == (BATCH, HIDDEN, HIDDEN)
 
 
-def test_a_state_made_without_grad_stays_without():
-    with torch.no_grad():
-        _, state = final_state()
-    assert not state.weights.requires_grad
+@pytest.mark.parametrize("how", ["tuple", "list", "state"])
+def test_any_pair_goes_in(how):
+    rnn, inputs, given = FastWeightsRNN(INPUT, HIDDEN), torch.randn(2, BATCH, INPUT), state(1)
+    want = rnn(inputs, given)[0]
+    assert torch.equal(rnn(inputs, {"tuple": tuple, "list": list, "state": lambda s: s}[how](given))[0], want)
+    assert torch.equal(rnn(inputs, hx=given)[0], want)
 
 
-def test_detach_cuts_both():
-    _, state = final_state()
-    cut = state.detach()
-    assert not cut.hidden.requires_grad and not cut.weights.requires_grad
-    assert torch.equal(cut.weights, state.weights)
-
-
-def test_none_means_an_empty_memory():
-    state = FastWeightsState(torch.ones(2, 3))
-    assert state.is_empty
-    assert torch.equal(state.weights, torch.zeros(2, 3, 3))
-
-
-def test_it_stands_where_h_n_stood():
-    hidden = torch.randn(2, 3, 4)
-    state = FastWeightsState(hidden)
-    assert torch.equal(state[-1], hidden[-1])
-    assert torch.equal(torch.cat([state[-2], state[-1]], dim=1), torch.cat([hidden[-2], hidden[-1]], dim=1))
-    assert torch.equal(torch.cat([state, state], dim=0), torch.cat([hidden, hidden]))
-    assert torch.equal(state.transpose(0, 1), hidden.transpose(0, 1))
-    assert state.shape == hidden.shape and len(state) == 2
-    assert torch.nn.Linear(4, 2)(state).shape == (2, 3, 2)
-    assert [h.shape for h in state] == [(3, 4), (3, 4)]
-    with pytest.raises(AttributeError):
-        _ = state.no_such_thing
-
-
-def test_choose_and_reset_samples():
-    state = FastWeightsState(torch.randn(1, 3, 4), torch.randn(1, 3, 4, 4))
-    chosen = state.index_select(1, torch.tensor([2, 2, 0]))
-    assert torch.equal(chosen.hidden[0, 1], state.hidden[0, 2]) and torch.equal(
-        chosen.weights[0, 1], state.weights[0, 2]
-    )
-    fresh = state.reset(torch.tensor([True, False, False]))
-    assert (fresh.hidden[0, 0] == 0).all() and (fresh.weights[0, 0] == 0).all()
-    assert torch.equal(fresh.weights[0, 1], state.weights[0, 1])
-    with pytest.raises(ValueError, match=r"got torch.bool of shape \[2\], wanted torch.bool of shape \[3\]"):
-        state.reset(torch.tensor([True, False]))
-
-
-def test_copies_and_files():
-    _, state = final_state(grad=False)
-    assert torch.equal(copy.deepcopy(state).weights, state.weights)
+def test_trees_copies_and_files():
+    given = state()
+    assert same(pytree.tree_map(lambda tensor: tensor.clone(), {"state": given})["state"], given)
+    for copied in (copy.deepcopy(given), pickle.loads(pickle.dumps(given))):
+        assert type(copied) is FastWeightsState and same(copied, given)
     file = io.BytesIO()
-    torch.save({"hidden": state.hidden, "weights": state.weights}, file)
+    torch.save({"state": given}, file)
     file.seek(0)
-    loaded = torch.load(file, weights_only=True)
-    assert torch.equal(FastWeightsState(**loaded).weights, state.weights)
-    assert state.to(torch.float64).weights.dtype == torch.float64
-    assert torch.equal(state.clone().hidden, state.hidden)
+    assert same(torch.load(file, weights_only=True)["state"], given)
+    assert default_collate([given, given])[1].shape == (2, BATCH, HIDDEN, HIDDEN)
 
 
-def test_trees_of_tensors():
-    _, state = final_state(grad=False)
-    doubled = torch.utils._pytree.tree_map(lambda tensor: 2 * tensor, {"state": state})["state"]
-    assert torch.equal(doubled.hidden, 2 * state.hidden) and torch.equal(doubled.weights, 2 * state.weights)
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_what_people_do_to_it(leading):
+    given = state(*leading, grad=True)
+    cut = given.detach()
+    assert not cut.hidden.requires_grad and not cut.weights.requires_grad and same(cut, given)
+    assert all(each.dtype == torch.float64 for each in given.to(torch.float64))
+    fresh = given.reset(torch.tensor([True, False, True]))
+    for each, before in zip(fresh, given, strict=True):
+        axis = len(leading)
+        assert not each.select(axis, 0).any() and not each.select(axis, 2).any()
+        assert torch.equal(each.select(axis, 1), before.select(axis, 1))
+    order = torch.tensor([2, 2, 0])
+    for index in (order, torch.tensor([True, False, True]), slice(1, 3)):
+        chosen = given.select(index)
+        assert torch.equal(chosen.hidden, given.hidden[..., index, :])
+        assert torch.equal(chosen.weights, given.weights[..., index, :, :])
+    for bad in (torch.tensor([True, False]), torch.tensor([1, 0, 1]), [True, False, True]):
+        with pytest.raises(ValueError, match=r"FastWeightsState.reset: got .*, wanted torch.bool of shape \[3\]"):
+            given.reset(bad)
 
 
-@pytest.mark.parametrize("backend", ["attention", "cpu"])
-def test_a_stream_that_never_reads_its_weights_keeps_little_of_the_past(backend):
-    """5,000 states that waited for one another would overflow the stack, and hold the whole past until then."""
-    ones, recurrent, state = torch.ones(4), 0.1 * torch.eye(4), None
-    inputs = torch.randn(5000, 2, 1, 4)
-    for token in inputs:
-        _, state = fast_weights_rnn(token, recurrent, ones, 0 * ones, state, inner_steps=0, backend=backend)
-        assert state.pending <= 32
-    whole = fast_weights_rnn(inputs.transpose(0, 2)[0], recurrent, ones, 0 * ones, inner_steps=0, backend="reference")[
-        1
-    ]
-    assert torch.allclose(state.weights, whole.weights, atol=1e-4)
+def test_an_idiom_that_is_made_for_one_tensor_fails_loudly():
+    given, keep = state(1), torch.ones(1, BATCH, 1)
+    for idiom in (
+        lambda: given * keep, lambda: given.mul_(keep), lambda: given.clone(), lambda: torch.zeros_like(given),
+        lambda: given + 1, lambda: nn.Linear(HIDDEN, 2)(given), lambda: given.shape, lambda: torch.stack([given, given]),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, AttributeError)):
+            idiom()
+    with pytest.raises(ValueError, match=r"got a tensor, wanted a pair \(hidden, weights\), as nn.LSTM has one"):
+        FastWeightsRNN(INPUT, HIDDEN)(torch.zeros(2, BATCH, INPUT), given.hidden)
 
 
-@pytest.mark.parametrize(
-    "idiom", ["contiguous", "cpu", "double", "clone", "detach", "detach_", "torch.clone", "torch.detach"]
-)
-def test_what_code_for_gru_does_to_h_n_keeps_the_memory(idiom):
-    _, state = final_state()
-    weights = state.weights.detach().clone()
-    kept = getattr(torch, idiom[6:])(state) if idiom.startswith("torch.") else getattr(state, idiom)()
-    assert isinstance(kept, FastWeightsState) and torch.equal(kept.weights.float(), weights)
-    if "detach" in idiom:
-        assert not kept.hidden.requires_grad and not kept.weights.requires_grad
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("time", [1, 2, 5])
+def test_output_and_state_share_no_memory(time, graph):
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN, batch_first=True), torch.randn(BATCH, time, INPUT)
+    with torch.set_grad_enabled(graph):
+        want, (output, (hidden, weights)) = rnn(inputs)[1].weights.detach().clone(), rnn(inputs)
+    with torch.no_grad():
+        output.zero_()
+        assert hidden.any()
+        hidden.zero_()
+    assert torch.equal(weights.detach(), want)
 
 
-def test_samples_of_all_layers_keep_their_memory():
-    state = FastWeightsState(torch.randn(2, 3, 4), torch.randn(2, 3, 4, 4))
-    for index in [(slice(None), torch.tensor([2, 0])), slice(0, 1), (slice(None), slice(1, 3))]:
-        chosen = state[index]
-        assert torch.equal(chosen.hidden, state.hidden[index]) and torch.equal(chosen.weights, state.weights[index])
-    for index in [-1, (-1, 0), (slice(None), slice(None), 0), (slice(None), ..., 0), (0, slice(None))]:
-        assert isinstance(state[index], torch.Tensor) and torch.equal(state[index], state.hidden[index])
-    assert len(list(state)) == 2
+@pytest.mark.parametrize("backend", ["reference", "attention", "cpu"])
+def test_segments_with_a_carried_state_equal_the_whole(backend):
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, dtype=torch.float64, backend=backend)
+    inputs = torch.randn(BATCH, 40, INPUT, dtype=torch.float64)
+    whole, end = rnn(inputs)
+    want = torch.autograd.grad(whole.sum() + end.weights.sum(), list(rnn.parameters()))
+    outputs, carried = [], None
+    for segment in inputs.split(2, dim=1):
+        output, carried = rnn(segment, carried)
+        outputs.append(output)
+    got = torch.autograd.grad(torch.cat(outputs, 1).sum() + carried.weights.sum(), list(rnn.parameters()))
+    assert torch.allclose(torch.cat(outputs, 1), whole, atol=1e-10)
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(carried, end, strict=True))
+    assert all(torch.allclose(a, b, rtol=1e-8, atol=1e-8) for a, b in zip(got, want, strict=True))
 
 
-def test_arithmetic_is_that_of_the_hidden_vectors():
-    hidden = torch.randn(2, 3, 4)
-    state = FastWeightsState(hidden)
-    for got, want in [
-        (state + 1, hidden + 1), (1 - state, 1 - hidden), (2 * state, 2 * hidden), (-state, -hidden),
-        (state / 2, hidden / 2), (state**2, hidden**2), (state > 0, hidden > 0), (state + state, 2 * hidden),
-        (hidden * state, hidden * hidden), (state @ torch.eye(4), hidden), (state == 0, hidden == 0),
-        (state != state, hidden != hidden), (state >= 0, hidden >= 0), (state <= 0, hidden <= 0), (abs(state), hidden.abs()),
-        (state // 1, hidden // 1), (state % 1, hidden % 1), (2**state, 2**hidden),
-        (7 // (state + 9), 7 // (hidden + 9)), (7 % (state + 9), 7 % (hidden + 9)),
-    ]:  # fmt: skip
-        assert torch.equal(got, want)
-    assert state in {state: 1}
+@pytest.mark.parametrize("backend", ["reference", "attention", "cpu"])
+def test_the_matrix_is_not_formed_where_nobody_needs_it(backend, monkeypatch):
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN, 2, bidirectional=True, backend=backend), torch.randn(6, BATCH, INPUT)
+    want, formed = rnn(inputs)[0], []
+    made = FastWeightsState.__new__
+    monkeypatch.setattr(FastWeightsState, "__new__", lambda *given: formed.append(1) or made(*given))
+    got, none = rnn(inputs, need_state=False)
+    assert none is None and torch.equal(got, want) and not formed
+
+
+def test_compiled_truncated_backpropagation_equals_eager():
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN, batch_first=True), torch.randn(BATCH, 12, INPUT)
+    compiled = torch.compile(rnn, backend="aot_eager", fullgraph=True)
+    one = other = None
+    for segment in inputs.split(4, dim=1):
+        want, one = rnn(segment, None if one is None else one.detach())
+        got, other = compiled(segment, None if other is None else other.detach())
+        assert torch.allclose(got, want, atol=1e-5) and torch.allclose(other.weights, one.weights, atol=1e-4)
+        for output in (want, got):
+            rnn.zero_grad()
+            output.sum().backward()
+            assert all(p.grad is not None for p in rnn.parameters())
+
+
+def test_hooks_see_the_tensors_of_the_state():
+    for module, inputs in (
+        (FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(BATCH, INPUT)),
+        (FastWeightsRNN(INPUT, HIDDEN), torch.randn(2, BATCH, INPUT)),
+    ):
+        seen = []
+        module.register_full_backward_hook(lambda *given, seen=seen: seen.append(given))
+        sum(part.sum() for part in module(inputs.requires_grad_()) if isinstance(part, torch.Tensor)).backward()
+        assert len(seen) == 1
+
+
+def test_a_look_at_it_in_inference_mode_breaks_nothing():
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN), torch.randn(2, BATCH, INPUT)
+    _, carried = rnn(inputs)
+    with torch.inference_mode():
+        assert carried.weights.norm() > 0
+    rnn(inputs, carried)[0].sum().backward()
 
 
 def test_shapes_can_be_had_without_memory():
-    _, state = FastWeightsRNN(3, 4, device="meta")(torch.zeros(5, 2, 3, device="meta"))
-    assert state.weights.shape == (1, 2, 4, 4)
+    _, made = FastWeightsRNN(3, 4, device="meta")(torch.zeros(5, 2, 3, device="meta"))
+    assert made.weights.shape == (1, 2, 4, 4)
 
 
-@pytest.mark.parametrize("time", [1, 2, 5])
-@pytest.mark.parametrize("batch", [3, 20])
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_trees_keep_its_type(leading):
+    given = state(*leading)
+    mapped = pytree.tree_map(lambda tensor: tensor + 1, [given])[0]
+    assert type(mapped) is FastWeightsState and same(mapped, given.map(lambda tensor: tensor + 1))
+    leaves, spec = pytree.tree_flatten(given)
+    assert len(leaves) == 2 and type(pytree.tree_unflatten(leaves, spec)) is FastWeightsState
+    collated = default_collate([given, given])
+    assert type(collated) is FastWeightsState and same(collated, [torch.stack([each, each]) for each in given])
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_a_reset_and_a_choice_of_samples_hand_their_gradients_on(leading):
+    given, keep = state(*leading, grad=True), torch.tensor([0.0, 1.0, 0.0])
+    for made, factor in ((given.reset(keep == 0), keep), (given.select(torch.tensor([1, 1])), 2 * keep)):
+        got = torch.autograd.grad(made.hidden.sum() + made.weights.sum(), given)
+        assert torch.equal(got[0], factor[:, None].expand_as(given.hidden))
+        assert torch.equal(got[1], factor[:, None, None].expand_as(given.weights))
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+@pytest.mark.parametrize("bad", [torch.tensor([True, False]), torch.tensor([3]), torch.tensor([0.5])])
+def test_a_choice_that_does_not_go_with_the_batch_is_an_error(bad, leading):
+    with pytest.raises(IndexError):
+        state(*leading).select(bad)
+
+
+def test_a_sample_begins_anew_as_it_did_at_first():
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN, 2, dtype=torch.float64), torch.randn(4, BATCH, INPUT).double()
+    carried, fresh = rnn(inputs)[1], rnn(inputs)[0]
+    again = rnn(inputs, carried.reset(torch.tensor([True, False, True])))[0]
+    assert torch.allclose(again[:, [0, 2]], fresh[:, [0, 2]], atol=1e-12) and not torch.allclose(
+        again[:, 1], fresh[:, 1]
+    )
+    order = torch.tensor([2, 0])
+    kept = rnn(inputs[:, order], carried.select(order))[0]
+    assert torch.allclose(kept, rnn(inputs, carried)[0][:, order], atol=1e-12)
+
+
+def test_a_state_without_a_batch_axis_has_no_samples_to_reset():
+    """Layers are not samples: a `done` a layer would wipe the memory of a layer."""
+    alone = FastWeightsRNN(INPUT, HIDDEN, 2)(torch.randn(4, INPUT))[1]
+    stepped = FastWeightsRNNCell(INPUT, HIDDEN)(torch.randn(INPUT))
+    for given, done in ((alone, torch.tensor([True, False])), (stepped, torch.tensor(True))):
+        try:
+            made = given.reset(done)
+        except ValueError as error:
+            assert "reset" in str(error)
+        else:
+            assert done.dim() == 0 and not made.hidden.any() and not made.weights.any()
+
+
+def test_what_its_idioms_make_of_a_pair_is_refused_where_it_goes_in():
+    rnn, inputs, given = FastWeightsRNN(INPUT, HIDDEN), torch.zeros(2, BATCH, INPUT), state(1)
+    for made in (given * 2, given * 0, given + given, given * torch.tensor([0]), given[:1], [given], (given, given)):
+        with pytest.raises(ValueError, match=r"FastWeightsRNN, state: got .*, wanted a pair of tensors"):
+            rnn(inputs, made)
+    for idiom in (
+        lambda: torch.ones(1, BATCH, 1) * given, lambda: torch.cat([given, given], dim=1), lambda: given[:, 0],
+        lambda: torch.cat([given[-2], given[-1]], dim=1), lambda: given.detach_(), lambda: given.index_select(1, None),
+        lambda: torch.where(torch.ones(BATCH, 1) > 0, given, given), lambda: setattr(given, "hidden", given.hidden),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, AttributeError, RuntimeError)):
+            idiom()
+    cell = FastWeightsRNNCell(INPUT, HIDDEN)
+    with pytest.raises(ValueError, match=r"FastWeightsRNNCell, state: got a tensor, wanted a pair \(hidden, weights\)"):
+        cell(inputs[0], given.hidden[0])
+    hidden = state().hidden
+    empty = hidden.new_zeros(*hidden.shape, hidden.shape[-1])  # as the message says
+    assert cell(inputs[0], (hidden, empty)).hidden.shape == hidden.shape
+
+
+BACKENDS = ["reference", "attention", "cpu"]
+
+
+@pytest.mark.parametrize("changed", ["output", "hidden", "weights"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("time", [1, 3])
+def test_a_change_in_place_reaches_neither_the_others_nor_a_gradient(backend, time, nonlinearity, changed):
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(INPUT, HIDDEN, nonlinearity=nonlinearity, backend=backend, dtype=torch.float64)
+    inputs, given = torch.randn(time, BATCH, INPUT).double(), state(1).to(torch.float64)
+
+    def results(change):
+        output, (hidden, weights) = rnn(inputs, given)
+        parts = {"output": output, "hidden": hidden, "weights": weights}
+        values = {name: part.detach().clone() for name, part in parts.items()}
+        scaled = change(parts[changed])
+        for name, part in parts.items():
+            assert name == changed or torch.equal(part, values[name]), name
+        parts[changed] = scaled
+        loss = sum((index + 2) * part.square().sum() for index, part in enumerate(parts.values()))
+        return torch.autograd.grad(loss, list(rnn.parameters()))
+
+    want, got = results(lambda part: part * 0.5), results(lambda part: part.mul_(0.5))
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(got, want, strict=True))
+
+
 @pytest.mark.parametrize("graph", [True, False])
-def test_the_weights_do_not_follow_a_hidden_vector_that_is_changed_in_place(time, batch, graph):
-    rnn, inputs = FastWeightsRNN(5, 8, batch_first=True), torch.randn(batch, time, 5)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("time", [0, 1, 3])
+def test_a_state_that_is_given_stays_as_it_is_and_apart_from_the_one_returned(backend, time, graph):
+    inputs, given = torch.randn(BATCH, time, HIDDEN), state()
+    before = copy.deepcopy(given)
     with torch.set_grad_enabled(graph):
-        want, (output, state) = rnn(inputs)[1].weights, rnn(inputs)
+        for lengths in (None, torch.tensor([0, time, 0])):
+            _, made = fast_weights_rnn(inputs, torch.eye(HIDDEN), None, None, given, lengths=lengths, backend=backend)
+            assert same(given, before)
+            made.hidden.zero_(), made.weights.zero_()
+            assert same(given, before)
+
+
+def test_a_streamed_step_does_not_change_the_state_it_is_given():
+    cell, x, given = FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(BATCH, INPUT), state()
+    before = copy.deepcopy(given)
     with torch.no_grad():
-        state = state.detach()
-        state.hidden.zero_()
-        output.zero_()
-        assert torch.equal(state.weights, want)
+        first, second = cell(x, given), cell(x, given)
+    assert same(given, before) and same(first, second) and cell.ran == "cpu"
 
 
-@pytest.mark.parametrize("read", [True, False])
-def test_a_state_is_cut_in_place(read):
-    _, state = final_state()
-    want = state.weights.detach().clone() if read else final_state()[1].weights.detach()
-    assert state.detach_() is state and state.is_computed == read
-    assert torch.equal(state.weights, want) and not state.weights.requires_grad and not state.hidden.requires_grad
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("backend", ["attention", "cpu"])
+def test_without_a_state_batch_times_hidden_squared_numbers_are_never_allocated(backend, graph):
+    rnn, inputs = FastWeightsRNN(INPUT, 64, backend=backend), torch.randn(3, 8, INPUT)
+
+    def largest(need_state):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            output, _ = rnn(inputs, need_state=need_state)
+            if graph:
+                output.sum().backward()
+        return max(event.self_cpu_memory_usage for event in profile.events())
+
+    with torch.set_grad_enabled(graph):
+        rnn(inputs)
+        assert largest(False) < 8 * 64 * 64 * 4 <= largest(True)
 
 
-def test_a_clone_follows_no_later_change():
-    _, state = final_state(grad=False)
-    for copied in (state.clone(), torch.clone(state)):
-        want = final_state(grad=False)[1].weights
-        with torch.no_grad():
-            state.weights.zero_()
-        assert torch.equal(copied.weights, want)
-        _, state = final_state(grad=False)
+@pytest.mark.parametrize("time", [1, 5])
+@pytest.mark.parametrize("graph", [True, False])
+def test_without_a_state_in_every_form_of_the_input(time, graph):
+    rnn = FastWeightsRNN(INPUT, HIDDEN)
+    inputs, given = torch.randn(time, BATCH, INPUT), state(1)
+    packed = nn.utils.rnn.pack_padded_sequence(inputs, [time, 1, 1])
+    with torch.set_grad_enabled(graph):
+        for form, initial in ((inputs, None), (inputs, given), (inputs[:, 0], given.map(lambda each: each[:, 0]))):
+            output, none = rnn(form, initial, need_state=False)
+            assert none is None and torch.equal(output, rnn(form, initial)[0])
+        output, none = rnn(packed, given, need_state=False)
+        assert none is None and torch.equal(output.data, rnn(packed, given)[0].data)
 
 
-def test_lengths_and_constants_may_be_changed_before_the_weights_are_read():
-    def run(lengths, rate):
-        torch.manual_seed(0)
-        inputs = torch.randn(2, 5, 4)
-        return fast_weights_rnn(inputs, 0.1 * torch.eye(4), lengths=lengths, rule=Hebbian(0.9, rate))[1]
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_truncated_segments_have_the_gradients_of_a_state_that_is_given(backend):
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(INPUT, HIDDEN, dtype=torch.float64, backend=backend)
+    first, second = torch.randn(2, 3, BATCH, INPUT, dtype=torch.float64)
+    carried = rnn(first)[1]
+    assert carried.hidden.requires_grad and carried.weights.requires_grad
+    constant = tuple(torch.tensor(each.tolist(), dtype=torch.float64) for each in carried)
+    got, want, whole = (
+        torch.autograd.grad(rnn(second, given)[0].square().sum(), list(rnn.parameters()), retain_graph=True)
+        for given in (carried.detach(), constant, carried)
+    )
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(got, want, strict=True))
+    assert not all(torch.allclose(a, b, atol=1e-6) for a, b in zip(got, whole, strict=True))
 
-    lengths, rate = torch.tensor([5, 3]), torch.tensor(0.5)
-    want = run(lengths.clone(), rate.clone()).weights
-    state = run(lengths, rate)
-    lengths.sub_(2)
-    rate.fill_(2.0)
-    assert torch.equal(state.weights, want)
+
+def test_compiled_segments_have_the_gradients_of_eager_ones():
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, dtype=torch.float64)
+    inputs = torch.randn(BATCH, 12, INPUT, dtype=torch.float64)
+    torch._dynamo.reset()
+
+    def gradients(network):
+        rnn.zero_grad()
+        carried, states = None, []
+        for segment in inputs.split(4, dim=1):
+            output, carried = network(segment, None if carried is None else carried.detach())
+            (output.square().sum() + carried.weights.sum()).backward()
+            states.append(carried)
+        return [*(each.detach() for pair in states for each in pair), *(p.grad.clone() for p in rnn.parameters())]
+
+    want, got = gradients(rnn), gradients(torch.compile(rnn, backend="aot_eager", fullgraph=True))
+    assert all(torch.allclose(a, b, rtol=1e-8, atol=1e-10) for a, b in zip(got, want, strict=True))
 
 
-@pytest.mark.parametrize("made", [True, False])
-def test_a_state_crosses_the_border_of_a_compiled_graph(made):
-    rnn, inputs = FastWeightsRNN(5, 8, batch_first=True), torch.randn(2, 6, 5)
-    compiled = torch.compile(rnn, backend="eager")
-    first, then = (compiled, rnn) if made else (rnn, compiled)
-    want = rnn(inputs, rnn(inputs)[1])[1].weights
-    assert torch.allclose(then(inputs, first(inputs)[1])[1].weights, want, atol=1e-6)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_step_of_the_cell_is_exported(strict):
+    cell, x, given = FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(BATCH, INPUT), state()
+    exported = torch.export.export(cell, (x, given), strict=strict).module()
+    want, got, moved = cell(x, given), exported(x, given), exported(x, given.map(lambda each: 2 * each))
+    assert type(got) is FastWeightsState and all(
+        torch.allclose(a, b, atol=1e-5) for a, b in zip(got, want, strict=True)
+    )
+    assert not torch.allclose(moved.weights, got.weights)
+
+
+def test_an_exported_step_goes_into_a_file():
+    cell, x, given, file = FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(BATCH, INPUT), state(), io.BytesIO()
+    torch.export.save(torch.export.export(cell, (x, given)), file)
+    file.seek(0)
+    got = torch.export.load(file).module()(x, given)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(got, cell(x, given), strict=True))
+
+
+def test_a_hook_leaves_the_state_a_state_and_sees_its_gradients():
+    cell, x = FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(BATCH, INPUT)
+    want, seen = cell(x), []
+    cell.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs))
+    got = cell(x.clone().requires_grad_())
+    assert type(got) is FastWeightsState and same(got, want)
+    (2 * got.hidden.sum() + 3 * got.weights.sum()).backward()
+    (gradients,) = seen
+    assert torch.equal(gradients[0], torch.full_like(want[0], 2)) and torch.equal(
+        gradients[1], torch.full_like(want[1], 3)
+    )
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_vmap_over_a_batch_of_states(graph):
+    cell, inputs = FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(2, BATCH, INPUT)
+    many = state(2)
+    with torch.set_grad_enabled(graph):
+        got = torch.vmap(cell)(inputs, many)
+        alone = [cell(x, pair) for x, pair in zip(inputs, zip(*many, strict=True), strict=True)]
+    assert type(got) is FastWeightsState
+    for each, parts in zip(got, zip(*alone, strict=True), strict=True):
+        assert torch.allclose(each, torch.stack(parts), atol=1e-5)
+
+
+@pytest.mark.parametrize("time", [1, 3])
+def test_a_state_made_without_a_graph_goes_into_training(time):
+    rnn, inputs = FastWeightsRNN(INPUT, HIDDEN), torch.randn(time, BATCH, INPUT)
+    with torch.no_grad():
+        warm = rnn(inputs)[1]
+    with torch.inference_mode():
+        frozen = rnn(inputs)[1]
+    assert not warm.hidden.requires_grad and not warm.weights.requires_grad
+    found = []
+    for given in (rnn(inputs)[1].detach(), warm, frozen.map(torch.clone)):
+        loss = rnn(inputs, given)[0].sum() + rnn(inputs, given)[1].weights.sum()
+        found.append(torch.autograd.grad(loss, list(rnn.parameters())))
+    for other in found[1:]:
+        assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(other, found[0], strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("initial", [False, True])
+def test_a_sequence_ends_with_the_state_at_its_length(backend, initial):
+    torch.manual_seed(0)
+    inputs, recurrent = torch.randn(BATCH, 6, HIDDEN).double(), 0.1 * torch.randn(HIDDEN, HIDDEN).double()
+    ones, given = torch.ones(HIDDEN).double(), state().to(torch.float64) if initial else None
+    norm, lengths = (recurrent, ones, 0 * ones), torch.tensor([6, 0, 2])
+    _, final = fast_weights_rnn(inputs, *norm, given, lengths=lengths, backend=backend)
+    for place, length in enumerate(lengths.tolist()):
+        own = None if given is None else given.select(slice(place, place + 1))
+        alone = fast_weights_rnn(inputs[place : place + 1, :length], *norm, own, backend=backend)[1]
+        assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(final.select([place]), alone, strict=True))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("time", [1, 4])
+def test_an_unbatched_sequence_is_one_of_a_batch(time, graph, batch_first):
+    rnn = FastWeightsRNN(INPUT, HIDDEN, batch_first=batch_first, dtype=torch.float64)
+    inputs, given = torch.randn(time, INPUT, dtype=torch.float64), state(1).to(torch.float64)
+    with torch.set_grad_enabled(graph):
+        got, final = rnn(inputs, given.map(lambda each: each[:, 0]))
+        batched, last = rnn(inputs[None] if batch_first else inputs[:, None], given.select(slice(0, 1)))
+    assert got.shape == (time, HIDDEN) and final.hidden.shape == (1, HIDDEN)
+    assert final.weights.shape == (1, HIDDEN, HIDDEN)
+    assert torch.allclose(got, batched[0] if batch_first else batched[:, 0], atol=1e-12)
+    assert all(torch.allclose(a, b[:, 0], atol=1e-12) for a, b in zip(final, last, strict=True))
