@@ -163,3 +163,21 @@ def test_no_state_is_formed_where_only_answers_are_wanted(monkeypatch):
     assert len(seen) == len(SPECS) and not any(seen)
     made("fast weights", spec).step(inputs_of(spec)[:, 0])
     assert seen[-1] is not None
+
+
+@both
+def test_built_on_meta_it_answers_as_the_weights_say_that_are_loaded(network):
+    trained, inputs = made(network, SPECS["symbols, last"], input_scale=5.0), inputs_of(SPECS["symbols, last"])
+    assert not list(trained.buffers())
+    for assign in (False, True):
+        with torch.device("meta"):
+            model = made(network, SPECS["symbols, last"], input_scale=5.0)
+        model = model if assign else model.to_empty(device="cpu")
+        assert model.load_state_dict(trained.state_dict(), assign=assign)
+        assert torch.equal(model(inputs), trained(inputs))
+    assert torch.allclose(trained.double()(inputs).float(), model(inputs), atol=1e-5)
+
+
+def test_a_network_that_has_time_first_is_refused():
+    with pytest.raises(ValueError, match="got FastWeightsRNN with batch_first=False, wanted one with batch_first=True"):
+        SequenceModel(FastWeightsRNN(7, 5), SPECS["symbols, last"], 5)

@@ -71,12 +71,21 @@ class SequenceModel(nn.Module):
     @property
     def features(self) -> Tensor:
         """[number of symbols, input_size]: what the recurrent network sees of each symbol."""
-        like, one_hot = next(chain(self.head.parameters(), self.recurrent.parameters())), self._one_hot
-        if one_hot is None or one_hot.dtype != like.dtype or one_hot.device != like.device:
+        one_hot = self._one_hot
+        if one_hot is None:
+            like = next(chain(self.head.parameters(), self.recurrent.parameters()))
             one_hot = torch.eye(self.spec.inputs, dtype=like.dtype, device=like.device) * self.input_scale
             if not torch.compiler.is_compiling() and type(like) is nn.Parameter:
                 self._one_hot = one_hot
         return self.embedding(one_hot) if self.embeds else one_hot
+
+    def _apply(self, *given: Any, **options: Any) -> Any:  # the weights go to another device, or another dtype
+        self._one_hot = None
+        return super()._apply(*given, **options)
+
+    def _load_from_state_dict(self, *given: Any, **options: Any) -> None:  # with assign=True they do so, too
+        self._one_hot = None
+        super()._load_from_state_dict(*given, **options)
 
     def forward(
         self, inputs: Tensor, state: Any = None, *, asked: Tensor | None = None, lengths: Tensor | None = None
