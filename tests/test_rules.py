@@ -117,23 +117,3 @@ def test_a_rule_of_the_user_runs_through_the_reference_backend():
     outputs.sum().backward()
     assert torch.isfinite(inputs.grad).all()
     assert isinstance(state, FastWeightsState)
-
-
-@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 1, 1)])
-@pytest.mark.parametrize("time", [1, 3])
-@pytest.mark.parametrize("backend", ["reference", "attention", "cpu"])
-def test_constants_of_one_element_are_numbers_whatever_their_shape(backend, time, shape):
-    inputs, recurrent, ones = drawn(2, time, 4), 0.1 * drawn(4, 4, seed=1), torch.ones(4, dtype=torch.float64)
-    state = (drawn(2, 4, seed=2), 0.1 * drawn(2, 4, 4, seed=3))
-
-    def results(*shape):
-        constants = [torch.full(shape, number, dtype=torch.float64, requires_grad=True) for number in (0.9, 0.4)]
-        outputs, end = fast_weights_rnn(
-            inputs, recurrent, ones, 0 * ones, state, rule=Hebbian(*constants), backend=backend
-        )
-        return outputs, *end, *torch.autograd.grad(outputs.square().sum() + end.weights.sum(), constants)
-
-    want, got = results(), results(*shape)
-    assert [each.shape for each in got] == [each.shape for each in want[:3]] + 2 * [torch.Size(shape)]
-    for one, other in zip(got, want, strict=True):
-        assert torch.allclose(one, other.reshape(one.shape), atol=1e-12)
