@@ -117,3 +117,29 @@ def test_a_rule_of_the_user_runs_through_the_reference_backend():
     outputs.sum().backward()
     assert torch.isfinite(inputs.grad).all()
     assert isinstance(state, FastWeightsState)
+
+
+@pytest.mark.parametrize("time", [1, 3])
+@pytest.mark.parametrize("backend", ["reference", "attention", "cpu"])
+def test_constants_of_one_element_are_numbers(backend, time):
+    inputs, recurrent, ones = drawn(2, time, 4), 0.1 * drawn(4, 4, seed=1), torch.ones(4, dtype=torch.float64)
+    state = (drawn(2, 4, seed=2), 0.1 * drawn(2, 4, 4, seed=3))
+
+    def results(*shape):
+        constants = [torch.full(shape, number, dtype=torch.float64, requires_grad=True) for number in (0.9, 0.4)]
+        outputs, end = fast_weights_rnn(
+            inputs, recurrent, ones, 0 * ones, state, rule=Hebbian(*constants), backend=backend
+        )
+        return outputs, *end, *torch.autograd.grad(outputs.square().sum() + end.weights.sum(), constants)
+
+    want, got = results(), results(1)
+    assert [each.shape for each in got] == [each.shape for each in want[:3]] + 2 * [torch.Size([1])]
+    for one, other in zip(got, want, strict=True):
+        assert torch.allclose(one, other.reshape(one.shape), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1, 1)])
+def test_constants_with_more_axes_than_one_are_refused(shape):
+    """They would add axes to the weights, or be taken for a table of powers."""
+    with pytest.raises(ValueError, match=r"Hebbian\(decay=...\): got a tensor of shape .* at most one axis"):
+        Hebbian(decay=torch.full(shape, 0.9))

@@ -204,6 +204,13 @@ def test_a_sample_begins_anew_as_it_did_at_first():
     assert torch.allclose(kept, rnn(inputs, carried)[0][:, order], atol=1e-12)
 
 
+def test_a_state_without_a_batch_axis_has_no_samples_to_reset():
+    stepped = FastWeightsRNNCell(INPUT, HIDDEN)(torch.randn(INPUT))
+    for done in (torch.tensor(True), torch.tensor([True])):
+        with pytest.raises(ValueError, match="FastWeightsState.reset: got a state without a batch axis"):
+            stepped.reset(done)
+
+
 def test_what_its_idioms_make_of_a_pair_is_refused_where_it_goes_in():
     rnn, inputs, given = FastWeightsRNN(INPUT, HIDDEN), torch.zeros(2, BATCH, INPUT), state(1)
     for made in (given * 2, given * 0, given + given, given * torch.tensor([0]), given[:1], [given], (given, given)):
@@ -225,6 +232,44 @@ def test_what_its_idioms_make_of_a_pair_is_refused_where_it_goes_in():
 
 
 BACKENDS = ["reference", "attention", "cpu"]
+
+
+@pytest.mark.parametrize("changed", ["output", "hidden", "weights"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("time", [1, 3])
+def test_a_change_in_place_reaches_neither_the_others_nor_a_gradient(backend, time, nonlinearity, changed):
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(INPUT, HIDDEN, nonlinearity=nonlinearity, backend=backend, dtype=torch.float64)
+    inputs, given = torch.randn(time, BATCH, INPUT).double(), state(1).to(torch.float64)
+
+    def results(change):
+        output, (hidden, weights) = rnn(inputs, given)
+        parts = {"output": output, "hidden": hidden, "weights": weights}
+        values = {name: part.detach().clone() for name, part in parts.items()}
+        scaled = change(parts[changed])
+        for name, part in parts.items():
+            assert name == changed or torch.equal(part, values[name]), name
+        parts[changed] = scaled
+        loss = sum((index + 2) * part.square().sum() for index, part in enumerate(parts.values()))
+        return torch.autograd.grad(loss, list(rnn.parameters()))
+
+    want, got = results(lambda part: part * 0.5), results(lambda part: part.mul_(0.5))
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("time", [0, 1, 3])
+def test_a_state_that_is_given_stays_as_it_is_and_apart_from_the_one_returned(backend, time, graph):
+    inputs, given = torch.randn(BATCH, time, HIDDEN), state()
+    before = copy.deepcopy(given)
+    with torch.set_grad_enabled(graph):
+        for lengths in (None, torch.tensor([0, time, 0])):
+            _, made = fast_weights_rnn(inputs, torch.eye(HIDDEN), None, None, given, lengths=lengths, backend=backend)
+            assert same(given, before)
+            made.hidden.zero_(), made.weights.zero_()
+            assert same(given, before)
 
 
 def test_a_streamed_step_does_not_change_the_state_it_is_given():
@@ -310,6 +355,14 @@ def test_a_step_of_the_cell_is_exported(strict):
         torch.allclose(a, b, atol=1e-5) for a, b in zip(got, want, strict=True)
     )
     assert not torch.allclose(moved.weights, got.weights)
+
+
+def test_an_exported_step_goes_into_a_file():
+    cell, x, given, file = FastWeightsRNNCell(INPUT, HIDDEN), torch.randn(BATCH, INPUT), state(), io.BytesIO()
+    torch.export.save(torch.export.export(cell, (x, given)), file)
+    file.seek(0)
+    got = torch.export.load(file).module()(x, given)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(got, cell(x, given), strict=True))
 
 
 def test_a_hook_leaves_the_state_a_state_and_sees_its_gradients():

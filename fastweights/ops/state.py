@@ -3,6 +3,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from fastweights.errors import UserError
 
@@ -30,6 +31,8 @@ class FastWeightsState(NamedTuple):
 
     def reset(self, done: Tensor) -> "FastWeightsState":
         """The state with zeros where the boolean `done`, [batch], is true: a sample begins anew."""
+        if self.hidden.dim() < 2:
+            raise UserError("FastWeightsState.reset: got a state without a batch axis, wanted [..., batch, hidden]")
         batch = self.hidden.shape[-2:-1]
         if not isinstance(done, Tensor) or done.dtype != torch.bool or done.shape != batch:
             got = f"{done.dtype} of shape {list(done.shape)}" if isinstance(done, Tensor) else type(done).__name__
@@ -47,6 +50,7 @@ class FastWeightsState(NamedTuple):
 
 
 torch.serialization.add_safe_globals([FastWeightsState])
+pytree._register_namedtuple(FastWeightsState, serialized_type_name="fastweights.FastWeightsState")  # torch.export.save
 
 
 def as_state(state: Any, owner: str = "state") -> FastWeightsState | None:

@@ -32,7 +32,11 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
             weights = torch.where(inside[..., None], rule.write(weights, key=new, value=new), weights)
             outputs.append(new)
     stacked = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(inputs)
-    return stacked, FastWeightsState(hidden, weights) if call.need_state else None
+    if not call.need_state:
+        return stacked, None
+    if not outputs:  # what was given stays apart from what is returned
+        weights = weights.clone()
+    return stacked, FastWeightsState(hidden.clone(), weights)
 
 
 def settle(call: Call, boundary: Tensor, weights: Tensor) -> Tensor:
