@@ -176,8 +176,3 @@ def test_built_on_meta_it_answers_as_the_weights_say_that_are_loaded(network):
         assert model.load_state_dict(trained.state_dict(), assign=assign)
         assert torch.equal(model(inputs), trained(inputs))
     assert torch.allclose(trained.double()(inputs).float(), model(inputs), atol=1e-5)
-
-
-def test_a_network_that_has_time_first_is_refused():
-    with pytest.raises(ValueError, match="got FastWeightsRNN with batch_first=False, wanted one with batch_first=True"):
-        SequenceModel(FastWeightsRNN(7, 5), SPECS["symbols, last"], 5)
