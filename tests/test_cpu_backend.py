@@ -93,11 +93,11 @@ def test_a_long_sequence_is_cut():
     with torch.no_grad():
         assert_close([run(leaves)[0]], [run(leaves, "attention")[0]])
     cut = []
-    original, cpu._outputs = cpu._outputs, lambda call: cut.append(call.inputs.shape[1]) or original(call)
+    original, cpu._whole = cpu._whole, lambda call: cut.append(call.inputs.shape[1]) or original(call)
     try:
         run(leaves)
     finally:
-        cpu._outputs = original
+        cpu._whole = original
     assert len(cut) > 1 and sum(cut) == 200
 
 
@@ -176,9 +176,9 @@ def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatc
 def test_buffers_are_lent_again_only_once_their_graph_is_gone(monkeypatch):
     monkeypatch.setattr(buffers, "_spare", {})
     leaves, other = draw(3, 4, 5), draw(3, 4, 5, seed=7)
-    want = [torch.autograd.grad(run(each)[0].sum(), each["inputs"])[0] for each in (leaves, other)]
+    want = [torch.autograd.grad(run(each, need_state=False)[0].sum(), each["inputs"])[0] for each in (leaves, other)]
     assert [len(held) for held in buffers._spare.values()] == [1]
-    first, second = run(leaves)[0].sum(), run(other)[0].sum()
+    first, second = (run(each, need_state=False)[0].sum() for each in (leaves, other))
     assert [len(held) for held in buffers._spare.values()] == [0]
     for _ in range(2):
         got = [
@@ -188,6 +188,16 @@ def test_buffers_are_lent_again_only_once_their_graph_is_gone(monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
     del first, second
     assert [len(held) for held in buffers._spare.values()] == [2]
+
+
+def test_the_memory_of_a_state_is_lent_again_only_once_nobody_holds_it(monkeypatch):
+    monkeypatch.setattr(buffers, "_spare", {})
+    with torch.no_grad():
+        first = run(draw(3, 4, 5))[1].weights[1]  # a view holds it, too
+        kept = first.clone()
+        for seed in range(3):
+            run(draw(3, 4, 5, seed=seed))
+    assert torch.equal(first, kept)
 
 
 def test_a_buffer_that_is_not_kept_lives_while_a_kernel_has_its_address(monkeypatch):
@@ -216,7 +226,7 @@ def test_no_more_than_so_much_is_kept_between_calls(monkeypatch):
     monkeypatch.setattr(buffers, "_spare", {})
     monkeypatch.setattr(buffers, "_KEEP_BYTES", 1000)
     for count in (100, 50, 30, 200):
-        buffers.lend(count, torch.float64)
+        buffers.lend((count,), torch.float64)
     assert [(size, len(held)) for (size, _), held in buffers._spare.items() if held] == [(50, 1), (30, 1)]
 
 

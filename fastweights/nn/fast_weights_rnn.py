@@ -142,7 +142,7 @@ class FastWeightsRNN(nn.Module):
         if input.dim() == 2:
             lifted = None if given is None else given.map(lambda tensor: tensor.unsqueeze(1))
             output, final = self._run(self._project(0, input[None]), lifted, None, need_state)
-            return output[0].clone(), None if final is None else final.map(lambda tensor: tensor[:, 0])
+            return output[0], None if final is None else final.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
         if inputs.shape[1] == 1 and not torch.is_grad_enabled():
             streamed = self._stream(inputs[:, 0], given)
@@ -150,7 +150,6 @@ class FastWeightsRNN(nn.Module):
                 hidden = streamed.hidden.clone()  # the output may be changed in place, the state not with it
                 return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed if need_state else None
         output, final = self._run(self._project(0, inputs), given, None, need_state)
-        output = output.clone()  # it may be changed in place: what backward needs of it stays behind
         return (output if self.batch_first else output.transpose(0, 1)), final
 
     def _check_state(self, input: Tensor, state: FastWeightsState | None) -> None:

@@ -1,5 +1,6 @@
 """The memory that kernels work in, and tensors as kernels take them. Nothing here imports Numba."""
 
+import math
 import threading
 from typing import Any
 
@@ -14,19 +15,20 @@ _local = threading.local()
 _spare: dict[tuple[int, torch.dtype], list[Any]] = {}
 
 
-def lend(count: int, dtype: torch.dtype) -> Tensor:
+def lend(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Uninitialised numbers, whose memory the next call of the same size gets once no tensor holds it any more.
 
     Fresh memory of this size is given back to the system and faulted in again, page by page, at every call: that took
     an eighth of the op's time, and most of what a second thread could have saved.
     """
+    count = math.prod(shape)
     try:
         memory = _spare[count, dtype].pop()
     except LookupError:
         memory = torch.empty(count, dtype=dtype, device="cpu").numpy()
     lent = memory.view(_Lent)
     lent.of = dtype
-    return torch.from_numpy(lent)
+    return torch.from_numpy(lent.reshape(shape))
 
 
 class _Lent(numpy.ndarray):

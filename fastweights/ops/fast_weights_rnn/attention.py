@@ -32,7 +32,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         hidden = _step(call, inputs[:, t] + hidden @ call.recurrent.T, past, powers)
         outputs.append(hidden if valid is None else torch.where(valid[:, t, None], hidden, 0.0))
         past = torch.stack(outputs, dim=1)
-    return past, final_state(call, past)
+    return past.clone(), final_state(call, past)  # it may be changed in place: what backward needs stays behind
 
 
 def _step(call: Call, boundary: Tensor, past: Tensor, powers: Tensor) -> Tensor:

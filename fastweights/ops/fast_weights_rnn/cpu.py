@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import lend
-from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, reference
+from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, cpu_state, reference
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.state import FastWeightsState
@@ -48,8 +48,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         return _in_chunks(call, _chunk(hidden))
     if time == 1 and batch <= FEW and call.lengths is None and not _differentiated():
         return _stream(call)
-    outputs = _outputs(call)
-    return outputs, final_state(call, outputs)
+    return _whole(call)
 
 
 def _stream(call: Call) -> tuple[Tensor, FastWeightsState | None]:
@@ -85,62 +84,76 @@ def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState | None]
             lengths = (lengths - index * steps).clamp(0, inputs.shape[1])
         need = call.need_state or index < len(parts) - 1
         part = replace(call, inputs=inputs, hidden=hidden, weights=weights, lengths=lengths, need_state=need)
-        outputs.append(_outputs(part))
-        state = final_state(part, outputs[-1])
+        output, state = _whole(part)
+        outputs.append(output)
         if state is not None:
             hidden, weights = state
     return torch.cat(outputs, dim=1), state
 
 
-def _outputs(call: Call) -> Tensor:
+def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     rule, relu = call.rule, call.nonlinearity == "relu"
-    weights = None if call.inner_steps == 0 else call.weights
-    tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.hidden, weights)
+    tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights)
     if torch.compiler.is_compiling():
         decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
-        return cpu_operators.recurrence(*tensors, decay, rate, call.lengths, call.inner_steps, relu)[0]
-    if torch.is_grad_enabled():
-        return _Recurrence.apply(*tensors, rule.decay, rule.rate, call.lengths, call.inner_steps, relu)
-    constants = float(rule.decay), float(rule.rate)
-    return cpu_passes.forward(*tensors, *constants, call.lengths, call.inner_steps, relu, None)
+        read = (*tensors[:5], tensors[5] if call.inner_steps else None)
+        outputs = cpu_operators.recurrence(*read, decay, rate, call.lengths, call.inner_steps, relu)[0]
+        return outputs.clone(), final_state(call, outputs)  # apart from what backward needs
+    settings = (rule.decay, rule.rate, call.lengths, call.inner_steps, relu, call.need_state)
+    outputs, *state = (
+        _Recurrence.apply(*tensors, *settings) if torch.is_grad_enabled() else _forward(*tensors, *settings)
+    )
+    return outputs, FastWeightsState(*state) if state else None
+
+
+def _forward(*arguments: Any, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+    """The outputs and, where it is needed, the state."""
+    inputs, recurrent, gain, bias, hidden, weights, decay, rate, lengths, inner_steps, relu, need_state = arguments
+    decay, rate, read = float(decay), float(rate), weights if inner_steps else None
+    given = (inputs, recurrent, gain, bias, hidden, read, decay, rate, lengths, inner_steps, relu, kept)
+    outputs = cpu_passes.forward(*given)
+    if not need_state:
+        return (outputs,)
+    return outputs, *cpu_state.final_state(outputs, hidden, weights, decay, rate, lengths)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         inputs, gain = arguments[0], arguments[2]
-        decay, rate, *settings = arguments[6:]
-        lengths, inner_steps, relu = settings
-        kept = None
-        if any(ctx.needs_input_grad):
-            size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
-            kept = lend(size, inputs.dtype)
-        given: Any = (*arguments[:6], float(decay), float(rate), *settings, kept)
-        outputs = cpu_passes.forward(*given)
-        if kept is not None:
-            constants = [c if isinstance(c, Tensor) else None for c in (decay, rate)]
-            ctx.save_for_backward(*arguments[1:6], lengths, outputs, kept, *constants)
-            ctx.settings = (inner_steps, relu)
-            ctx.constants = [None if isinstance(c, Tensor) else c for c in (decay, rate)]
-        return outputs
+        decay, rate, lengths, inner_steps, relu, _ = arguments[6:]
+        if not any(ctx.needs_input_grad):
+            return _forward(*arguments)
+        size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+        kept = lend((size,), inputs.dtype)
+        constants = [c if isinstance(c, Tensor) else None for c in (decay, rate)]
+        ctx.save_for_backward(*arguments[1:6], lengths, kept, *constants)
+        ctx.settings, ctx.shape = (inner_steps, relu), inputs.shape
+        ctx.constants = [None if isinstance(c, Tensor) else c for c in (decay, rate)]
+        ctx.set_materialize_grads(False)
+        return _forward(*arguments, kept=kept)
 
     @staticmethod
     @limits.first_order
-    def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *d: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
-        *saved, decay, rate = ctx.saved_tensors
+        recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
         constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
-        given: Any = (d[0], *saved, *(float(c) for c in constants), *ctx.settings, needs)
-        gradients: list[Any] = cpu_passes.backward(*given)
-        *tensors, d_decay, d_rate = gradients
-        d_constants = [
-            d.to(c).view_as(c) if needed else None
-            for d, c, needed in zip((d_decay, d_rate), constants, needs[6:], strict=True)
-        ]
-        return (
-            *(g if needed else None for g, needed in zip(tensors, needs, strict=False)),
-            *d_constants,
-            None,
-            None,
-            None,
-        )
+        numbers, inner_steps = [float(c) for c in constants], ctx.settings[0]
+        d_outputs, *d_state = d
+        if all(each is None for each in d):
+            return (None,) * 12
+        through = None
+        if any(each is not None for each in d_state):
+            outputs = cpu_passes.saved_outputs(kept, ctx.shape)
+            through = cpu_state.backward(*d_state, outputs, weights, *numbers, lengths)
+            d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
+        read = (recurrent, gain, bias, hidden, weights if inner_steps else None, lengths, kept)
+        gradients: list[Any] = cpu_passes.backward(d_outputs, *read, *numbers, *ctx.settings, needs)
+        if through is not None:
+            for place, more in zip((4, 5, 6, 7), through[1:], strict=True):
+                there = gradients[place]
+                gradients[place] = more if there is None else there if more is None else there + more
+        for place, constant in zip((6, 7), constants, strict=True):
+            gradients[place] = gradients[place].to(constant).view_as(constant) if needs[place] else None
+        return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), *(None,) * 4

@@ -120,8 +120,8 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
 def backward(kind, groups, sizes, strides, constants, tensors):
     """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
     batch, time, units, inner, relu, group_tiles, jump_W, entries = sizes
-    recurrent, gain, hidden, weights, lengths, symbols, outputs, saved, d_outputs = tensors[:9]
-    d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[9:]
+    recurrent, gain, hidden, weights, lengths, symbols, saved, d_outputs = tensors[:8]
+    d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[8:]
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
     n, norms = units * lanes, max(inner, 1) if gain else 0
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
@@ -139,7 +139,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     o = (3 + time) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
     vector, o = own[o : o + units], o + units
-    y = own[o:] if symbols else numba.carray(at(outputs, kind), (_ANY,))
+    y = own[o:]  # the outputs of a tile, in rows
     fill_powers(constants[0], constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
     blocks = (units + lanes - 1) // lanes
@@ -155,7 +155,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
             first = tile * lanes
             samples = min(lanes, batch - first)
             jump = time * units  # from sample to sample
-            rows, rows_y = zero if d_table else first * jump, zero if symbols else first * jump
+            rows = zero if d_table else first * jump
             find_ends(until, first, batch, time, ends)
             h0 = tile * tile_size
             u_base, x_base = h0 + time * n, h0 + time * (1 + inner) * n
@@ -219,10 +219,10 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                     scatter(kind, d_u, zero, units, samples, d_h, first * units, units)
             scatter(kind, d_b, zero, units, samples, d_x, rows, jump)
             if d_recurrent:  # a step is paired with the output before it, of each sample
-                for t in range(time - 1 if symbols else zero):
+                for t in range(time - 1):
                     scatter(kind, past, h0 + t * n, units, samples, y, t * units, jump)
                 after = rows + units
-                outer(kind, d_x, after, units, jump, time - 1, samples, y, rows_y, units, jump, units, d_W, W0)
+                outer(kind, d_x, after, units, jump, time - 1, samples, y, zero, units, jump, units, d_W, W0)
             if d_recurrent and hidden and any_nonzero(h_in, first * units, samples * units):
                 outer(kind, d_x, rows, jump, zero, samples, one, h_in, first * units, units, zero, units, d_W, W0)
             for row in range(samples * time if d_table else zero):

@@ -76,7 +76,6 @@ def recurrence_backward(
         hidden,
         weights,
         lengths,
-        outputs,
         saved,
         float(decay),
         float(rate),

@@ -72,6 +72,15 @@ def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm:
     return (batch + lanes - 1) // lanes * lanes * time * (units * (1 + inner_steps + norms) + norms)
 
 
+def saved_outputs(saved: Tensor, shape: Sequence[int]) -> Tensor:
+    """The outputs [batch, time, units] out of what the forward pass left."""
+    batch, time, units = shape
+    lanes = LANES[saved.dtype]
+    tiles = -(-batch // lanes)
+    past = saved.view(tiles, -1)[:, : time * units * lanes].view(tiles, time, units, lanes)
+    return past.permute(0, 3, 1, 2).reshape(tiles * lanes, time, units)[:batch]
+
+
 def backward(
     d_outputs: Tensor,
     recurrent: Tensor,
@@ -80,7 +89,6 @@ def backward(
     hidden: Tensor | None,
     weights: Tensor | None,
     lengths: Tensor | None,
-    outputs: Tensor | None,
     saved: Tensor,
     decay: float,
     rate: float,
@@ -92,8 +100,8 @@ def backward(
 ) -> list[Tensor | None]:
     """The gradients of inputs, recurrent, gain, bias, hidden, weights, decay and rate: None where not needed.
 
-    With the symbols of the forward pass, d_outputs is that of the last step, [batch, hidden], the outputs are not
-    needed, and the gradient of the inputs is that of their table, of so many `entries`.
+    With the symbols of the forward pass, d_outputs is that of the last step, [batch, hidden], and the gradient of the
+    inputs is that of their table, of so many `entries`.
     """
     (batch, time), units = (d_outputs if symbols is None else symbols).shape[:2], d_outputs.shape[-1]
     lanes, dtype = LANES[d_outputs.dtype], d_outputs.dtype
@@ -127,7 +135,6 @@ def backward(
     addresses = (
         *(address(t) for t in tensors),
         address(symbols),
-        address(outputs),
         saved.data_ptr(),
         address(rows),
         d_inputs.data_ptr(),
@@ -139,7 +146,7 @@ def backward(
     jump_W = 0 if groups_W == 1 else blocks * n
     sizes = (batch, time, units, inner_steps, int(relu), group_tiles, jump_W, entries if alone else 0)
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
-    work = (3 + time) * n + 2 * (time + 1) + units + (0 if symbols is None else time * n)
+    work = (3 + time) * n + 2 * (time + 1) + units + time * n
 
     own = [scratch(f"backward {i}", work, dtype) for i in range(threads)]
 

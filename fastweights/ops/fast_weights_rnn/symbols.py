@@ -78,7 +78,7 @@ class _LastHidden(torch.autograd.Function):
         features, projection, _, recurrent, gain, bias, *constants = tensors
         symbols, needs = settings[0], ctx.needs_input_grad
         shape, dtype = (*symbols.shape, len(projection)), features.dtype
-        kept = lend(cpu_passes.saved_size(shape, dtype, settings[1], gain is not None), dtype)
+        kept = lend((cpu_passes.saved_size(shape, dtype, settings[1], gain is not None),), dtype)
         last = _forward(tensors, *settings, saved=kept)
         read = features if needs[1] else None, projection if needs[0] else None
         tensor_constants = [c if isinstance(c, Tensor) else None for c in constants]
@@ -94,7 +94,7 @@ class _LastHidden(torch.autograd.Function):
         decay, rate = (c if fixed is None else fixed for c, fixed in zip(learned, ctx.constants, strict=True))
         needs = ctx.needs_input_grad
         wanted = (True, *needs[3:6], False, False, *needs[6:8])
-        tensors = (d[0], recurrent, gain, bias, None, None, None, None, kept)
+        tensors = (d[0], recurrent, gain, bias, None, None, None, kept)
         given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, ctx.entries)
         found: Any = cpu_passes.backward(*given)
         d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found

@@ -82,7 +82,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         state = attention.final_state(part, pieces[-1])
         if state is not None:
             hidden, weights = state
-    outputs = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+    outputs = pieces[0].clone() if len(pieces) == 1 else torch.cat(pieces, dim=1)  # apart from what backward needs
     if kind == wide:
         return outputs, state
     return outputs.to(kind), None if state is None else state.to(kind)

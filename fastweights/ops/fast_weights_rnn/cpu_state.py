@@ -1,0 +1,70 @@
+"""The state after a sequence by a kernel, from the outputs alone, and its gradient: `attention.final_state` is the truth."""
+
+import torch
+from torch import Tensor
+
+from fastweights.ops.cpu.buffers import address, lend, scratch
+from fastweights.ops.cpu.launch import launch
+from fastweights.ops.cpu.threads import share_out, worth
+
+
+def final_state(
+    outputs: Tensor,
+    hidden: Tensor | None,
+    weights: Tensor | None,
+    decay: float,
+    rate: float,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """h(T) [batch, hidden] and A(T) [batch, hidden, hidden], in memory that is lent: fresh pages cost more than A."""
+    batch, time, units = outputs.shape
+    new_hidden = outputs.new_empty(batch, units)
+    new_weights = lend((batch, units, units), outputs.dtype)
+    tensors = [t if t is None else t.contiguous() for t in (outputs, hidden, weights, lengths)]
+    addresses = (*(address(t) for t in tensors), new_hidden.data_ptr(), new_weights.data_ptr())
+    threads = worth(batch, batch * time * units * units)
+    own = [scratch(f"state {i}", 2 * (time + 1) + time * units, outputs.dtype) for i in range(threads)]
+
+    def share(index: int, first: int, last: int) -> None:
+        each = (*addresses, own[index].data_ptr())
+        module = "fast_weights_rnn.cpu_state_kernels"
+        launch(module, "final_state", outputs.dtype, (first, last), (batch, time, units), (decay, rate), each)
+
+    share_out(share, batch, threads)
+    return new_hidden, new_weights
+
+
+def backward(
+    d_hidden: Tensor | None,
+    d_weights: Tensor | None,
+    outputs: Tensor,
+    weights: Tensor | None,
+    decay: float,
+    rate: float,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor]:
+    """The gradients of the outputs, of h(0), of A(0), of decay and of rate, from those of h(T) and A(T).
+
+    d h(tau) = rate decay^(T-tau) (dA + dA^T) h(tau), and d h(T) is added to that of the last step.
+    """
+    batch, time, units = outputs.shape
+    ends = torch.full((batch,), time) if lengths is None else lengths
+    d_outputs, d_first, d_memory = torch.zeros_like(outputs), None, None
+    d_decay = d_rate = torch.zeros((), dtype=torch.float64)
+    if d_weights is not None:
+        ages = ends[:, None] - torch.arange(1, time + 1)
+        inside, ages = ages >= 0, ages.clamp(min=0)
+        powers = decay ** torch.arange(time + 1, dtype=torch.float64)
+        slopes = torch.arange(time + 1) * torch.cat([powers.new_zeros(1), powers[:-1]])  # of the powers
+        through = outputs @ (d_weights + d_weights.mT)
+        d_outputs = through * (rate * powers[ages] * inside)[..., None].to(outputs)
+        each = (through * outputs).sum(2, dtype=torch.float64) / 2  # <dA, h h^T>
+        d_rate, d_decay = (powers[ages] * each).sum(), rate * (slopes[ages] * each).sum()
+        if weights is not None:
+            d_memory = d_weights * powers[ends][:, None, None].to(outputs)
+            d_decay = d_decay + (slopes[ends] * (d_weights * weights).sum((1, 2), dtype=torch.float64)).sum()
+    if d_hidden is not None:
+        begun = (ends > 0)[:, None]
+        d_outputs[torch.arange(batch), (ends - 1).clamp(min=0)] += torch.where(begun, d_hidden, 0.0)
+        d_first = None if lengths is None else torch.where(begun, 0.0, d_hidden)
+    return d_outputs, d_first, d_memory, d_decay, d_rate
