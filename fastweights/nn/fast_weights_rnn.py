@@ -47,7 +47,8 @@ class FastWeightsRNN(nn.Module):
         learned: names of constants of the rule that become parameters, one a layer and direction, kept in their range.
         inner_steps: iterations of the inner loop.
         layer_norm: normalise over the units of each sample before f (gain and bias learned). Without it the boundary
-            has a learned bias instead.
+            has a learned bias instead. No gradient comes back through the layer norm of a vector that is exactly zero
+            (padding in front), where its slope is 316.
         nonlinearity: f, "relu" or "tanh".
         backend: how the sequence is run; `ran` names what ran last.
 

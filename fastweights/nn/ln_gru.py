@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.nn.arguments import as_given, batched, check_sizes, final, initial
+from fastweights.ops.layer_norm import cut_at_zero
 
 
 class LNGRU(nn.Module):
@@ -21,6 +22,8 @@ class LNGRU(nn.Module):
     The rows of the weights, gains and biases are update gate z, reset gate r, candidate, in this order. At first the
     gains are 1 and the biases 0; the recurrent weights are orthogonal, gate by gate; the input weights are uniform in
     +-1/sqrt(hidden). Their scale cancels in the layer norm, so pre-activations have unit variance from the start.
+    No gradient comes back through the layer norm of a vector that is exactly zero (padding in front), where its slope
+    is 316.
 
     Paper: Ba, Kiros, Hinton 2016, https://arxiv.org/abs/1607.06450 (supplementary, equations 26-28).
     """
@@ -51,7 +54,7 @@ class LNGRU(nn.Module):
     def forward(
         self, input: Float[Tensor, "... time input"], state: Float[Tensor, "1 ... hidden"] | None = None
     ) -> tuple[Float[Tensor, "... time hidden"], Float[Tensor, "1 ... hidden"]]:
-        steps = batched("LNGRU", input, self.input_size).transpose(0, 1)
+        steps = cut_at_zero(batched("LNGRU", input, self.input_size).transpose(0, 1))
         hidden = initial("LNGRU", "state", state, input, self.hidden_size)
         both, one = (2 * self.hidden_size,), (self.hidden_size,)
         sizes = [2 * self.hidden_size, self.hidden_size]
@@ -68,10 +71,11 @@ class LNGRU(nn.Module):
         hidden = hidden.to(gates_in.dtype)  # under autocast it is not that of the input
         outputs: list[Tensor] = []
         for gate_in, candidate_in in zip(gates_in.unbind(), candidates_in.unbind(), strict=True):
+            before = cut_at_zero(hidden)
             # in place where the backward pass needs the result alone: nn.GRU does so too
-            gates = functional.layer_norm(hidden @ to_gates, both, gates_gain, gates_bias).add_(gate_in).sigmoid_()
+            gates = functional.layer_norm(before @ to_gates, both, gates_gain, gates_bias).add_(gate_in).sigmoid_()
             update, reset = gates.unsafe_chunk(2, dim=-1)
-            recall = functional.layer_norm(hidden @ to_candidate, one, candidate_gain, candidate_bias)
+            recall = functional.layer_norm(before @ to_candidate, one, candidate_gain, candidate_bias)
             hidden = torch.lerp(hidden, torch.addcmul(candidate_in, reset, recall).tanh_(), update)
             outputs.append(hidden)
         return as_given(input, outputs), final(input, hidden)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.nn.arguments import as_given, batched, check_sizes, final, initial, pair
+from fastweights.ops.layer_norm import cut_at_zero
 
 
 class LNLSTM(nn.Module):
@@ -21,7 +22,8 @@ class LNLSTM(nn.Module):
     The rows of the weights, gains and biases are forget gate f, input gate i, output gate o, cell input g. At first
     the gains are 1 and the biases 0, but for `forget_bias` in the forget gate's part of b: 0 is the paper, 1 lets a
     cell last longer at the start. The recurrent weights are orthogonal, gate by gate; the input weights are uniform in
-    +-1/sqrt(hidden); the scale of both cancels in the layer norm.
+    +-1/sqrt(hidden); the scale of both cancels in the layer norm. No gradient comes back through the layer norm of a
+    vector that is exactly zero (padding in front), where its slope is 316.
 
     Paper: Ba, Kiros, Hinton 2016, https://arxiv.org/abs/1607.06450 (supplementary, equations 20-22).
     """
@@ -65,17 +67,18 @@ class LNLSTM(nn.Module):
         hidden = initial("LNLSTM", "hidden state", hidden, input, self.hidden_size)
         cell = initial("LNLSTM", "cell state", cell, input, self.hidden_size)
         every, one = (4 * self.hidden_size,), (self.hidden_size,)
-        inputs = functional.linear(steps, self.weight_input)
+        inputs = functional.linear(cut_at_zero(steps), self.weight_input)
         inputs = functional.layer_norm(inputs, every, self.gain_input, self.bias_input + self.bias)
         weight = self.weight_recurrent.t()
         outputs: list[Tensor] = []
         for step in inputs.unbind():
+            before = cut_at_zero(hidden)
             # in place where the backward pass needs the result alone: nn.LSTM does so too
-            pre = functional.layer_norm(hidden @ weight, every, self.gain_recurrent, self.bias_recurrent).add_(step)
+            pre = functional.layer_norm(before @ weight, every, self.gain_recurrent, self.bias_recurrent).add_(step)
             gates, candidate = pre.unsafe_split_with_sizes([3 * self.hidden_size, self.hidden_size], dim=-1)
             forget, enter, leave = gates.sigmoid_().unsafe_chunk(3, dim=-1)
             cell = torch.addcmul(forget * cell, enter, candidate.tanh_())
-            hidden = leave * functional.layer_norm(cell, one, self.gain_cell, self.bias_cell).tanh_()
+            hidden = leave * functional.layer_norm(cut_at_zero(cell), one, self.gain_cell, self.bias_cell).tanh_()
             outputs.append(hidden)
         return as_given(input, outputs), (final(input, hidden), final(input, cell))
 

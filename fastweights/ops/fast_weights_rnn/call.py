@@ -9,7 +9,6 @@ from torch import Tensor
 from fastweights.errors import UserError
 from fastweights.ops.state import FastWeightsState, as_state
 
-EPSILON = 1e-5  # of the layer norm
 NONLINEARITIES = ("relu", "tanh")
 
 

@@ -3,7 +3,7 @@
 import math
 
 from fastweights.ops.cpu.compilation import helper, summing_helper
-from fastweights.ops.fast_weights_rnn.call import EPSILON
+from fastweights.ops.layer_norm import EPSILON
 
 
 @summing_helper

@@ -1,4 +1,4 @@
-"""The state after a sequence by a kernel, from the outputs alone, and its gradient: `attention.final_state` is the truth."""
+"""The state after a sequence by a kernel, from the outputs alone, and its gradient: equal to `attention.final_state`."""
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ def backward(
 
     d h(tau) = rate decay^(T-tau) (dA + dA^T) h(tau), and d h(T) is added to that of the last step.
     """
-    batch, time, units = outputs.shape
+    batch, time, _ = outputs.shape
     ends = torch.full((batch,), time) if lengths is None else lengths
     d_outputs, d_first, d_memory = torch.zeros_like(outputs), None, None
     d_decay = d_rate = torch.zeros((), dtype=torch.float64)

@@ -18,7 +18,7 @@ from fastweights.ops.cpu.lanes import (
     transpose,
     where_positive,
 )
-from fastweights.ops.fast_weights_rnn.call import EPSILON
+from fastweights.ops.layer_norm import EPSILON
 
 
 @helper
@@ -169,7 +169,10 @@ def activate(kind, relu, x, x0, hidden, out, out0):
 
 @helper
 def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
-    """x becomes (x - mean) * rstd in place; out = f(gain x + bias). Four sums at a time: one would wait for itself."""
+    """x becomes (x - mean) * rstd in place; out = f(gain x + bias). Four sums at a time: one would wait for itself.
+
+    The rstd that is kept for the gradient is 0 where x is zero, as `cut_at_zero` has it.
+    """
     lanes, count, odd = lanes_of(kind), fill(1.0 / hidden, kind), hidden % 4
     a, b, c, d = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
     for k in range(x0, x0 + odd * lanes, lanes):
@@ -187,8 +190,9 @@ def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
         a, b = a + v * v, b + w * w
         v, w = load(x, k + 2 * lanes, kind) - mean, load(x, k + 3 * lanes, kind) - mean
         c, d = c + v * v, d + w * w
-    scale = fill(1.0, kind) / root((a + b + (c + d)) * count + fill(EPSILON, kind))
-    store(rstd, r0, scale)
+    variance = (a + b + (c + d)) * count
+    scale = fill(1.0, kind) / root(variance + fill(EPSILON, kind))
+    store(rstd, r0, where_positive(variance + mean * mean, scale))
     for k in range(hidden):
         v = (load(x, x0 + k * lanes, kind) - mean) * scale
         store(x, x0 + k * lanes, v)

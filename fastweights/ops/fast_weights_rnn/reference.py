@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fastweights.ops.fast_weights_rnn.call import EPSILON, Call
+from fastweights.ops.fast_weights_rnn.call import Call
+from fastweights.ops.layer_norm import EPSILON, cut_at_zero
 from fastweights.ops.state import FastWeightsState
 
 
@@ -53,7 +54,7 @@ def layer_norm(call: Call, x: Tensor) -> Tensor:
     """Over the units of each sample; the identity where the call has neither gain nor bias."""
     if call.gain is None:
         return x
-    return functional.layer_norm(x, x.shape[-1:], call.gain, call.bias, EPSILON)
+    return functional.layer_norm(cut_at_zero(x), x.shape[-1:], call.gain, call.bias, EPSILON)
 
 
 def nonlinearity(call: Call, x: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from fastweights.ops.fast_weights_rnn import attention
-from fastweights.ops.fast_weights_rnn.call import EPSILON, Call
+from fastweights.ops.fast_weights_rnn.call import Call
+from fastweights.ops.layer_norm import EPSILON
 from fastweights.ops.state import FastWeightsState
 
 MOST_HIDDEN = 256

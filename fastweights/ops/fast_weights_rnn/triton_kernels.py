@@ -37,6 +37,7 @@ def slope(y, RELU: tl.constexpr):
 def normalise(x, gain, bias, own, HIDDEN: tl.constexpr, EPSILON: tl.constexpr):
     centred = tl.where(own, x - tl.sum(x, axis=0) / HIDDEN, 0.0)
     spread = tl.rsqrt(tl.sum(centred * centred, axis=0) / HIDDEN + EPSILON)
+    spread = tl.where(tl.sum(tl.where(own, x * x, 0.0), axis=0) == 0.0, 0.0, spread)  # as `cut_at_zero`
     normal = centred * spread
     return normal * gain + bias, normal, spread
 
