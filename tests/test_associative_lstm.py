@@ -79,9 +79,9 @@ def test_associative_lstm_backward_passes_repeat_and_have_no_gradient_of_their_o
     (first,) = torch.autograd.grad(total, input, retain_graph=True)
     (again,) = torch.autograd.grad(total, input, retain_graph=True)
     assert torch.equal(first, again)
-    with pytest.raises(RuntimeError, match="got create_graph=True, and the CPU kernels have no second derivative"):
+    with pytest.raises(RuntimeError, match="got create_graph=True"):
         torch.autograd.grad(total, input, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative"):
+    with pytest.raises(RuntimeError, match="the CPU kernels cannot do"):
         torch.autograd.functional.hessian(lambda x: module(x)[0].square().sum(), input)
 
 

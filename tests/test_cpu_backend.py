@@ -236,17 +236,6 @@ def test_gradients_of_some_arguments_only(wanted):
     assert_close(results(leaves), results(leaves, "reference"))
 
 
-def test_a_second_derivative_is_refused_and_is_to_be_had_elsewhere():
-    leaves = draw(2, 3, 4)
-
-    def loss(inputs, backend):
-        return run(leaves | {"inputs": inputs}, backend)[0].square().sum()
-
-    with pytest.raises(RuntimeError, match="got create_graph=True, and the CPU kernels have no second derivative"):
-        torch.autograd.functional.hessian(lambda x: loss(x, "cpu"), leaves["inputs"])
-    assert torch.autograd.functional.hessian(lambda x: loss(x, "attention"), leaves["inputs"]).abs().sum() > 0
-
-
 def test_arguments_that_are_not_contiguous():
     leaves = draw(5, 6, 9, initial=True)
     views = {

@@ -57,7 +57,7 @@ class Recurrence(torch.autograd.Function):
         return outputs, memories[-1, ..., :batch].permute(2, 0, 1).contiguous()
 
     @staticmethod
-    @first_order
+    @first_order()
     def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         weight, permutations, columns, rows, memories = ctx.saved_tensors
         (batch, time, size), width, end, dtype = d_outputs.shape, columns.shape[2], ctx.end, weight.dtype

@@ -68,28 +68,37 @@ def why_not(inputs: Tensor, *others: Tensor | None) -> str | None:
     return None
 
 
-def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward pass without a derivative of its own: it raises where one is asked for.
+def first_order(otherwise: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """A backward pass by kernels, which has no derivative of its own and reads plain gradients only.
 
     The engine enables gradients in it exactly where create_graph=True. `once_differentiable` raises only where the
     result is differentiated by the gradient that came in, and leaves a zero elsewhere, in a Hessian for one.
+
+    otherwise: what is called in its place, with the same arguments, for a second derivative and for many gradients at
+    once (is_grads_batched, vectorize=True). None: both are refused.
     """
 
-    @functools.wraps(backward)
-    def checked(ctx: Any, *d: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "got create_graph=True, and the CPU kernels have no second derivative; wanted another backend, such as "
-                "backend='attention' (of an IRNN or an LSTM, 'torch'), or a transform of torch.func"
-            )
-        if any(each is not None and (_batched(each) or type(each) not in _PLAIN) for each in d):
-            raise RuntimeError(
-                "got a gradient that is no plain tensor (is_grads_batched, vectorize=True, or a subclass), which the "
-                "CPU kernels cannot read; wanted another backend, such as 'attention' (of an IRNN or an LSTM, 'torch')"
-            )
-        return backward(ctx, *(each if each is None or not each.is_neg() else each.resolve_neg() for each in d))
+    def decorate(backward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(backward)
+        def checked(ctx: Any, *d: Tensor | None) -> Any:
+            given = [each for each in d if each is not None]
+            if any(type(each) not in _PLAIN for each in given):
+                raise RuntimeError(f"got a gradient that is no plain tensor, {_ELSEWHERE}")
+            if torch.is_grad_enabled() or any(map(_batched, given)):
+                if otherwise is not None:
+                    return otherwise(ctx, *d)
+                raise RuntimeError(f"got create_graph=True, or many gradients at once, {_ELSEWHERE}")
+            return backward(ctx, *(each if each is None or not each.is_neg() else each.resolve_neg() for each in d))
 
-    return checked
+        return checked
+
+    return decorate
+
+
+_ELSEWHERE = (
+    "which the CPU kernels cannot do; wanted another backend, such as 'attention' (of an IRNN or an LSTM, 'torch'), or "
+    "a transform of torch.func"
+)
 
 
 def _transformed() -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import lend
-from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, cpu_state, reference
+from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, cpu_state, reference, second_order
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.state import FastWeightsState
@@ -127,17 +127,17 @@ class _Recurrence(torch.autograd.Function):
         size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
         kept = lend((size,), inputs.dtype)
         constants = [c if isinstance(c, Tensor) else None for c in (decay, rate)]
-        ctx.save_for_backward(*arguments[1:6], lengths, kept, *constants)
-        ctx.settings, ctx.shape = (inner_steps, relu), inputs.shape
+        ctx.save_for_backward(*arguments[:6], lengths, kept, *constants)
+        ctx.settings = (inner_steps, relu)
         ctx.constants = [None if isinstance(c, Tensor) else c for c in (decay, rate)]
         ctx.set_materialize_grads(False)
         return _forward(*arguments, kept=kept)
 
     @staticmethod
-    @limits.first_order
+    @limits.first_order(second_order.of_recurrence)
     def backward(ctx: Any, *d: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
-        recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
+        inputs, recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
         constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
         numbers, inner_steps = [float(c) for c in constants], ctx.settings[0]
         d_outputs, *d_state = d
@@ -145,7 +145,7 @@ class _Recurrence(torch.autograd.Function):
             return (None,) * 12
         through = None
         if any(each is not None for each in d_state):
-            outputs = cpu_passes.saved_outputs(kept, ctx.shape)
+            outputs = cpu_passes.saved_outputs(kept, inputs.shape)
             through = cpu_state.backward(*d_state, outputs, weights, *numbers, lengths)
             d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
         read = (recurrent, gain, bias, hidden, weights if inner_steps else None, lengths, kept)

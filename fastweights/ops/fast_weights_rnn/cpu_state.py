@@ -1,4 +1,4 @@
-"""The state after a sequence by a kernel, from the outputs alone, and its gradient: equal to `attention.final_state`."""
+"""The state after a sequence by a kernel, from the outputs alone, and its gradient, as `attention.final_state`."""
 
 import torch
 from torch import Tensor

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import lend
-from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
+from fastweights.ops.fast_weights_rnn import cpu, cpu_passes, second_order
 from fastweights.rules import Hebbian
 
 
@@ -75,22 +75,23 @@ class _LastHidden(torch.autograd.Function):
         tensors, settings = arguments[:8], arguments[8:]
         if not any(ctx.needs_input_grad):
             return _forward(tensors, *settings, saved=None)
-        features, projection, _, recurrent, gain, bias, *constants = tensors
-        symbols, needs = settings[0], ctx.needs_input_grad
+        features, projection, projection_bias, recurrent, gain, bias, *constants = tensors
+        symbols = settings[0]
         shape, dtype = (*symbols.shape, len(projection)), features.dtype
         kept = lend((cpu_passes.saved_size(shape, dtype, settings[1], gain is not None),), dtype)
         last = _forward(tensors, *settings, saved=kept)
-        read = features if needs[1] else None, projection if needs[0] else None
         tensor_constants = [c if isinstance(c, Tensor) else None for c in constants]
-        ctx.save_for_backward(*read, recurrent, gain, bias, symbols, kept, *tensor_constants)
+        ctx.save_for_backward(
+            features, projection, projection_bias, recurrent, gain, bias, symbols, kept, *tensor_constants
+        )
         ctx.constants = [None if isinstance(c, Tensor) else c for c in constants]
         ctx.settings, ctx.entries = settings[1:], len(features)
         return last
 
     @staticmethod
-    @limits.first_order
+    @limits.first_order(second_order.of_last_hidden)
     def backward(ctx: Any, *d: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        features, projection, recurrent, gain, bias, symbols, kept, *learned = ctx.saved_tensors
+        features, projection, _, recurrent, gain, bias, symbols, kept, *learned = ctx.saved_tensors
         decay, rate = (c if fixed is None else fixed for c, fixed in zip(learned, ctx.constants, strict=True))
         needs = ctx.needs_input_grad
         wanted = (True, *needs[3:6], False, False, *needs[6:8])

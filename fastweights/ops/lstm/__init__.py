@@ -49,7 +49,7 @@ class LastHidden(torch.autograd.Function):
         return hidden[time, :, :batch].t().clone(memory_format=torch.contiguous_format)
 
     @staticmethod
-    @first_order
+    @first_order()
     def backward(ctx: Any, d_last: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         weight, names, rows, memories, hidden = ctx.saved_tensors
         (time, count, width), size, dtype = rows.shape, weight.shape[1], weight.dtype
