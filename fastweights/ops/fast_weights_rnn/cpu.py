@@ -139,17 +139,19 @@ class _Recurrence(torch.autograd.Function):
         needs = ctx.needs_input_grad[:8]
         inputs, recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
         constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
-        numbers, inner_steps = [float(c) for c in constants], ctx.settings[0]
+        numbers: Any = [float(c) for c in constants]
         d_outputs, *d_state = d
         if all(each is None for each in d):
             return (None,) * 12
         through = None
         if any(each is not None for each in d_state):
             outputs = cpu_passes.saved_outputs(kept, inputs.shape)
-            through = cpu_state.backward(*d_state, outputs, weights, *numbers, lengths)
+            d_hidden, d_weights = d_state
+            through = cpu_state.backward(d_hidden, d_weights, outputs, weights, *numbers, lengths)
             d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
-        read = (recurrent, gain, bias, hidden, weights if inner_steps else None, lengths, kept)
-        gradients: list[Any] = cpu_passes.backward(d_outputs, *read, *numbers, *ctx.settings, needs)
+        read = (recurrent, gain, bias, hidden, weights if ctx.settings[0] else None, lengths, kept)
+        given: Any = (d_outputs, *read, *numbers, *ctx.settings, needs)
+        gradients: list[Any] = cpu_passes.backward(*given)
         if through is not None:
             for place, more in zip((4, 5, 6, 7), through[1:], strict=True):
                 there = gradients[place]

@@ -14,7 +14,7 @@ from fastweights.rules import Hebbian
 def of_recurrence(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `cpu._Recurrence.backward` returns."""
     *tensors, lengths, _, decay, rate = ctx.saved_tensors
-    settings = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh")
+    settings: Any = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh")
     constants = _constants(ctx, decay, rate)
 
     def again(*arguments: Any) -> tuple[Tensor, ...]:
@@ -36,7 +36,7 @@ def of_last_hidden(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
         features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
         inputs = functional.linear(features, projection, projection_bias)[symbols]
         hidden = inputs.new_zeros(len(inputs), inputs.shape[2])
-        settings = (Hebbian(decay=decay, rate=rate), inner_steps, "relu" if relu else "tanh", None, False)
+        settings: Any = (Hebbian(decay=decay, rate=rate), inner_steps, "relu" if relu else "tanh", None, False)
         outputs, _ = attention.run(Call(inputs, recurrent, gain, bias, hidden, None, *settings))
         return (outputs[:, -1],)
 
