@@ -20,10 +20,8 @@ INPUT, HIDDEN = 5, 8
 TIME, BATCH = Dim("time"), Dim("batch")
 SIZES = [(3, 6), (1, 1), (2, 128), (4, 129), (2, 200)]  # the first is traced; beyond 128 steps there are chunks
 OPTIONS = {
-    "default": {},
     "several": {"num_layers": 2, "bidirectional": True, "learned": ("decay", "rate")},
-    "batch first": {"batch_first": True, "nonlinearity": "tanh", "inner_steps": 2},
-    "plain": {"layer_norm": False, "nonlinearity": "tanh", "bidirectional": True},
+    "batch first": {"batch_first": True, "layer_norm": False, "nonlinearity": "tanh", "inner_steps": 2},
 }
 STRICT = [(name, False) for name in OPTIONS] + [("several", True)]
 
@@ -119,12 +117,11 @@ def test_another_rule_has_a_fixed_length():
         export(rnn, draw(rnn, 3, 6), dynamic_shapes=axes(rnn), strict=False)
 
 
-@pytest.mark.parametrize("size", SIZES[::3])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gradients(size, compiled):
+def test_gradients(compiled):
     rnn = make({"num_layers": 2, "learned": ("decay", "rate")})
     program = export(rnn, draw(rnn, *SIZES[0]), dynamic_shapes=axes(rnn)).module()
-    given = draw(rnn, *size)
+    given = draw(rnn, 4, 129)
 
     def gradients(network, parameters):
         leaves = [each.clone().requires_grad_() for each in (given[0], *given[1])]

@@ -1,4 +1,4 @@
-"""How a sequence is run in a program that `torch.export` or `torch.onnx.export` writes. Its length decides nothing there.
+"""How a sequence is run in a program that `torch.export` or `torch.onnx.export` writes. No choice rests on its length.
 
 one step        operations of torch alone, which every runtime has
 torch.export    one custom operator for the whole sequence; it takes the fastest backend where it runs
@@ -80,22 +80,23 @@ def sequence(
     tensors = inputs, recurrent, gain, bias, hidden, weights, decay, rate, lengths
     with torch.no_grad():
         outputs, state = _fastest(*tensors, inner_steps, nonlinearity, need_state)
-    return outputs, *(state or (inputs.new_empty(0), inputs.new_empty(0)))
+    last, memory = state or (inputs.new_empty(0), inputs.new_empty(0))
+    return outputs, last, memory
 
 
 @sequence.register_fake
 def _(inputs: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     (batch, _, units), need_state = inputs.shape, others[-1]
-    shapes = ((batch, units), (batch, units, units)) if need_state else ((0,), (0,))
-    return inputs.new_empty(inputs.shape), *(inputs.new_empty(shape) for shape in shapes)
+    last, memory = ((batch, units), (batch, units, units)) if need_state else ((0,), (0,))
+    return inputs.new_empty(inputs.shape), inputs.new_empty(last), inputs.new_empty(memory)
 
 
 def _fastest(*given: Any) -> tuple[Tensor, FastWeightsState | None]:
     from fastweights.ops.fast_weights_rnn import run as run_fastest
 
     *tensors, decay, rate, lengths, inner_steps, nonlinearity, need_state = given
-    call = Call(*tensors, Hebbian(decay, rate), inner_steps, nonlinearity, lengths, need_state)
-    return run_fastest(call)[:2]
+    arguments: Any = (*tensors, Hebbian(decay, rate), inner_steps, nonlinearity, lengths, need_state)
+    return run_fastest(Call(*arguments))[:2]
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
@@ -108,7 +109,7 @@ def _backward(ctx: Any, *d: Tensor) -> Any:
     """By another forward pass: the operator keeps its arguments alone."""
     *tensors, lengths = ctx.saved_tensors
     needs = ctx.needs_input_grad[: len(tensors)]
-    leaves = [each if each is None else each.detach() for each in tensors]
+    leaves: list[Any] = [each if each is None else each.detach() for each in tensors]
     wanted = [leaf.requires_grad_() for leaf, needed in zip(leaves, needs, strict=True) if needed]
     with torch.enable_grad():
         outputs, state = _fastest(*leaves, lengths, *ctx.settings)
