@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.export import Dim
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
+from fastweights.ops import fast_weights_rnn
 from fastweights.rules import Delta, Hebbian
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra onnx)")
@@ -70,6 +72,21 @@ def test_without_a_state(tmp_path):
     sequence = torch.randn(2, 9, INPUT)
     with torch.no_grad():
         close(program(sequence), [rnn(sequence)[0]])
+
+
+def test_sequences_of_several_lengths(tmp_path):
+    class Op(nn.Module):
+        def forward(self, inputs, recurrent, lengths):
+            return fast_weights_rnn(inputs, recurrent, lengths=lengths, rule=CALM)
+
+    def given(*lengths):
+        return torch.randn(len(lengths), max(lengths), HIDDEN), 0.1 * torch.eye(HIDDEN), torch.tensor(lengths)
+
+    shapes = ({0: BATCH, 1: TIME}, None, {0: BATCH})
+    program = written(Op(), given(6, 0, 3), tmp_path / "op.onnx", dynamic_shapes=shapes)
+    arguments = given(9, 0, 4, 7)
+    output, state = Op()(*arguments)
+    close(program(*arguments), [output, *state])
 
 
 def test_steps_of_the_cell_carry_its_state(tmp_path):
