@@ -345,6 +345,19 @@ def test_the_operators_keep_the_rules_of_torch_library():
     )
 
 
+def test_a_gradient_has_the_shape_of_its_constant():
+    leaves = draw(3, 4, 5, initial=True)
+    tensors = [leaves[n] for n in ("inputs", "recurrent", "gain", "bias", "hidden", "weights")]
+    constants = leaves["decay"].detach().view(1), leaves["rate"].detach()  # a parameter of the module has one axis
+    outputs, saved = torch.ops.fastweights.recurrence(*tensors, *constants, None, 1, True)
+    arguments = torch.ones_like(outputs), *tensors[1:], None, outputs, saved, *constants, 1, True, [True] * 8
+    torch.library.opcheck(
+        torch.ops.fastweights.recurrence_backward.default,
+        [each.detach() if isinstance(each, torch.Tensor) else each for each in arguments],
+        test_utils=("test_schema", "test_faketensor"),
+    )
+
+
 def why_not(**changes):
     arguments = {"inputs": torch.zeros(1, 2, 3), "recurrent": torch.zeros(3, 3), "rule": Hebbian()} | changes
     tensors = (arguments["inputs"], arguments["recurrent"], None, None, None, arguments["rule"])

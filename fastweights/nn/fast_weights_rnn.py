@@ -145,7 +145,7 @@ class FastWeightsRNN(nn.Module):
             output, final = self._run(self._project(0, input[None]), lifted, None, need_state)
             return output[0], None if final is None else final.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
-        if inputs.shape[1] == 1 and not torch.is_grad_enabled():
+        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and inputs.shape[1] == 1:
             streamed = self._stream(inputs[:, 0], given)
             if streamed is not None:
                 hidden = streamed.hidden.clone()  # the output may be changed in place, the state not with it

@@ -78,7 +78,7 @@ class FastWeightsRNNCell(nn.Module):
                         f"state: got {name} {list(tensor.shape)}, wanted {wanted} to go with an input "
                         f"{list(input.shape)}"
                     )
-        if not torch.is_grad_enabled() and input.dim() == 2:
+        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and input.dim() == 2:
             streamed = stream_step(self, "", input, given)
             if streamed is not None:
                 return streamed

@@ -133,8 +133,8 @@ class SequenceModel(nn.Module):
         self._note(ran)
         return last
 
-    def _note(self, ran: str) -> None:
-        if ran != self.backend:  # a module takes longer to set an attribute than to compare it
+    def _note(self, ran: str | None) -> None:  # None: nobody knows, as where a program is traced
+        if ran is not None and ran != self.backend:  # a module takes longer to set an attribute than to compare it
             self.backend = ran
 
     def _answer(self, hidden: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError
-from fastweights.ops.fast_weights_rnn import attention, cpu, reference, triton
+from fastweights.ops.fast_weights_rnn import attention, cpu, exported, reference, triton
 from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend, check
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian, Rule
@@ -81,6 +81,8 @@ def fast_weights_rnn(
 
 def run(call: Call, backend: str = "auto") -> tuple[Tensor, FastWeightsState | None, str]:
     """Outputs and state of a call that was checked, and the name of the backend that ran it."""
+    if backend == "auto" and torch.compiler.is_exporting():
+        return *exported.run(call), "exported"
     name = choose(call, backend)
     outputs, state = BACKENDS[name].run(call)
     return outputs, state, name

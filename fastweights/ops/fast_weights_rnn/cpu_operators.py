@@ -83,12 +83,13 @@ def recurrence_backward(
         relu,
         needs,
     )
+    gradients[6:] = [d if d is None else d.view_as(c) for d, c in zip(gradients[6:], (decay, rate), strict=True)]
     # an operator returns tensors that share no memory, as many as its fake
     return [
         outputs.new_empty(0)
         if gradient is None or not needed
         else gradient
-        if gradient._base is None
+        if gradient.untyped_storage().nbytes() == gradient.nbytes
         else gradient.clone()
         for gradient, needed in zip(gradients, needs, strict=True)
     ]

@@ -14,30 +14,43 @@ def why_not(call: Call) -> str | None:
 
 
 def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
-    hidden, rule, inputs = call.hidden, call.rule, call.inputs
-    weights = hidden.new_zeros(*hidden.shape, hidden.shape[-1]) if call.weights is None else call.weights
-    valid, outputs = call.valid, []
-    if valid is not None:  # not even a NaN may come out of the padding, nor a gradient go in
-        inputs = torch.where(valid[..., None], inputs, 0.0)
+    hidden, weights = call.hidden, first_weights(call)
+    (inputs, valid), outputs = masked(call), []
     for t in range(inputs.shape[1]):
-        inside = None if valid is None else valid[:, t, None]
-        before = hidden if inside is None else torch.where(inside, hidden, 0.0)
-        boundary = inputs[:, t] + before @ call.recurrent.T
-        new = settle(call, boundary, weights)
-        if inside is None:
-            hidden, weights = new, rule.write(weights, key=new, value=new)
-            outputs.append(new)
-        else:
-            new = torch.where(inside, new, 0.0)
-            hidden = torch.where(inside, new, hidden)
-            weights = torch.where(inside[..., None], rule.write(weights, key=new, value=new), weights)
-            outputs.append(new)
+        inside = None if valid is None else valid[:, t]
+        output, hidden, weights = step(call, inputs[:, t], inside, hidden, weights)
+        outputs.append(output)
     stacked = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(inputs)
     if not call.need_state:
         return stacked, None
     if not outputs:  # what was given stays apart from what is returned
         weights = weights.clone()
     return stacked, FastWeightsState(hidden.clone(), weights)
+
+
+def first_weights(call: Call) -> Tensor:
+    return call.hidden.new_zeros(*call.hidden.shape, call.hidden.shape[-1]) if call.weights is None else call.weights
+
+
+def masked(call: Call) -> tuple[Tensor, Tensor | None]:
+    """The inputs, zero past a sequence's end, and which steps lie inside: not even a NaN may come out of the padding,
+    nor a gradient go in."""
+    valid = call.valid
+    return call.inputs if valid is None else torch.where(valid[..., None], call.inputs, 0.0), valid
+
+
+def step(
+    call: Call, x: Tensor, inside: Tensor | None, hidden: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step: its output, h(t+1) and A(t+1), from C x(t+1), h(t) and A(t). inside: [batch], None: all samples are."""
+    if inside is None:
+        new = settle(call, x + hidden @ call.recurrent.T, weights)
+        return new, new, call.rule.write(weights, key=new, value=new)
+    inside = inside[:, None]
+    new = settle(call, x + torch.where(inside, hidden, 0.0) @ call.recurrent.T, weights)
+    new = torch.where(inside, new, 0.0)
+    written = call.rule.write(weights, key=new, value=new)
+    return new, torch.where(inside, new, hidden), torch.where(inside[..., None], written, weights)
 
 
 def settle(call: Call, boundary: Tensor, weights: Tensor) -> Tensor:
