@@ -98,7 +98,7 @@ def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
         read = (*tensors[:5], tensors[5] if call.inner_steps else None)
         outputs = cpu_operators.recurrence(*read, decay, rate, call.lengths, call.inner_steps, relu)[0]
-        return outputs.clone(), final_state(call, outputs)  # apart from what backward needs
+        return outputs, final_state(call, outputs)
     settings = (rule.decay, rule.rate, call.lengths, call.inner_steps, relu, call.need_state)
     outputs, *state = (
         _Recurrence.apply(*tensors, *settings) if torch.is_grad_enabled() else _forward(*tensors, *settings)

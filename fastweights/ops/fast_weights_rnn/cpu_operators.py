@@ -60,7 +60,6 @@ def recurrence_backward(
     hidden: Tensor,
     weights: Tensor | None,
     lengths: Tensor | None,
-    outputs: Tensor,
     saved: Tensor,
     decay: Tensor,
     rate: Tensor,
@@ -86,7 +85,7 @@ def recurrence_backward(
     gradients[6:] = [d if d is None else d.view_as(c) for d, c in zip(gradients[6:], (decay, rate), strict=True)]
     # an operator returns tensors that share no memory, as many as its fake
     return [
-        outputs.new_empty(0)
+        d_outputs.new_empty(0)
         if gradient is None or not needed
         else gradient
         if gradient.untyped_storage().nbytes() == gradient.nbytes
@@ -104,7 +103,6 @@ def _(
     hidden: Tensor,
     weights: Tensor | None,
     lengths: Tensor | None,
-    outputs: Tensor,
     saved: Tensor,
     decay: Tensor,
     rate: Tensor,
@@ -112,24 +110,26 @@ def _(
     relu: bool,
     needs: Sequence[bool],
 ) -> list[Tensor]:
-    like = (outputs, recurrent, gain, bias, hidden, weights, decay, rate)
+    like = (d_outputs, recurrent, gain, bias, hidden, weights, decay, rate)
     return [
-        torch.empty_like(t, memory_format=torch.contiguous_format) if needed and t is not None else outputs.new_empty(0)
+        torch.empty_like(t, memory_format=torch.contiguous_format)
+        if needed and t is not None
+        else d_outputs.new_empty(0)
         for t, needed in zip(like, needs, strict=True)
     ]
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     *tensors, inner_steps, relu = inputs
-    ctx.save_for_backward(*tensors[1:], *output)
+    ctx.save_for_backward(*tensors[1:], output[1])
     ctx.settings = (inner_steps, relu)
 
 
 def _backward(ctx: Any, d_outputs: Tensor, d_saved: Tensor) -> Any:
-    recurrent, gain, bias, hidden, weights, decay, rate, lengths, outputs, saved = ctx.saved_tensors
+    recurrent, gain, bias, hidden, weights, decay, rate, lengths, saved = ctx.saved_tensors
     needs = [bool(n) for n in ctx.needs_input_grad[:8]]
     gradients = recurrence_backward(
-        d_outputs, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, decay, rate, *ctx.settings, needs
+        d_outputs, recurrent, gain, bias, hidden, weights, lengths, saved, decay, rate, *ctx.settings, needs
     )
     return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), None, None, None
 

@@ -14,13 +14,13 @@ from fastweights.rules import Hebbian
 def of_recurrence(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `cpu._Recurrence.backward` returns."""
     *tensors, lengths, _, decay, rate = ctx.saved_tensors
-    settings: Any = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh")
+    settings = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh")
     constants = _constants(ctx, decay, rate)
 
     def again(*arguments: Any) -> tuple[Tensor, ...]:
         *first, decay, rate = arguments
-        call = Call(*first, Hebbian(decay=decay, rate=rate), *settings, lengths, need_state=len(d) > 1)
-        outputs, state = attention.run(call)
+        given: Any = (*first, Hebbian(decay=decay, rate=rate), *settings, lengths, len(d) > 1)
+        outputs, state = attention.run(Call(*given))
         return (outputs, *(state or ()))
 
     return _gradients(again, (*tensors, *constants), d, ctx.needs_input_grad)
@@ -36,7 +36,7 @@ def of_last_hidden(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
         features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
         inputs = functional.linear(features, projection, projection_bias)[symbols]
         hidden = inputs.new_zeros(len(inputs), inputs.shape[2])
-        settings: Any = (Hebbian(decay=decay, rate=rate), inner_steps, "relu" if relu else "tanh", None, False)
+        settings = (Hebbian(decay=decay, rate=rate), inner_steps, "relu" if relu else "tanh", None, False)
         outputs, _ = attention.run(Call(inputs, recurrent, gain, bias, hidden, None, *settings))
         return (outputs[:, -1],)
 
