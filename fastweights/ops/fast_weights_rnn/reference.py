@@ -24,12 +24,13 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         boundary = inputs[:, t] + before @ call.recurrent.T
         new = settle(call, boundary, weights)
         if inside is None:
-            hidden, weights = new, rule.write(weights, key=new, value=new)
+            hidden, weights = new, rule.write(weights, key=new, value=new).to(weights.dtype)
             outputs.append(new)
         else:
             new = torch.where(inside, new, 0.0)
             hidden = torch.where(inside, new, hidden)
-            weights = torch.where(inside[..., None], rule.write(weights, key=new, value=new), weights)
+            written = rule.write(weights, key=new, value=new).to(weights.dtype)
+            weights = torch.where(inside[..., None], written, weights)
             outputs.append(new)
     stacked = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(inputs)
     if not call.need_state:
