@@ -150,3 +150,10 @@ def test_associative_lstm_permutations_are_fixed_and_saved():
 def test_associative_lstm_wants_an_even_hidden_size():
     with pytest.raises(ValueError, match="AssociativeLSTM: got hidden_size=7, wanted an even number"):
         AssociativeLSTM(5, 7)
+
+
+def test_permutations_on_meta_are_refused():
+    rnn = AssociativeLSTM(3, 4)
+    rnn.permutations = rnn.permutations.to("meta")
+    with pytest.raises(ValueError, match="permutations: got them on meta, wanted cpu"):
+        rnn(torch.randn(2, 5, 3))

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from fastweights.errors import UserError
 from fastweights.nn import LSTM
 from fastweights.training.config import Config
 
@@ -133,8 +134,11 @@ def test_a_symbol_that_is_nowhere_may_be_nan(batch):
 def test_weights_of_another_size_are_an_error(shape):
     module, symbols, features = given(7, 5, 6)
     module.weight_hh_l0 = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
-    with pytest.raises(RuntimeError):
+    wanted = rf"LSTM: got weight_hh_l0 of shape \[{shape[0]}, {shape[1]}\], wanted \[28, 7\]"
+    with pytest.raises(UserError, match=wanted):
         module.last_of_symbols(symbols, features)
+    with pytest.raises(UserError, match=wanted):  # nn.LSTM would write past the end of the heap's blocks
+        module(features[symbols])
 
 
 def test_what_is_wrong_is_said_as_nn_lstm_says_it():

@@ -5,9 +5,24 @@ import logging
 import pytest
 import torch
 
+from fastweights.errors import UserError
 from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import backend_of
 from fastweights.rules import Delta, Hebbian
+
+
+def freed(tensor):
+    """Its memory is taken away, as FSDP does between two uses."""
+    tensor = tensor.clone()
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def part_of_freed(tensor):
+    both = torch.stack([tensor, tensor])
+    second = both[1]
+    both.untyped_storage().resize_(0)
+    return second
 
 
 def arguments(**changes):
@@ -54,9 +69,12 @@ def arguments(**changes):
         ({"inner_steps": 1.5}, ValueError, "inner_steps: got 1.5"),
         ({"nonlinearity": "gelu"}, ValueError, "nonlinearity: got 'gelu', wanted 'relu' or 'tanh'"),
         ({"rule": 0.5}, TypeError, "rule: got 0.5, wanted an update rule"),
+        ({"rule": Hebbian}, TypeError, "rule: got <class .*Hebbian'>, wanted an update rule"),
         ({"lengths": torch.tensor([1, 4])}, ValueError, "lengths: got values from 1 to 4, wanted 0 to 3"),
         ({"lengths": torch.tensor([1])}, ValueError, "lengths: .*wanted 2 integers"),
         ({"lengths": torch.tensor([1.0, 2.0])}, ValueError, "lengths: got torch.float32"),
+        ({"lengths": torch.ones(2, dtype=torch.complex64)}, ValueError, "lengths: got torch.complex64"),
+        ({"lengths": torch.ones(2, device="meta").long()}, ValueError, r"lengths: .* on meta, wanted 2 integers"),
         ({"backend": "cuda"}, ValueError, "backend: got 'cuda', wanted 'auto' or one of 'reference', 'attention'"),
         ({"backend": "attention", "rule": Delta()}, UnsupportedBackend, "'attention' cannot run this call: .*Delta"),
     ],
@@ -64,6 +82,43 @@ def arguments(**changes):
 def test_bad_arguments(changes, error, message):
     with pytest.raises(error, match=message):
         fast_weights_rnn(**arguments(**changes))
+
+
+@pytest.mark.parametrize("name", ["inputs", "recurrent", "gain"])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("how", [freed, part_of_freed, lambda tensor: torch._efficientzerotensor(tensor.shape)])
+def test_a_kernel_reads_no_memory_that_is_not_there(name, gradients, how):
+    pytest.importorskip("numba")
+    given = arguments(**{name: how(arguments()[name])})
+    with torch.set_grad_enabled(gradients), pytest.raises(UserError, match="got a tensor of shape .* without memory"):
+        fast_weights_rnn(**given, backend="cpu")
+
+
+def test_a_gradient_without_memory_is_refused():
+    pytest.importorskip("numba")
+    outputs, _ = fast_weights_rnn(**arguments(inputs=torch.zeros(2, 3, 4, requires_grad=True)), backend="cpu")
+    with pytest.raises(UserError, match="got a tensor of shape .* without memory"):
+        outputs.backward(torch._efficientzerotensor(outputs.shape))
+
+
+@pytest.mark.parametrize("backend", ["reference", "attention", "auto"])
+def test_a_constant_of_one_axis_keeps_the_dtype_of_the_memory(backend):
+    rule = Hebbian(torch.tensor([0.5], dtype=torch.float64), torch.tensor([0.25], dtype=torch.float64))
+    inputs = torch.randn(2, 3, 4)
+    for lengths in (None, torch.tensor([1, 3])):
+        given = arguments(inputs=inputs, lengths=lengths, backend=backend)
+        outputs, state = fast_weights_rnn(**given, rule=rule)
+        wanted, _ = fast_weights_rnn(**given, rule=Hebbian(0.5, 0.25))
+        assert outputs.dtype == state.weights.dtype == torch.float32 and torch.allclose(outputs, wanted)
+
+
+def test_a_sparse_tensor_is_left_to_the_reference():
+    sparse = torch.eye(4).to_sparse()
+    assert backend_of(**arguments(recurrent=sparse)) != "cpu"
+    with pytest.raises(UnsupportedBackend, match="memory of dense tensors, and got one of layout torch.sparse_coo"):
+        fast_weights_rnn(**arguments(recurrent=sparse), backend="cpu")
+    with pytest.raises(ValueError, match="torch.sparse_coo, wanted a number .* or a dense"):
+        Hebbian(torch.tensor(0.5).to_sparse())
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4)])

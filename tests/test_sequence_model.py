@@ -76,6 +76,14 @@ def test_a_sequence_ends_at_its_length(network, spec):
 
 
 @both
+@pytest.mark.parametrize("wrong", [[0, 1, 1, 1, 1, 1], [10] * 6, [-1] * 6, [1.0] * 6, [1], [[1]] * 6])
+def test_lengths_that_no_sequence_has_are_refused(network, wrong):
+    spec = SPECS["symbols, last"]
+    with pytest.raises(ValueError, match="lengths: got"):
+        made(network, spec)(inputs_of(spec), lengths=torch.tensor(wrong))
+
+
+@both
 def test_the_head_is_computed_where_it_is_asked_alone(network):
     spec = SPECS["symbols, every"]
     model, inputs = made(network, spec), inputs_of(spec)

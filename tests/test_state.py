@@ -7,10 +7,12 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils import _pytree as pytree
 from torch.utils.data import default_collate
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
+from fastweights.errors import UserError
 from fastweights.ops import fast_weights_rnn
 from fastweights.ops.cpu import buffers
 
@@ -187,10 +189,35 @@ def test_a_reset_and_a_choice_of_samples_hand_their_gradients_on(leading):
 
 
 @pytest.mark.parametrize("leading", [(), (2,)])
-@pytest.mark.parametrize("bad", [torch.tensor([True, False]), torch.tensor([3]), torch.tensor([0.5])])
+@pytest.mark.parametrize("bad", [torch.tensor([3]), torch.tensor([0.5])])
 def test_a_choice_that_does_not_go_with_the_batch_is_an_error(bad, leading):
     with pytest.raises(IndexError):
         state(*leading).select(bad)
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_a_mask_is_one_of_samples(leading):
+    given = state(*leading)
+    for mask in (torch.tensor([True, False]), torch.ones(2, BATCH, dtype=torch.bool), [True], True):
+        with pytest.raises(UserError, match=r"select: got a mask of shape \[.*\], wanted \[3\]"):
+            given.select(mask)
+    assert given.select([True, False, True]).hidden.shape == (*leading, 2, HIDDEN)
+    with pytest.raises(UserError, match="select: got a state without a batch axis"):
+        FastWeightsState(torch.zeros(HIDDEN), torch.zeros(HIDDEN, HIDDEN)).select(0)
+
+
+@pytest.mark.parametrize("network", [FastWeightsRNN, FastWeightsRNNCell])
+def test_a_state_that_was_made_of_something_else_is_refused(network):
+    shape = (1, BATCH, INPUT) if network is FastWeightsRNN else (BATCH, INPUT)
+    with pytest.raises(UserError, match="state: got FastWeightsState of 2, wanted a pair of tensors"):
+        network(INPUT, HIDDEN)(torch.randn(shape), FastWeightsState(torch.zeros(BATCH, HIDDEN), 3))
+
+
+def test_a_state_of_other_layers_is_refused_beside_a_packed_sequence():
+    packed = pack_sequence([torch.randn(5, INPUT), torch.randn(2, INPUT), torch.randn(1, INPUT)])
+    for leading in (0, 2):
+        with pytest.raises(UserError, match=rf"got hidden \[{leading}, 3, 4\], wanted \[1, 3, 4\]"):
+            FastWeightsRNN(INPUT, HIDDEN)(packed, state(leading))
 
 
 def test_a_sample_begins_anew_as_it_did_at_first():

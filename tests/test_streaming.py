@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
+from fastweights.errors import UserError
 from fastweights.nn.fast_weights_layer import STREAM_BATCH
 from fastweights.rules import Delta
 
@@ -106,3 +107,22 @@ def test_a_step_keeps_its_forward_mode_derivative_without_a_graph(network):
         out = network(fwAD.make_dual(inputs, torch.ones_like(inputs)))
         hidden = out.hidden if isinstance(out, FastWeightsState) else out[0]
         assert fwAD.unpack_dual(hidden).tangent.abs().sum() > 0
+
+
+@pytest.mark.parametrize("wrong", [None, torch.zeros(()), torch.zeros(0, INPUT), torch.zeros(4, INPUT).to_sparse()])
+@pytest.mark.parametrize("name", ["bias", "gain", "weight_hh", "weight_ih"])
+def test_a_weight_that_became_another_is_refused(name, wrong):
+    cell = FastWeightsRNNCell(INPUT, 4)
+    cell.requires_grad_(False)._parameters[name] = wrong
+    with torch.no_grad(), pytest.raises((ValueError, TypeError, AttributeError, RuntimeError)):
+        cell(torch.randn(2, INPUT), (torch.zeros(2, 4), torch.zeros(2, 4, 4)))
+
+
+def test_a_step_says_what_it_cannot_read():
+    cell = FastWeightsRNNCell(INPUT, 4).requires_grad_(False)
+    cell._parameters["weight_hh"] = torch.eye(4).to_sparse()
+    with torch.no_grad(), pytest.raises(UserError, match="layout torch.sparse_coo, wanted a dense one"):
+        cell(torch.randn(2, INPUT))
+    cell._parameters["weight_hh"] = torch._efficientzerotensor((4, 4))
+    with torch.no_grad(), pytest.raises(UserError, match=r"got a tensor of shape \[4, 4\] without memory"):
+        cell(torch.randn(2, INPUT))

@@ -8,7 +8,8 @@ from builds import build
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastweights import FastWeightsRNN
-from fastweights.nn import SequenceModel
+from fastweights.errors import UserError
+from fastweights.nn import IRNN, LNGRU, LSTM, AssociativeLSTM, SequenceModel
 from fastweights.ops.cpu import buffers
 from fastweights.ops.cpu import threads as cpu_threads
 from fastweights.ops.fast_weights_rnn import cpu_passes
@@ -305,3 +306,59 @@ def test_symbols_of_32_bits_have_the_gradients_of_those_of_64(name):
     got = torch.autograd.grad(model(symbols.int()).square().sum(), model.parameters())
     for one, other in zip(got, want, strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("inner_steps", -1, "inner_steps: got -1"),
+        ("inner_steps", True, "inner_steps: got True"),
+        ("nonlinearity", "x", "nonlinearity: got 'x'"),
+        ("bias_l0", None, "got a gain and no bias"),
+        ("weight_ih_l0", torch.nn.Parameter(torch.zeros(9)), r"weight_ih_l0: got shape \[9\]"),
+        ("weight_ih_l0", torch.nn.Parameter(torch.zeros(9, 5, device="meta")), "got a weight on meta, wanted cpu"),
+    ],
+)
+def test_what_was_set_later_is_looked_at(name, value, message):
+    rnn, (symbols, features) = network(dtype=torch.float32), sequences(dtype=torch.float32)
+    setattr(rnn, name, value)
+    with pytest.raises(ValueError, match=message):
+        rnn.last_of_symbols(symbols, features)
+
+
+@pytest.mark.parametrize("name", ["weight_hh_l0", "gain_l0"])
+def test_weights_without_memory_are_refused(name):
+    rnn, (symbols, features) = network(), sequences()
+    rnn._parameters[name] = torch._efficientzerotensor(getattr(rnn, name).shape, dtype=torch.float64)
+    with pytest.raises(UserError, match="without memory"):
+        rnn.last_of_symbols(symbols, features)
+
+
+def test_symbols_that_numpy_changes_later_are_those_of_the_forward_pass():
+    rnn, (symbols, features) = network(), sequences()
+    wanted = torch.autograd.grad(rnn.last_of_symbols(symbols, features)[0].sum(), features)[0]
+    last = rnn.last_of_symbols(symbols, features)[0].sum()
+    symbols.numpy()[:] = 10**6  # torch does not notice
+    assert torch.equal(torch.autograd.grad(last, features)[0], wanted)
+
+
+@pytest.mark.parametrize("kind", [FastWeightsRNN, IRNN, LSTM, AssociativeLSTM, LNGRU])
+def test_symbols_on_meta_are_refused(kind, as_users_have_it):
+    model = SequenceModel(kind(5, 4, **{"batch_first": True} if kind is FastWeightsRNN else {}), Spec(5, 2), 4)
+    with pytest.raises(ValueError, match="symbols: got a tensor on meta, wanted cpu as the features"):
+        model(torch.zeros(2, 3, dtype=torch.int64, device="meta"))
+    with pytest.raises(ValueError, match="SequenceModel: got inputs of type list, wanted a tensor"):
+        model([[1, 2, 3]])
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(1), torch.zeros(4, dtype=torch.float16), torch.zeros(4, 4)])
+def test_biases_of_which_only_the_sum_would_fit_are_left_to_torch(wrong):
+    rnn, symbols, features = IRNN(5, 4), torch.zeros(2, 3, dtype=torch.int64), torch.ones(1, 5)
+    rnn.rnn.bias_hh_l0 = torch.nn.Parameter(wrong)
+    try:
+        wanted = rnn(features[symbols])[0][:, -1]
+    except RuntimeError:
+        with pytest.raises(RuntimeError):
+            rnn.last_of_symbols(symbols, features)
+    else:
+        assert torch.allclose(rnn.last_of_symbols(symbols, features)[0], wanted)

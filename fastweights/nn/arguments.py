@@ -4,12 +4,34 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from fastweights.errors import UserError
 
 
 def check_sizes(owner: str, **sizes: int) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"{owner}: got {name}={size!r}, wanted an integer >= 1")
+
+
+def check_device(symbols: Tensor, table: Tensor) -> None:
+    if symbols.is_meta and not table.is_meta:  # torch would leave the result as the memory was
+        raise UserError(f"symbols: got a tensor on meta, wanted {table.device} as the features")
+
+
+def embed(symbols: Tensor, table: Tensor) -> Tensor:
+    """table[symbols]"""
+    check_device(symbols, table)
+    return functional.embedding(symbols, table)
+
+
+def look_up(table: Tensor, symbols: Tensor) -> Tensor:
+    """table[symbols]; on a CPU by index_select, whose gradient takes half the time of that of an embedding."""
+    if table.is_cuda:  # there it adds in any order: the gradient would change from run to run
+        return embed(symbols, table)
+    check_device(symbols, table)
+    return table.index_select(0, symbols.reshape(-1)).view(*symbols.shape, table.shape[1])
 
 
 def batched(owner: str, input: Tensor, input_size: int) -> Tensor:

@@ -1,10 +1,9 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fastweights.errors import UserError
-from fastweights.nn.arguments import as_given, batched, check_sizes, final, initial, pair
+from fastweights.nn.arguments import as_given, batched, check_sizes, embed, final, initial, pair
 from fastweights.ops.associative_lstm import Recurrence
 from fastweights.ops.cpu import limits
 
@@ -138,6 +137,10 @@ class AssociativeLSTM(nn.Module):
             hidden = output[:, -1].clone()
             return (output if input.dim() == 3 else output[0]), (final(input, hidden), final(input, memory))
         # other devices and dtypes, autocast and torch.func: the equations as they stand
+        if self.permutations.is_meta and not input.is_meta:  # torch would leave the result as the memory was
+            raise UserError(
+                f"permutations: got them on meta, wanted {input.device}; call reset_parameters, or load them"
+            )
         hidden, memory = hidden.t(), memory.permute(1, 2, 0).chunk(2, dim=1)
         columns = steps.permute(2, 1, 0)  # [input, time, batch]
         inputs = torch.addmm(self.bias[:, None], self.weight_input, columns.flatten(1)).unflatten(1, columns.shape[1:])
@@ -165,10 +168,10 @@ class AssociativeLSTM(nn.Module):
             or symbols.shape[1] == 0
             or not (limits.takes(features, *self._weights()) and self._fits())
         ):
-            inputs = functional.embedding(symbols, features)
+            inputs = embed(symbols, features)
             ran = "cpu" if limits.takes(inputs, *self._weights()) and self._fits() else "torch"
             return self(inputs)[0][:, -1], ran
-        steps = functional.embedding(symbols, torch.eye(len(features), dtype=features.dtype, device=features.device))
+        steps = embed(symbols, torch.eye(len(features), dtype=features.dtype, device=features.device))
         hidden = features.new_zeros(len(symbols), self.hidden_size)
         memory = features.new_zeros(len(symbols), self.num_copies, self.hidden_size)
         slow = self.weight_input @ features.t(), self.weight_recurrent, self.bias, self.permutations

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.ops import FastWeightsState
 from fastweights.ops.fast_weights_rnn import run as run_call
@@ -51,19 +52,15 @@ def parameter(module: Any, name: str) -> Tensor:
 
 
 def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
-    return functional.linear(inputs, parameter(module, "weight_ih" + suffix), boundary_bias(module, suffix))
+    weight = parameter(module, "weight_ih" + suffix)
+    if weight.is_meta and not inputs.is_meta:  # torch would leave the result as the memory was
+        raise UserError(f"weight_ih{suffix}: got a weight on meta, wanted {inputs.device} as the input")
+    return functional.linear(inputs, weight, boundary_bias(module, suffix))
 
 
 def boundary_bias(module: Any, suffix: str) -> Tensor | None:
     """The bias of C x, where no layer norm has one of its own."""
     return parameter(module, "bias" + suffix) if module.has_bias and not module.layer_norm else None
-
-
-def look_up(table: Tensor, symbols: Tensor) -> Tensor:
-    """table[symbols]; on a CPU by index_select, whose gradient takes half the time of that of an embedding."""
-    if table.is_cuda:  # there it adds in any order: the gradient would change from run to run
-        return functional.embedding(symbols, table)
-    return table.index_select(0, symbols.reshape(-1)).view(*symbols.shape, table.shape[1])
 
 
 def run(
@@ -88,6 +85,8 @@ def note(module: Any, name: str) -> None:
 
 def run_symbols(module: Any, suffix: str, symbols: Tensor, features: Tensor) -> Tensor | None:
     """The last hidden vector after `symbols`, from the features of each; None where the op has to be asked."""
+    if not sound(module):
+        return None
     return last_hidden(
         features,
         parameter(module, "weight_ih" + suffix),
@@ -100,12 +99,17 @@ def run_symbols(module: Any, suffix: str, symbols: Tensor, features: Tensor) -> 
     )
 
 
+def sound(module: Any) -> bool:
+    """Whether the settings, where they were set later, are such as kernels know: else the op says what is wrong."""
+    return module.nonlinearity in NONLINEARITIES and type(module.inner_steps) is int and module.inner_steps >= 0
+
+
 def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None) -> FastWeightsState | None:
     """One step, [batch, input_size], in one compiled call where that can be; None where the op has to be asked."""
     if module.backend not in ("auto", "cpu") or inputs.shape[0] > STREAM_BATCH:
         return None
-    if module.nonlinearity not in NONLINEARITIES or type(module.inner_steps) is not int or module.inner_steps < 0:
-        return None  # it was set later: the op says what is wrong
+    if not sound(module):
+        return None
     note(module, "cpu")
     return stream(
         inputs,

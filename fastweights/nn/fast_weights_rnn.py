@@ -9,11 +9,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from fastweights.errors import UserError
 from fastweights.nn import learned_constants
-from fastweights.nn.arguments import check_sizes
+from fastweights.nn.arguments import check_sizes, look_up
 from fastweights.nn.fast_weights_layer import (
     current_rule,
     describe,
-    look_up,
     make_parameters,
     project,
     reset_parameters,
@@ -134,12 +133,13 @@ class FastWeightsRNN(nn.Module):
         given = as_state(state if hx is None else hx, "FastWeightsRNN, state")  # hx: the name that nn.LSTM has for it
         if isinstance(input, PackedSequence):
             padded, lengths = pad_packed_sequence(input, batch_first=True)
+            self._check_state(padded, given, [len(lengths)])
             output, final = self._run(self._project(0, padded), given, lengths, need_state)
             return repack(output, lengths, input), final
         if not isinstance(input, Tensor) or input.dim() not in (2, 3):
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
             raise UserError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
-        self._check_state(input, given)
+        self._check_state(input, given, [] if input.dim() == 2 else [input.shape[0 if self.batch_first else 1]])
         if input.dim() == 2:
             lifted = None if given is None else given.map(lambda tensor: tensor.unsqueeze(1))
             output, final = self._run(self._project(0, input[None]), lifted, None, need_state)
@@ -153,11 +153,10 @@ class FastWeightsRNN(nn.Module):
         output, final = self._run(self._project(0, inputs), given, None, need_state)
         return (output if self.batch_first else output.transpose(0, 1)), final
 
-    def _check_state(self, input: Tensor, state: FastWeightsState | None) -> None:
+    def _check_state(self, input: Tensor, state: FastWeightsState | None, batch: list[int]) -> None:
         """Raise unless the state goes with the input as it was given, and not as it is seen further in."""
         if state is None:
             return
-        batch = [] if input.dim() == 2 else [input.shape[0 if self.batch_first else 1]]
         wanted = [self.num_layers * self.num_directions, *batch, self.hidden_size]
         for name, tensor, shape in (
             ("hidden", state.hidden, wanted),
@@ -208,7 +207,10 @@ class FastWeightsRNN(nn.Module):
 
     def _project(self, layer: int, inputs: Tensor) -> list[Tensor]:
         """C x(t), bias included, for each direction."""
-        if inputs.shape[-1] != (weight := getattr(self, f"weight_ih_l{layer}")).shape[1]:
+        weight = getattr(self, f"weight_ih_l{layer}")
+        if weight.dim() != 2:
+            raise UserError(f"weight_ih_l{layer}: got shape {list(weight.shape)}, wanted [hidden_size, input_size]")
+        if inputs.shape[-1] != weight.shape[1]:
             raise ValueError(f"input: got {inputs.shape[-1]} features a step, wanted input_size={weight.shape[1]}")
         return [project(self, suffix, inputs) for suffix in self._suffixes(layer)]
 

@@ -1,9 +1,9 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from fastweights.nn.arguments import batched, check_sizes, initial
+from fastweights.nn.arguments import batched, check_sizes, embed, initial
+from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 from fastweights.rules import Hebbian
 
@@ -59,13 +59,14 @@ class IRNN(nn.Module):
         On a CPU by the kernels of `fast_weights_rnn`, without an inner loop: a training step takes about half of what
         it takes with `nn.RNN` (`python benchmarks/cpu_kernel.py baselines`).
         """
-        if self.backend == "auto" and features.is_cpu:
-            into, recurrent, *biases = self.rnn.all_weights[0]
+        into, recurrent, *biases = self.rnn.all_weights[0]
+        fits = all(limits.readable(bias, features.dtype) and bias.shape == into.shape[:1] for bias in biases)
+        if self.backend == "auto" and fits:
             settings = (Hebbian(), 0, "relu")
             last = last_hidden(features, into, biases[0] + biases[1], symbols, recurrent, None, None, *settings)
             if last is not None:
                 return last, "cpu"
-        return self(functional.embedding(symbols, features))[0][..., -1, :], "torch"
+        return self(embed(symbols, features))[0][..., -1, :], "torch"
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, recurrent_scale={self.recurrent_scale:g}"

@@ -1,7 +1,8 @@
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from fastweights.errors import UserError
+from fastweights.nn.arguments import embed
 from fastweights.ops.cpu import limits
 from fastweights.ops.lstm import LastHidden
 
@@ -45,6 +46,17 @@ class LSTM(nn.LSTM):
                 nn.init.zeros_(bias)
             nn.init.constant_(biases[0][self.hidden_size : 2 * self.hidden_size], self.forget_bias)
 
+    def check_forward_args(self, input: Tensor, hidden: tuple[Tensor, Tensor], batch_sizes: Tensor | None) -> None:
+        """As `nn.LSTM`, which on a CPU does not look at the shape of its weights and writes past their ends."""
+        super().check_forward_args(input, hidden, batch_sizes)
+        for name, weight, shape in zip(self._flat_weights_names, self._flat_weights, self._shapes(), strict=True):
+            if weight is not None and weight.shape != shape:
+                raise UserError(f"LSTM: got {name} of shape {list(weight.shape)}, wanted {list(shape)}")
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        rows = 4 * self.hidden_size
+        return [(rows, self.input_size), (rows, self.hidden_size), (rows,), (rows,)]
+
     def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str]:
         """`self(features[symbols])[0][:, -1]`, [batch, hidden], and what computed it.
 
@@ -60,15 +72,13 @@ class LSTM(nn.LSTM):
         ):
             table = torch.addmm((biases[0] + biases[1])[:, None], into, features.t())
             return LastHidden.apply(table, recurrent, symbols), "cpu"
-        return self(functional.embedding(symbols, features))[0][..., -1, :], "torch"
+        return self(embed(symbols, features))[0][..., -1, :], "torch"
 
     def _fits(self, symbols: Tensor, features: Tensor) -> bool:
         """Whether the kernels, which do not look where they read, have all the numbers; else `nn.LSTM` says what is
         wrong."""
-        rows = 4 * self.hidden_size
-        shapes = [(rows, self.input_size), (rows, self.hidden_size), (rows,), (rows,)]
         return (
-            all(weight.shape == shape for weight, shape in zip(self.all_weights[0], shapes, strict=True))
+            all(weight.shape == shape for weight, shape in zip(self.all_weights[0], self._shapes(), strict=True))
             and features.dim() == 2
             and len(features) > 0
             and features.shape[1] == self.input_size

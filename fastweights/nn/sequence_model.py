@@ -9,7 +9,9 @@ from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
 from fastweights.errors import UserError
+from fastweights.nn.arguments import embed
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.ops.fast_weights_rnn.call import check_lengths
 from fastweights.tasks import Spec
 
 
@@ -96,25 +98,31 @@ class SequenceModel(nn.Module):
         wanted: then they are [number asked, outputs], sample by sample. lengths: [batch], the steps of each sequence:
         the answer is that after the last of its own.
         """
+        self._check(inputs)
         if asked is None and lengths is None and state is None and self.spec.symbols and not self.spec.every:
             return self._answer(self._last_of_symbols(inputs))
         output = self._outputs(self.look_up(inputs), state)
         if asked is not None:
             output = output[asked]
         elif not self.spec.every:
-            last = -1 if lengths is None else lengths.to(output.device) - 1
+            last = -1 if lengths is None else check_lengths(lengths, output, least=1) - 1
             output = output[torch.arange(len(output), device=output.device), last]
         return self._answer(output)
 
     def step(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step of every sample, [batch] symbols or [batch, features]: the answers [batch, outputs], the state."""
+        self._check(inputs)
         output, state = self.recurrent(self.look_up(inputs[:, None]), *([] if state is None else [state]))
         return self._answer(output[:, 0]), state
+
+    def _check(self, inputs: Any) -> None:
+        if not isinstance(inputs, Tensor):
+            raise UserError(f"SequenceModel: got inputs of type {type(inputs).__name__}, wanted a tensor")
 
     def look_up(self, inputs: Tensor) -> Tensor:
         """[batch, time, input_size]: what the recurrent network sees."""
         if self.spec.symbols:
-            return functional.embedding(inputs, self.features)
+            return embed(inputs, self.features)
         return self.embedding(inputs * self.input_scale)
 
     def _outputs(self, features: Tensor, state: Any) -> Tensor:

@@ -30,7 +30,10 @@ class FastWeightsState(NamedTuple):
         return FastWeightsState(self.hidden.to(*args, **kwargs), self.weights.to(*args, **kwargs))
 
     def reset(self, done: Tensor) -> "FastWeightsState":
-        """The state with zeros where the boolean `done`, [batch], is true: a sample begins anew."""
+        """The state with zeros where the boolean `done`, [batch], is true: a sample begins anew.
+
+        An unbatched state of `FastWeightsRNN` leads with layers, which cannot be told from samples: begin with None.
+        """
         if self.hidden.dim() < 2:
             raise UserError("FastWeightsState.reset: got a state without a batch axis, wanted [..., batch, hidden]")
         batch = self.hidden.shape[-2:-1]
@@ -41,7 +44,13 @@ class FastWeightsState(NamedTuple):
         return FastWeightsState(hidden, self.weights.masked_fill(done[:, None, None], 0.0))
 
     def select(self, index: Any) -> "FastWeightsState":
-        """The samples of a slice, of a mask, or of a tensor of their places: beams, say, or a sorted batch."""
+        """The samples of a slice, of a mask [batch], or of a tensor of their places: beams, say, or a sorted batch."""
+        batch = list(self.hidden.shape[-2:-1])
+        if not batch:
+            raise UserError("FastWeightsState.select: got a state without a batch axis, wanted [..., batch, hidden]")
+        mask = None if isinstance(index, slice) else torch.as_tensor(index)
+        if mask is not None and mask.dtype in (torch.bool, torch.uint8) and list(mask.shape) != batch:
+            raise UserError(f"FastWeightsState.select: got a mask of shape {list(mask.shape)}, wanted {batch}")
         return FastWeightsState(self.hidden[..., index, :], self.weights[..., index, :, :])
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "FastWeightsState":
@@ -55,8 +64,10 @@ pytree._register_namedtuple(FastWeightsState, serialized_type_name="fastweights.
 
 def as_state(state: Any, owner: str = "state") -> FastWeightsState | None:
     """A pair of tensors as a state; None: none. Anything else is refused, and what to give is said."""
-    if state is None or type(state) is FastWeightsState:
+    if type(state) is FastWeightsState and isinstance(state[0], Tensor) and isinstance(state[1], Tensor):
         return state
+    if state is None:
+        return None
     if isinstance(state, Tensor):
         raise UserError(
             f"{owner}: got a tensor, wanted a pair (hidden, weights), as nn.LSTM has one; an empty memory beside it is "

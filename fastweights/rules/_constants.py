@@ -35,10 +35,11 @@ def _number(owner: str, name: str, value: Any, wanted: str) -> float | None:
     import torch
 
     if isinstance(value, torch.Tensor):
-        if value.numel() != 1 or value.dim() > 1 or not value.dtype.is_floating_point:
+        dense = value.layout == torch.strided
+        if value.numel() != 1 or value.dim() > 1 or not value.dtype.is_floating_point or not dense:
             raise ValueError(
-                f"{owner}({name}=...): got a tensor of shape {tuple(value.shape)} and {value.dtype}, "
-                f"wanted {wanted} or a floating-point tensor of one element and at most one axis"
+                f"{owner}({name}=...): got a tensor of shape {tuple(value.shape)}, {value.dtype} and {value.layout}, "
+                f"wanted {wanted} or a dense floating-point tensor of one element and at most one axis"
             )
         functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
         abstract = functorch.peek_interpreter_stack() is not None or torch._C._len_torch_dispatch_stack() > 0

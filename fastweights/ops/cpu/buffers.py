@@ -8,7 +8,10 @@ import numpy
 import torch
 from torch import Tensor
 
+from fastweights.errors import UserError
+
 LANES = {torch.float32: 16, torch.float64: 8}  # 64 bytes
+NOWHERE = 65535  # no memory lies below: that of a freed storage begins at 0, and its views a little further
 _KEEP_BYTES = 64 * 2**20  # a larger buffer is not kept between calls; nor are more of what backward needs in all
 
 _local = threading.local()
@@ -73,5 +76,21 @@ def in_rows(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
+def packed(tensor: Tensor) -> Tensor:
+    """As `contiguous`; what has no memory in rows is refused by its name."""
+    if tensor.layout is not torch.strided:
+        raise UserError(f"got a tensor of layout {tensor.layout}, wanted a dense one, or backend='reference'")
+    return tensor.contiguous()
+
+
 def address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+    """Where a kernel finds the numbers; 0 of None. Raises where they have no memory, as torch may crash on them."""
+    if tensor is None:
+        return 0
+    found = tensor.data_ptr()
+    if found <= NOWHERE and tensor.numel():
+        raise UserError(
+            f"got a tensor of shape {list(tensor.shape)} without memory (resized to 0, as FSDP does, or a ZeroTensor), "
+            "wanted one whose numbers are there"
+        )
+    return found

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastweights.ops.cpu.buffers import address
+
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -17,12 +19,17 @@ def runs(dtype: torch.dtype) -> bool:
     """Whether kernels can be called directly now, on tensors of this dtype."""
     if not _HAS_NUMBA or dtype not in _DTYPES:
         return False
-    return not (torch.compiler.is_compiling() or _traced() or _transformed() or _watched())
+    return not abstract()
 
 
 def plain(tensor: Tensor, dtype: torch.dtype) -> bool:
     """Whether a kernel can read the memory of a tensor: that of no subclass, on the CPU, and as its bits say."""
     return type(tensor) in _PLAIN and tensor.dtype is dtype and tensor.is_cpu and not tensor.is_neg()
+
+
+def readable(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """As `plain`, of a tensor that may be no dense one; raises where the numbers have no memory."""
+    return plain(tensor, dtype) and tensor.layout is torch.strided and address(tensor) >= 0
 
 
 def fits(tensor: Tensor, dtype: torch.dtype, *shape: int) -> bool:
@@ -35,7 +42,7 @@ def takes(*tensors: Tensor) -> bool:
     dtype = tensors[0].dtype
     return (
         runs(dtype)
-        and all(plain(tensor, dtype) for tensor in tensors)
+        and all(readable(tensor, dtype) for tensor in tensors)
         and not torch.is_autocast_enabled("cpu")
         and torch.autograd.forward_ad._current_level < 0
     )
@@ -63,6 +70,8 @@ def why_not(inputs: Tensor, *others: Tensor | None) -> str | None:
                 continue
             if type(tensor) not in _PLAIN:
                 return f"it reads the memory of plain tensors, and got a {type(tensor).__name__}"
+            if tensor.layout is not torch.strided:
+                return f"it reads the memory of dense tensors, and got one of layout {tensor.layout}"
             if tensor.is_neg():
                 return "it reads memory as it lies there, and got a tensor whose negation waits (resolve_neg() does it)"
     return None
@@ -99,6 +108,11 @@ _ELSEWHERE = (
     "which the CPU kernels cannot do; wanted another backend, such as 'attention' (of an IRNN or an LSTM, 'torch'), or "
     "a transform of torch.func"
 )
+
+
+def abstract() -> bool:
+    """Whether a tensor may have no numbers to look at now."""
+    return torch.compiler.is_compiling() or _traced() or _transformed() or _watched()
 
 
 def _transformed() -> bool:

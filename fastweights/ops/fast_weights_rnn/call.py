@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError
+from fastweights.ops.cpu import limits
 from fastweights.ops.state import FastWeightsState, as_state
 
 NONLINEARITIES = ("relu", "tanh")
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class UnsupportedBackend(UserError):
@@ -74,7 +76,7 @@ def check(
     first, weights = (inputs.new_zeros(batch, hidden), None) if state is None else state
     check_settings(rule, inner_steps, nonlinearity)
     if lengths is not None:
-        lengths = _check_lengths(lengths, inputs)
+        lengths = check_lengths(lengths, inputs)
     settings = (rule, inner_steps, nonlinearity, lengths, need_state)
     return Call(inputs, recurrent, gain, bias, first, weights, *settings)
 
@@ -84,7 +86,7 @@ def check_settings(rule: Any, inner_steps: int, nonlinearity: str) -> None:
         raise ValueError(f"inner_steps: got {inner_steps!r}, wanted an integer >= 0")
     if nonlinearity not in NONLINEARITIES:
         raise ValueError(f"nonlinearity: got {nonlinearity!r}, wanted 'relu' or 'tanh'")
-    if not (callable(getattr(rule, "write", None)) and callable(getattr(rule, "read", None))):
+    if isinstance(rule, type) or not all(callable(getattr(rule, name, None)) for name in ("write", "read")):
         raise TypeError(f"rule: got {rule!r}, wanted an update rule, such as Hebbian(decay=0.95, rate=0.5)")
 
 
@@ -101,15 +103,19 @@ def _check_tensor(name: str, tensor: Tensor, inputs: Tensor, *shape: int) -> Non
         )
 
 
-def _check_lengths(lengths: Tensor, inputs: Tensor) -> Tensor:
+def check_lengths(lengths: Tensor, inputs: Tensor, least: int = 0) -> Tensor:
+    """Those of sequences [batch, time, ...] as int64 on their device."""
     batch, time = inputs.shape[:2]
     lengths = torch.as_tensor(lengths)
-    if lengths.shape != (batch,) or lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
+    if lengths.shape != (batch,) or lengths.dtype not in INTEGERS or (lengths.is_meta and not inputs.is_meta):
         raise ValueError(
-            f"lengths: got {lengths.dtype} of shape {list(lengths.shape)}, wanted {batch} integers, one a sequence"
+            f"lengths: got {lengths.dtype} of shape {list(lengths.shape)} on {lengths.device}, "
+            f"wanted {batch} integers, one a sequence"
         )
-    if not torch.compiler.is_compiling() and lengths.device.type == "cpu" and batch:
+    if not limits.abstract() and lengths.is_cpu and batch:
         low, high = int(lengths.min()), int(lengths.max())
-        if low < 0 or high > time:
-            raise ValueError(f"lengths: got values from {low} to {high}, wanted 0 to {time}, the steps of the inputs")
+        if low < least or high > time:
+            raise ValueError(
+                f"lengths: got values from {low} to {high}, wanted {least} to {time}, the steps of the inputs"
+            )
     return lengths.to(device=inputs.device, dtype=torch.int64)

@@ -99,7 +99,7 @@ def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         read = (*tensors[:5], tensors[5] if call.inner_steps else None)
         outputs = cpu_operators.recurrence(*read, decay, rate, call.lengths, call.inner_steps, relu)[0]
         return outputs, final_state(call, outputs)
-    settings = (rule.decay, rule.rate, call.lengths, call.inner_steps, relu, call.need_state)
+    settings: Any = (rule.decay, rule.rate, call.lengths, call.inner_steps, relu, call.need_state)
     outputs, *state = (
         _Recurrence.apply(*tensors, *settings) if torch.is_grad_enabled() else _forward(*tensors, *settings)
     )
@@ -110,7 +110,7 @@ def _forward(*arguments: Any, kept: Tensor | None = None) -> tuple[Tensor, ...]:
     """The outputs and, where it is needed, the state."""
     inputs, recurrent, gain, bias, hidden, weights, decay, rate, lengths, inner_steps, relu, need_state = arguments
     decay, rate, read = float(decay), float(rate), weights if inner_steps else None
-    given = (inputs, recurrent, gain, bias, hidden, read, decay, rate, lengths, inner_steps, relu, kept)
+    given: Any = (inputs, recurrent, gain, bias, hidden, read, decay, rate, lengths, inner_steps, relu, kept)
     outputs = cpu_passes.forward(*given)
     if not need_state:
         return (outputs,)

@@ -6,7 +6,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from fastweights.ops.cpu.buffers import LANES, address, in_rows, scratch
+from fastweights.ops.cpu.buffers import LANES, NOWHERE, address, in_rows, packed, scratch
 from fastweights.ops.cpu.launch import launch
 from fastweights.ops.cpu.threads import share_out, worth
 
@@ -206,13 +206,13 @@ def step(
     batch, features = x.shape
     units = recurrent.shape[0]
     tensors = [
-        t if t is None or t.is_contiguous() else t.contiguous()
+        t if t is None or t.is_contiguous() else packed(t)
         for t in (x, projection, projection_bias, recurrent, gain, bias, hidden, weights)
     ]
     new_hidden, new_weights = x.new_empty(batch, units), x.new_empty(batch, units, units)
     own = scratch("step", 2 * units, x.dtype)
     addresses = (
-        *[0 if t is None else t.data_ptr() for t in tensors],
+        *[0 if t is None else place if (place := t.data_ptr()) > NOWHERE else address(t) for t in tensors],
         new_hidden.data_ptr(),
         new_weights.data_ptr(),
         own.data_ptr(),

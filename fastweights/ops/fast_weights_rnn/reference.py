@@ -45,11 +45,11 @@ def step(
     """One step: its output, h(t+1) and A(t+1), from C x(t+1), h(t) and A(t). inside: [batch], None: all samples are."""
     if inside is None:
         new = settle(call, x + hidden @ call.recurrent.T, weights)
-        return new, new, call.rule.write(weights, key=new, value=new)
+        return new, new, call.rule.write(weights, key=new, value=new).to(weights.dtype)
     inside = inside[:, None]
     new = settle(call, x + torch.where(inside, hidden, 0.0) @ call.recurrent.T, weights)
     new = torch.where(inside, new, 0.0)
-    written = call.rule.write(weights, key=new, value=new)
+    written = call.rule.write(weights, key=new, value=new).to(weights.dtype)
     return new, torch.where(inside, new, hidden), torch.where(inside[..., None], written, weights)
 
 

@@ -28,10 +28,13 @@ def stream(
 
     x: [batch, input_size] with its projection C [hidden, input_size]; [batch, hidden], projected already, without.
     """
-    dtype, (batch, features), units = x.dtype, x.shape, recurrent.shape[0]
-    if type(rule) is not Hebbian or not batch or not limits.runs(dtype) or forward_ad._current_level >= 0:
+    dtype, (batch, features), slow = x.dtype, x.shape, recurrent.shape
+    units = slow[0] if slow else 0
+    if type(rule) is not Hebbian or not batch or not units or not limits.runs(dtype) or forward_ad._current_level >= 0:
         return None
     if not (limits.plain(x, dtype) and fits(recurrent, dtype, units, units)):
+        return None
+    if (gain is None) != (bias is None):
         return None
     if features != units if projection is None else not fits(projection, dtype, units, features):
         return None

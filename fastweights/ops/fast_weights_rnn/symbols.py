@@ -39,26 +39,31 @@ def last_hidden(
         return None
     if (
         not limits.runs(dtype)
-        or cpu.cuts(symbols.shape[1], projection.shape[0], inner_steps)
         or features.dim() != 2
+        or projection.dim() != 2
         or features.shape[1] != projection.shape[1]
+        or cpu.cuts(symbols.shape[1], projection.shape[0], inner_steps)
         or torch.is_autocast_enabled("cpu")
         or torch.autograd.forward_ad._current_level >= 0
     ):
         return None
     units = projection.shape[0]  # kernels do not look where they read
-    if recurrent.shape != (units, units) or any(v is not None and v.shape != (units,) for v in (gain, bias)):
+    if (
+        (gain is None) != (bias is None)
+        or recurrent.shape != (units, units)
+        or any(v is not None and v.shape != (units,) for v in (gain, bias))
+    ):
         return None
     for tensor in (features, projection, projection_bias, recurrent, gain, bias):
-        if tensor is not None and not limits.plain(tensor, dtype):
+        if tensor is not None and not limits.readable(tensor, dtype):
             return None
-    if not symbols.is_cpu or type(symbols) is not Tensor or symbols.is_neg():
+    if type(symbols) is not Tensor or not limits.readable(symbols, torch.int64):
         return None
     tensors = (features, projection, projection_bias, recurrent, gain, bias, rule.decay, rule.rate)
-    settings = (symbols.contiguous(), inner_steps, nonlinearity == "relu")
-    if torch.is_grad_enabled():
-        return _LastHidden.apply(*tensors, *settings)
-    return _forward(tensors, *settings, saved=None)
+    settings = (inner_steps, nonlinearity == "relu")
+    if torch.is_grad_enabled():  # NumPy may write into the symbols before the backward pass, which does not look again
+        return _LastHidden.apply(*tensors, symbols.clone(memory_format=torch.contiguous_format), *settings)
+    return _forward(tensors, symbols.contiguous(), *settings, saved=None)
 
 
 def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, saved: Tensor | None) -> Tensor:
