@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastweights.nn import FastWeightsRNN, FastWeightsRNNCell
     from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
-    from fastweights.rules import Delta, Hebbian
+    from fastweights.rules import Cosine, Delta, Hebbian
 
 __version__ = "0.1.0"
 __all__ = [
+    "Cosine",
     "Delta",
     "FastWeightsRNN",
     "FastWeightsRNNCell",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Cosine": "rules",
     "Delta": "rules",
     "FastWeightsRNN": "nn",
     "FastWeightsRNNCell": "nn",

@@ -97,6 +97,8 @@ def network_options(models: Sequence[str], rule: str, defaults: Mapping[str, Any
                 text = f"Update rule: {', '.join(networks.rules.registered())}, or package.module:Class."
                 found["rule"] = ("rule", described(str, text), rule)
                 found |= {each[0]: each for each in constants_of(networks.rule_of(rule), defaults)}
+            if name == "learned" and default is None:
+                found[name] = (name, hint, networks.learned_by(networks.rule_of(rule)))
     return list(found.values())
 
 
@@ -120,7 +122,7 @@ def explained(error: UserError, task: type[Task]) -> UserError:
 
 def names_of(model: str) -> list[str]:
     """The options of a network, with the constants of its default rule."""
-    return [name for name, _, _ in network_options([model], "Hebbian", {})]
+    return [name for name, _, _ in network_options([model], networks.DEFAULT_RULE.__name__, {})]
 
 
 def network_from(model: str, given: Mapping[str, Any]) -> Any:

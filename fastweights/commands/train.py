@@ -46,7 +46,7 @@ class Asked:
         liked = {} if like is None else like.setup.as_json()
         task = of.word_after(arguments, "--task") or liked.get("task", {}).get("name", "associative-retrieval")
         rule = of.word_after(arguments, "--rule")
-        rule = rule or liked.get("network", {}).get("rule", {}).get("name", "Hebbian")
+        rule = rule or liked.get("network", {}).get("rule", {}).get("name", networks.DEFAULT_RULE.__name__)
         return Asked(of.models_in(arguments) or ["RNN-LN-FW"], tasks.find_task(task), task, rule, like)
 
     def defaults(self, part: str) -> dict[str, Any]:

@@ -156,5 +156,7 @@ def describe(module: Any) -> str:
         "has_bias": True,
     }
     changed = [(n, getattr(module, n)) for n, d in defaults.items() if getattr(module, n, d) != d]
+    if module.learned == learned_constants.check_learned(module.rule, None, module.inner_steps):
+        changed = [(n, value) for n, value in changed if n != "learned"]
     parts += [f"{name.removeprefix('has_')}={value!r}" for name, value in changed]
     return ", ".join([*parts, f"rule={module.rule}"])

@@ -25,7 +25,7 @@ from fastweights.ops import FastWeightsState
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.ops.fast_weights_rnn.inspection import attended
 from fastweights.ops.state import as_state
-from fastweights.rules import Hebbian, Rule
+from fastweights.rules import Cosine, Rule
 
 
 class FastWeightsRNN(nn.Module):
@@ -33,17 +33,23 @@ class FastWeightsRNN(nn.Module):
 
         boundary = W h(t) + C x(t+1)
         h_0(t+1) = f(boundary)
-        h_s+1(t+1) = f(LN[boundary + A(t) h_s(t+1)])      s = 0 .. inner_steps-1;  h(t+1) = h_S(t+1)
-        A(t+1) = decay A(t) + rate h(t+1) h(t+1)^T
+        h_s+1(t+1) = f(LN[boundary + read(A(t), h_s(t+1))])      s = 0 .. inner_steps-1;  h(t+1) = h_S(t+1)
+        A(t+1) = write(A(t), h(t+1))
 
     It differs from `nn.RNN` by the inner loop, which lets each step attend to the hidden vectors that went before it.
     `inner_steps=0` is a layer-normed RNN; with `layer_norm=False` too it is a plain one.
+
+    The rule says how A is written and read. By default it is `Cosine`: directions are stored, and the read is at most
+    `rate` times as long as the boundary, a strength that is learned. So a network trains at any width and length.
+    `rule=Hebbian()` is the paper's literal rule, A(t+1) = decay A(t) + rate h(t+1) h(t+1)^T, read by A(t) h_s(t+1). Its
+    read grows with the units and with the steps: its constants fit some fifty units and ten steps.
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in `nn.LSTM`, in this order.
             bias=False: none, neither in the layer norm nor in the boundary.
         rule: the update rule of the memory; its constants start here and stay fixed unless they are learned.
-        learned: names of constants of the rule that become parameters, one a layer and direction, kept in their range.
+        learned: names of constants of the rule that become parameters, one a layer and direction, kept in their range;
+            `constants()` tells their values. None: those that the rule learns by itself, "rate" of `Cosine` alone.
         inner_steps: iterations of the inner loop.
         layer_norm: normalise over the units of each sample before f (gain and bias learned). Without it the boundary
             has a learned bias instead. No gradient comes back through the layer norm of a vector that is exactly zero
@@ -62,7 +68,8 @@ class FastWeightsRNN(nn.Module):
             are not formed then: for training on whole sequences, say, when nobody reads them.
 
     Parameters of layer k (and `..._reverse`): weight_ih_lk [hidden, input], uniform in +-1/sqrt(hidden); weight_hh_lk
-    [hidden, hidden], 0.05 I; gain_lk, bias_lk [hidden], one and zero; and decay_lk, rate_lk where they are learned.
+    [hidden, hidden], 0.05 I; gain_lk, bias_lk [hidden], one and zero; and decay_raw_lk, rate_raw_lk [1] where the
+    constants are learned.
 
     Raises ValueError or TypeError where an argument does not fit, naming what was got and what was wanted.
     Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
@@ -80,8 +87,8 @@ class FastWeightsRNN(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
-        learned: Sequence[str] = (),
+        rule: Rule = Cosine(decay=0.95, rate=1.0),  # noqa: B008 - frozen
+        learned: Sequence[str] | None = None,
         inner_steps: int = 1,
         layer_norm: bool = True,
         nonlinearity: str = "relu",
@@ -97,7 +104,11 @@ class FastWeightsRNN(nn.Module):
             warnings.warn("FastWeightsRNN: dropout acts between layers, and num_layers is 1", stacklevel=2)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, float(dropout), bidirectional
-        self.rule, self.learned, self.inner_steps = rule, learned_constants.check_learned(rule, learned), inner_steps
+        self.rule, self.learned, self.inner_steps = (
+            rule,
+            learned_constants.check_learned(rule, learned, inner_steps),
+            inner_steps,
+        )
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
         self.has_bias = bool(bias)
         options = {"device": device, "dtype": dtype}
@@ -194,7 +205,8 @@ class FastWeightsRNN(nn.Module):
         """What each step attended to, [batch, time, time], for `input` [batch, time, input_size] and one layer.
 
         Row t holds rate decay^(t-1-tau) <h(tau), query(t)> for each earlier step tau: the read of the fast weights,
-        written as attention over the past (equation 4 of the paper). Raises ValueError with more than one layer.
+        written as attention over the past (equation 4 of the paper). Of the rule `Cosine` it holds what the bounded
+        read gives to each direction. Raises ValueError with more than one layer.
         """
         if self.num_layers * self.num_directions != 1:
             raise ValueError("attention: got several layers or directions, wanted a network with one")
@@ -235,6 +247,13 @@ class FastWeightsRNN(nn.Module):
                     finals.append(final)
             output = directions[0] if len(directions) == 1 else torch.cat(directions, dim=-1)
         return output, stack(finals) if need_state else None
+
+    @torch.no_grad()
+    def constants(self) -> dict[str, list[float]]:
+        """The constants of the rule as they stand now, one a layer and direction, in the order of the state."""
+        suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+        rules = [current_rule(self, suffix) for suffix in suffixes]
+        return {name: [float(getattr(rule, name)) for rule in rules] for name in getattr(self.rule, "RANGES", {})}
 
     def extra_repr(self) -> str:
         return describe(self)

@@ -17,7 +17,7 @@ from fastweights.nn.fast_weights_layer import (
 )
 from fastweights.ops import FastWeightsState
 from fastweights.ops.state import as_state
-from fastweights.rules import Hebbian, Rule
+from fastweights.rules import Cosine, Rule
 
 
 class FastWeightsRNNCell(nn.Module):
@@ -38,8 +38,8 @@ class FastWeightsRNNCell(nn.Module):
         hidden_size: int,
         bias: bool = True,
         *,
-        rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
-        learned: Sequence[str] = (),
+        rule: Rule = Cosine(decay=0.95, rate=1.0),  # noqa: B008 - frozen
+        learned: Sequence[str] | None = None,
         inner_steps: int = 1,
         layer_norm: bool = True,
         nonlinearity: str = "relu",
@@ -50,7 +50,11 @@ class FastWeightsRNNCell(nn.Module):
         super().__init__()
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.rule, self.learned, self.inner_steps = rule, learned_constants.check_learned(rule, learned), inner_steps
+        self.rule, self.learned, self.inner_steps = (
+            rule,
+            learned_constants.check_learned(rule, learned, inner_steps),
+            inner_steps,
+        )
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
         self.has_bias = bool(bias)
         make_parameters(self, "", input_size, {"device": device, "dtype": dtype})

@@ -12,7 +12,10 @@ from torch.nn import functional
 EDGE = 1e-4  # how far inside its range a learned constant starts that was given on the edge of it
 
 
-def check_learned(rule: Any, learned: Sequence[str]) -> tuple[str, ...]:
+def check_learned(rule: Any, learned: Sequence[str] | None, inner_steps: int) -> tuple[str, ...]:
+    """The names of the constants that are learned; None: those that the rule learns where nobody says."""
+    if learned is None:
+        learned = getattr(rule, "LEARNED", ()) if inner_steps else ()  # what is never read has no gradient
     ranges = getattr(rule, "RANGES", {})
     if isinstance(learned, str):
         raise TypeError(f"learned: got the string {learned!r}, wanted a tuple of names, such as ({learned!r},)")
@@ -31,15 +34,17 @@ def with_learned(rule: Any, raw: Mapping[str, Tensor]) -> Any:
 
 
 def from_raw(rule: Any, name: str, raw: Tensor) -> Tensor:
-    """low + (high - low) sigmoid(raw), or low + softplus(raw) where the range has no upper end."""
+    """low + (high - low) sigmoid(z), or low + softplus(z) where the range has no upper end; z = raw, times the rule's
+    `SPEED`: an optimizer like Adam moves every parameter by about its learning rate, whatever its size."""
     low, high = rule.RANGES[name]
+    raw = raw * getattr(rule, "SPEED", 1.0)
     return low + (high - low) * torch.sigmoid(raw) if math.isfinite(high) else low + functional.softplus(raw)
 
 
 def to_raw(rule: Any, name: str) -> float:
     low, high = rule.RANGES[name]
-    value = float(getattr(rule, name))
+    value, speed = float(getattr(rule, name)), getattr(rule, "SPEED", 1.0)
     if math.isfinite(high):
         part = min(max((value - low) / (high - low), EDGE), 1 - EDGE)
-        return math.log(part / (1 - part))
-    return math.log(math.expm1(max(value - low, EDGE)))
+        return math.log(part / (1 - part)) / speed
+    return math.log(math.expm1(max(value - low, EDGE))) / speed

@@ -8,6 +8,7 @@ from __future__ import annotations  # the command line reads the constants of a 
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from fastweights.rules.cosine import Cosine as Cosine
 from fastweights.rules.delta import Delta as Delta
 from fastweights.rules.hebbian import Hebbian as Hebbian
 

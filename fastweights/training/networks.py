@@ -5,7 +5,7 @@ Without torch until one is built: the command line answers --help from it.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from fastweights import rules
 from fastweights.errors import UserError, near
@@ -40,13 +40,16 @@ class Empty:
         check_steps(self.inner_steps)
 
 
+DEFAULT_RULE = rules.Cosine
+
+
 @dataclass(frozen=True)
 class FastWeights:
     """Of the fast-weights network."""
 
-    rule: Any = field(default_factory=rules.Hebbian)
+    rule: Any = field(default_factory=DEFAULT_RULE)
     """The update rule of the fast weights."""
-    learned: tuple[str, ...] = ()
+    learned: tuple[str, ...] = cast(Any, None)  # what the rule learns where nobody says
     """Constants of the rule to learn."""
     inner_steps: int = 1
     """Iterations of the inner loop (S)."""
@@ -57,6 +60,8 @@ class FastWeights:
 
     def __post_init__(self) -> None:
         check_steps(self.inner_steps)
+        if self.learned is None:
+            object.__setattr__(self, "learned", learned_by(type(self.rule)))
         known = getattr(self.rule, "RANGES", {})
         for name in self.learned:
             if name not in known:
@@ -64,6 +69,11 @@ class FastWeights:
                 raise UserError(f"--learned {name}: wanted constants of {kind} ({wanted}){near(name, known)}")
         if len(set(self.learned)) < len(self.learned):
             raise UserError(f"--learned {' '.join(self.learned)}: got a constant twice, wanted each once")
+
+
+def learned_by(rule: type) -> tuple[str, ...]:
+    """The constants that a rule learns where nobody says."""
+    return getattr(rule, "LEARNED", ())
 
 
 def check_steps(steps: int) -> None:

@@ -15,8 +15,9 @@ from fastweights.ops.cpu.buffers import lend
 from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, cpu_state, reference, second_order
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
+from fastweights.ops.fast_weights_rnn.cpu_passes import RULES, Memory, memory_of
 from fastweights.ops.state import FastWeightsState
-from fastweights.rules import Hebbian
+from fastweights.rules import Cosine
 
 # Steps in a chunk of a long sequence, or half the hidden units where that is more. The time is flat around it and the
 # memory of the matrices between chunks shrinks with it. Measured: `python benchmarks/cpu_kernel.py chunks`.
@@ -26,8 +27,8 @@ FEW = 4  # samples that are streamed one by one; a tile of them is faster for mo
 
 
 def why_not(call: Call) -> str | None:
-    if type(call.rule) is not Hebbian:
-        return f"it has the rule Hebbian only, not {type(call.rule).__name__}"
+    if type(call.rule) not in RULES:
+        return f"it has the rules Hebbian and Cosine only, not {type(call.rule).__name__}"
     return limits.why_not(call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights, call.lengths)
 
 
@@ -63,7 +64,7 @@ def _stream(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         call.bias,
         call.hidden,
         call.weights,
-        (float(rule.decay), float(rule.rate)),
+        memory_of(rule),
         call.inner_steps,
         call.nonlinearity == "relu",
     )
@@ -97,9 +98,10 @@ def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     if torch.compiler.is_compiling():
         decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
         read = (*tensors[:5], tensors[5] if call.inner_steps else None)
-        outputs = cpu_operators.recurrence(*read, decay, rate, call.lengths, call.inner_steps, relu)[0]
+        settings = (call.lengths, call.inner_steps, relu, type(rule) is Cosine)
+        outputs = cpu_operators.recurrence(*read, decay, rate, *settings)[0]
         return outputs, final_state(call, outputs)
-    settings: Any = (rule.decay, rule.rate, call.lengths, call.inner_steps, relu, call.need_state)
+    settings: Any = (rule.decay, rule.rate, type(rule) is Cosine, call.lengths, call.inner_steps, relu, call.need_state)
     outputs, *state = (
         _Recurrence.apply(*tensors, *settings) if torch.is_grad_enabled() else _forward(*tensors, *settings)
     )
@@ -108,27 +110,29 @@ def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
 
 def _forward(*arguments: Any, kept: Tensor | None = None) -> tuple[Tensor, ...]:
     """The outputs and, where it is needed, the state."""
-    inputs, recurrent, gain, bias, hidden, weights, decay, rate, lengths, inner_steps, relu, need_state = arguments
-    decay, rate, read = float(decay), float(rate), weights if inner_steps else None
-    given: Any = (inputs, recurrent, gain, bias, hidden, read, decay, rate, lengths, inner_steps, relu, kept)
+    inputs, recurrent, gain, bias, hidden, weights, decay, rate, cosine, lengths, inner_steps, relu, need_state = (
+        arguments
+    )
+    memory, read = Memory(float(decay), float(rate), cosine), weights if inner_steps else None
+    given: Any = (inputs, recurrent, gain, bias, hidden, read, memory, lengths, inner_steps, relu, kept)
     outputs = cpu_passes.forward(*given)
     if not need_state:
         return (outputs,)
-    return outputs, *cpu_state.final_state(outputs, hidden, weights, decay, rate, lengths)
+    return outputs, *cpu_state.final_state(outputs, hidden, weights, memory, lengths)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         inputs, gain = arguments[0], arguments[2]
-        decay, rate, lengths, inner_steps, relu, _ = arguments[6:]
+        decay, rate, cosine, lengths, inner_steps, relu, _ = arguments[6:]
         if not any(ctx.needs_input_grad):
             return _forward(*arguments)
-        size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+        size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, cosine)
         kept = lend((size,), inputs.dtype)
         constants = [c if isinstance(c, Tensor) else None for c in (decay, rate)]
         ctx.save_for_backward(*arguments[:6], lengths, kept, *constants)
-        ctx.settings = (inner_steps, relu)
+        ctx.settings, ctx.cosine = (inner_steps, relu), cosine
         ctx.constants = [None if isinstance(c, Tensor) else c for c in (decay, rate)]
         ctx.set_materialize_grads(False)
         return _forward(*arguments, kept=kept)
@@ -139,18 +143,19 @@ class _Recurrence(torch.autograd.Function):
         needs = ctx.needs_input_grad[:8]
         inputs, recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
         constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
-        numbers: Any = [float(c) for c in constants]
+        decay, rate = constants
+        memory = Memory(float(decay), float(rate), ctx.cosine)
         d_outputs, *d_state = d
         if all(each is None for each in d):
-            return (None,) * 12
+            return (None,) * 13
         through = None
         if any(each is not None for each in d_state):
             outputs = cpu_passes.saved_outputs(kept, inputs.shape)
             d_hidden, d_weights = d_state
-            through = cpu_state.backward(d_hidden, d_weights, outputs, weights, *numbers, lengths)
+            through = cpu_state.backward(d_hidden, d_weights, outputs, weights, memory, lengths)
             d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
         read = (recurrent, gain, bias, hidden, weights if ctx.settings[0] else None, lengths, kept)
-        given: Any = (d_outputs, *read, *numbers, *ctx.settings, needs)
+        given: Any = (d_outputs, *read, memory, *ctx.settings, needs)
         gradients: list[Any] = cpu_passes.backward(*given)
         if through is not None:
             for place, more in zip((4, 5, 6, 7), through[1:], strict=True):
@@ -158,4 +163,4 @@ class _Recurrence(torch.autograd.Function):
                 gradients[place] = more if there is None else there if more is None else there + more
         for place, constant in zip((6, 7), constants, strict=True):
             gradients[place] = gradients[place].to(constant).view_as(constant) if needs[place] else None
-        return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), *(None,) * 4
+        return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), *(None,) * 5

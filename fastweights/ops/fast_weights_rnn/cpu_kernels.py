@@ -3,10 +3,12 @@
 Tensors come as addresses, 0 where there is none; `kind`, an empty array, carries dtype and lanes.
 
     saved, a tile:  h [time]   u [time, inner_steps]   x [time, norms]   rstd [time, norms] (one number a lane each)
+                    and of the rule Cosine  b [time]   r [time, inner_steps]
 
 Where there are symbols, the inputs are rows of a table that they name, and the last output alone has a gradient.
 
-with u_s = h_s(t), x the normalised argument of the nonlinearity and norms = max(inner_steps, 1), 0 without layer norm.
+with u_s = h_s(t), x the normalised argument of the nonlinearity, norms = max(inner_steps, 1), 0 without layer norm, b
+the boundary and r what was read. The memory of `Hebbian` holds h, that of `Cosine` the directions of h: `kept`.
 """
 
 import numba
@@ -14,7 +16,20 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
-from fastweights.ops.fast_weights_rnn.cpu_samples import recall, recall_transposed, settle, times_vector
+from fastweights.ops.fast_weights_rnn.cpu_directions import (
+    add_bounded,
+    add_bounded_backward,
+    direct,
+    direct_backward,
+)
+from fastweights.ops.fast_weights_rnn.cpu_samples import (
+    add_bounded_row,
+    direct_row,
+    recall,
+    recall_transposed,
+    settle,
+    times_vector,
+)
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     activate,
     add_groups,
@@ -45,7 +60,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
 
     Returns whether all symbols are in range; where one is not, nothing is done.
     """
-    batch, time, units, inner, relu, keep, entries = sizes
+    batch, time, units, inner, relu, cosine, keep, entries = sizes
     inputs, symbols, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
     n, norms = units * lanes, max(inner, 1) if gain else 0
@@ -65,10 +80,22 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     past = numba.carray(at(saved, kind), (_ANY,)) if keep else own[o : o + (time + 1) * n]
     o += (0 if keep else time + 1) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
-    vector, result, rows = own[o : o + units], own[o + units : o + 2 * units], own[o + 2 * units :]
-    fill_powers(constants[0], constants[1], time, powers, scale)
+    vector, result, o = own[o : o + units], own[o + units : o + 2 * units], o + 2 * units
+    kept, query, read, length, nothing = past, past, own, own[o : o + lanes], own[o : o + cosine * n]
+    if cosine:
+        clear(kind, nothing, zero, units)
+        o += n
+        length, query, read, o = (
+            own[o : o + lanes],
+            own[o + lanes : o + lanes + n],
+            own[o + lanes + n :],
+            o + lanes + 2 * n,
+        )
+        kept, o = own[o : o + time * n], o + time * n
+    rows = own[o:]
+    fill_powers(constants[0], 1.0 if cosine else constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
-    tile_size = time * (n * (1 + inner + norms) + norms * lanes)
+    tile_size = time * (n * (1 + inner + norms + cosine * (1 + inner)) + norms * lanes)
     for tile in range(tiles[0], tiles[1]):
         first = tile * lanes
         samples = min(lanes, batch - first)
@@ -87,6 +114,10 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                 gather(kind, h_in, first * units, units, units, ends, t, past, ht)
                 if any_nonzero(past, ht, n):
                     product(kind, W, zero, units, one, units, units, past, ht, lanes, boundary, zero, boundary, zero)
+            b0 = u_base + time * (inner + norms) * n + time * norms * lanes
+            if cosine and keep:
+                for k in range(0, n, lanes):
+                    store(past, b0 + t * n + k, load(boundary, k, kind))
             if inner > 0:
                 activate(kind, relu, boundary, zero, units, past, u0)
             for s in range(max(inner, 1)):
@@ -94,21 +125,31 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                     x, x0 = past, u_base + time * inner * n + (t * norms + s) * n
                     rstd, r0 = past, u_base + time * (inner + norms) * n + (t * norms + s) * lanes
                 us = u0 + s * n if keep else u0
-                attend(kind, past, h0, t if inner else 0, units, past, us, scale, boundary, zero, x, x0, scores)
+                base, to, to0, q0, kept0 = boundary, x, x0, us, h0
+                if cosine and inner:
+                    direct(kind, past, us, units, query, zero, length, zero)
+                    base, to, to0, q0, kept0 = nothing, read, zero, zero, zero
+                    if keep:
+                        to, to0 = past, b0 + (time + t * inner + s) * n
+                attend(kind, kept, kept0, t if inner else 0, units, query, q0, scale, base, zero, to, to0, scores)
                 if weights and inner:
                     for lane in range(samples):
                         if t < ends[lane]:
                             b = first + lane
-                            recall(A, b, powers[t], units, past, us + lane, lanes, vector, result, x, x0 + lane)
-                to = ht if s + 1 >= inner else us + n if keep else us
+                            recall(A, b, powers[t], units, query, q0 + lane, lanes, vector, result, to, to0 + lane)
+                if cosine and inner:
+                    add_bounded(kind, boundary, zero, to, to0, units, constants[1], x, x0)
+                y0 = ht if s + 1 >= inner else us + n if keep else us
                 if norms:
-                    normalise(kind, relu, x, x0, units, gains, biases, rstd, r0, past, to)
+                    normalise(kind, relu, x, x0, units, gains, biases, rstd, r0, past, y0)
                 else:
-                    activate(kind, relu, x, x0, units, past, to)
+                    activate(kind, relu, x, x0, units, past, y0)
             for lane in range(lanes):
                 if t >= ends[lane]:
                     for k in range(lane, n, lanes):
                         past[ht + k] = 0.0
+            if cosine:
+                direct(kind, past, ht, units, kept, t * n, length, zero)
             if not symbols:
                 scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
             elif t == time - 1:  # nobody reads the others
@@ -119,7 +160,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
 @cached
 def backward(kind, groups, sizes, strides, constants, tensors):
     """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
-    batch, time, units, inner, relu, group_tiles, jump_W, entries = sizes
+    batch, time, units, inner, relu, cosine, group_tiles, jump_W, entries = sizes
     recurrent, gain, hidden, weights, lengths, symbols, saved, d_outputs = tensors[:8]
     d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[8:]
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
@@ -139,18 +180,24 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     o = (3 + time) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
     vector, o = own[o : o + units], o + units
+    kept, query, d_query, d_kept, lengths_of = past, past, d_u, d_past, own
+    if cosine:
+        query, d_query, o = own[o : o + n], own[o + n : o + 2 * n], o + 2 * n
+        kept, d_kept, o = own[o : o + time * n], own[o + time * n : o + 2 * time * n], o + 2 * time * n
+        lengths_of, o = own[o : o + (time + 1) * lanes], o + (time + 1) * lanes
     y = own[o:]  # the outputs of a tile, in rows
-    fill_powers(constants[0], constants[1], time, powers, scale)
+    fill_powers(constants[0], 1.0 if cosine else constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
     blocks = (units + lanes - 1) // lanes
-    tile_size = time * (n * (1 + inner + norms) + norms * lanes)
+    tile_size = time * (n * (1 + inner + norms + cosine * (1 + inner)) + norms * lanes)
+    slots = 2 * time + cosine  # of the gradients of the constants
     all_tiles = (batch + lanes - 1) // lanes
     for group in range(groups[0], groups[1]):
-        W0, n0, s0, f0 = group * jump_W, group * 2 * n, group * 2 * time * lanes, (group * 2 + 1) * time * lanes
+        W0, n0, s0, f0 = group * jump_W, group * 2 * n, group * slots * lanes, (group * slots + time) * lanes
         if d_recurrent and (jump_W or group == groups[0]):
             clear(kind, d_W, W0, blocks * units)
         clear(kind, d_n, n0, 2 * units if norms else 0)
-        clear(kind, d_s, s0, 2 * time)
+        clear(kind, d_s, s0, slots)
         for tile in range(group * group_tiles, min((group + 1) * group_tiles, all_tiles)):
             first = tile * lanes
             samples = min(lanes, batch - first)
@@ -159,12 +206,20 @@ def backward(kind, groups, sizes, strides, constants, tensors):
             find_ends(until, first, batch, time, ends)
             h0 = tile * tile_size
             u_base, x_base = h0 + time * n, h0 + time * (1 + inner) * n
+            b0, kept0 = x_base + time * norms * (n + lanes), h0
+            if cosine:
+                kept0 = zero
+                clear(kind, d_kept, zero, time * units)
+                for t in range(time):
+                    direct(kind, past, h0 + t * n, units, kept, t * n, lengths_of, t * lanes)
             if symbols:  # of d_outputs there is the last step alone, [batch, hidden]
                 clear(kind, d_past, zero, (time - 1) * units)
             for t in range(time - 1 if symbols else zero, time):
                 gather(kind, d_y, first * strides[0] + t * strides[1], strides[0], units, ends, t, d_past, t * n)
             for t in range(time - 1, -1, -1):
                 d, d0 = d_past, t * n
+                if cosine:
+                    direct_backward(kind, d_kept, d0, kept, d0, lengths_of, t * lanes, units, d_past, d0)
                 clear(kind, d_b, zero, units)
                 for s in range(max(inner, 1) - 1, -1, -1):
                     us = u_base + (t * inner + s) * n
@@ -181,26 +236,35 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                         store(d_b, k, load(d_b, k, kind) + load(r, k, kind))
                     if inner == 0:
                         break
-                    d, d0 = d_u, zero
+                    d, d0, q0 = d_u, zero, us
+                    if cosine:
+                        q0 = zero
+                        direct(kind, past, us, units, query, zero, lengths_of, time * lanes)
+                        o = b0 + (time + t * inner + s) * n
+                        b, rate, s_rate = b0 + t * n, constants[1], s0 + 2 * time * lanes
+                        add_bounded_backward(kind, r, zero, past, b, past, o, units, rate, d_b, zero, d_s, s_rate)
+                        clear(kind, d_query, zero, units)
                     clear(kind, d_u, zero, units)
                     if weights:
                         for lane in range(samples):
                             if t < ends[lane]:
                                 b = first + lane
-                                recall_transposed(A, b, units, r, lane, lanes, vector, d_u, lane)
+                                recall_transposed(A, b, units, r, lane, lanes, vector, d_query, lane)
                         if reads:
                             o = ((first * time + t) * inner + s) * units
-                            scatter(kind, past, us, units, samples, read, o, time * inner * units)
+                            scatter(kind, query, q0, units, samples, read, o, time * inner * units)
                             scatter(kind, r, zero, units, samples, d_read, o, time * inner * units)
                         change = fill(0.0, kind)
                         for k in range(0, n, lanes):
-                            v = load(d_u, k, kind)
-                            change = change + v * load(past, us + k, kind)
-                            store(d_u, k, v * spread(powers, t, kind))
+                            v = load(d_query, k, kind)
+                            change = change + v * load(query, q0 + k, kind)
+                            store(d_query, k, v * spread(powers, t, kind))
                         store(d_s, f0 + t * lanes, load(d_s, f0 + t * lanes, kind) + change)
                     attend_backward(
-                        kind, past, h0, t, units, past, us, r, zero, scale, d_past, zero, d_u, zero, d_s, s0
+                        kind, kept, kept0, t, units, query, q0, r, zero, scale, d_kept, zero, d_query, zero, d_s, s0
                     )
+                    if cosine:
+                        direct_backward(kind, d_query, zero, query, zero, lengths_of, time * lanes, units, d_u, zero)
                 if inner > 0:
                     slope(kind, relu, d_u, zero, past, u_base + t * inner * n, units, r, zero)
                     for k in range(0, n, lanes):
@@ -232,15 +296,15 @@ def backward(kind, groups, sizes, strides, constants, tensors):
 @cached
 def step(kind, sizes, constants, tensors):
     """One step of a few samples and the fast weights after it: rows of a matrix at a time, for no tile is full."""
-    batch, features, units, inner, relu = sizes
+    batch, features, units, inner, relu, cosine = sizes
     inputs, projection, projection_bias, recurrent, gain, bias, hidden, weights, outputs, new_weights, work = tensors
     C, c = numba.carray(at(projection, kind), (units, features)), numba.carray(at(projection_bias, kind), (units,))
     W, A = numba.carray(at(recurrent, kind), (units, units)), numba.carray(at(weights, kind), (batch, units, units))
     x, h = numba.carray(at(inputs, kind), (batch, features)), numba.carray(at(hidden, kind), (batch, units))
     y, new = numba.carray(at(outputs, kind), (batch, units)), numba.carray(at(new_weights, kind), (batch, units, units))
     gains, biases = numba.carray(at(gain, kind), (units,)), numba.carray(at(bias, kind), (units,))
-    own = numba.carray(at(work, kind), (2, units))
-    boundary, before = own[0], own[1]
+    own = numba.carray(at(work, kind), (3, units))
+    boundary, before, key = own[0], own[1], own[2]
     decay, rate = kind.dtype.type(constants[0]), kind.dtype.type(constants[1])
     for b in range(batch):
         u = y[b]
@@ -257,24 +321,33 @@ def step(kind, sizes, constants, tensors):
         settle(boundary, gains, biases, gain != 0 and inner == 0, relu, u)
         for _ in range(inner):
             before[:] = boundary
-            if weights:
+            if weights and cosine:
+                before[:] = 0
+                direct_row(u, key)
+                times_vector(A[b], key, before)
+                add_bounded_row(boundary, before, constants[1])
+            elif weights:
                 times_vector(A[b], u, before)
             settle(before, gains, biases, gain != 0, relu, u)
+        if cosine:
+            direct_row(u, key)
+        else:
+            key[:] = u
         for i in range(units):
-            value, row = rate * u[i], new[b, i]
+            value, row = key[i] if cosine else rate * u[i], new[b, i]
             if weights:
                 old = A[b, i]
                 for k in range(units):
-                    row[k] = decay * old[k] + value * u[k]
+                    row[k] = decay * old[k] + value * key[k]
             else:
                 for k in range(units):
-                    row[k] = value * u[k]
+                    row[k] = value * key[k]
 
 
 @cached
 def collect(kind, sizes, tensors):
     """Sum over groups, then lanes, in an order that does not depend on who computed them."""
-    units, time, groups, norms, groups_W, rows, entries = sizes
+    units, slots, groups, norms, groups_W, rows, entries = sizes
     d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out, d_inputs, symbols, table_out = tensors
     lanes = lanes_of(kind)
     n, blocks = units * lanes, (units + lanes - 1) // lanes
@@ -297,5 +370,5 @@ def collect(kind, sizes, tensors):
             W[k] = d_W[k]
     for i in range(2 * units if norms else 0):
         norm[i] = total(kind, d_n, i * lanes, 2 * n, groups)
-    for i in range(2 * time):
-        scale[i] = total(kind, d_s, i * lanes, 2 * time * lanes, groups)
+    for i in range(slots):
+        scale[i] = total(kind, d_s, i * lanes, slots * lanes, groups)

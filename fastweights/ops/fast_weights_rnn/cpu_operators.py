@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fastweights.ops.fast_weights_rnn import cpu_passes
+from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
 
 
 @torch.library.custom_op("fastweights::recurrence", mutates_args=(), device_types="cpu")
@@ -26,11 +27,13 @@ def recurrence(
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
+    cosine: bool,
 ) -> tuple[Tensor, Tensor]:
     tensors = inputs, recurrent, gain, bias, hidden, weights
-    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, cosine)
     saved = inputs.new_empty(size)
-    return cpu_passes.forward(*tensors, float(decay), float(rate), lengths, inner_steps, relu, saved), saved
+    memory = Memory(float(decay), float(rate), cosine)
+    return cpu_passes.forward(*tensors, memory, lengths, inner_steps, relu, saved), saved
 
 
 @recurrence.register_fake
@@ -46,8 +49,9 @@ def _(
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
+    cosine: bool,
 ) -> tuple[Tensor, Tensor]:
-    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None)
+    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, cosine)
     return inputs.new_empty(inputs.shape), inputs.new_empty(size)
 
 
@@ -65,6 +69,7 @@ def recurrence_backward(
     rate: Tensor,
     inner_steps: int,
     relu: bool,
+    cosine: bool,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     gradients = cpu_passes.backward(
@@ -76,8 +81,7 @@ def recurrence_backward(
         weights,
         lengths,
         saved,
-        float(decay),
-        float(rate),
+        Memory(float(decay), float(rate), cosine),
         inner_steps,
         relu,
         needs,
@@ -108,6 +112,7 @@ def _(
     rate: Tensor,
     inner_steps: int,
     relu: bool,
+    cosine: bool,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     like = (d_outputs, recurrent, gain, bias, hidden, weights, decay, rate)
@@ -120,9 +125,9 @@ def _(
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    *tensors, inner_steps, relu = inputs
+    *tensors, inner_steps, relu, cosine = inputs
     ctx.save_for_backward(*tensors[1:], output[1])
-    ctx.settings = (inner_steps, relu)
+    ctx.settings = (inner_steps, relu, cosine)
 
 
 def _backward(ctx: Any, d_outputs: Tensor, d_saved: Tensor) -> Any:
@@ -131,7 +136,7 @@ def _backward(ctx: Any, d_outputs: Tensor, d_saved: Tensor) -> Any:
     gradients = recurrence_backward(
         d_outputs, recurrent, gain, bias, hidden, weights, lengths, saved, decay, rate, *ctx.settings, needs
     )
-    return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), None, None, None
+    return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), None, None, None, None
 
 
 recurrence.register_autograd(_backward, setup_context=_setup)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,8 +10,30 @@ from torch import Tensor
 from fastweights.ops.cpu.buffers import LANES, NOWHERE, address, in_rows, packed, scratch
 from fastweights.ops.cpu.launch import launch
 from fastweights.ops.cpu.threads import share_out, worth
+from fastweights.rules import Cosine, Hebbian
 
 _MODULE = "fast_weights_rnn.cpu_kernels"
+
+
+class Memory(NamedTuple):
+    """A rule as the kernels take it."""
+
+    decay: float
+    rate: float
+    cosine: bool  # of directions, with a bounded read: the rule `Cosine`; else `Hebbian`
+
+    @property
+    def constants(self) -> tuple[float, float]:
+        return self.decay, self.rate
+
+
+RULES = (Hebbian, Cosine)
+
+
+def memory_of(rule: Any) -> Memory:
+    return Memory(float(rule.decay), float(rule.rate), type(rule) is Cosine)
+
+
 _GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
 
 
@@ -21,8 +44,7 @@ def forward(
     bias: Tensor | None,
     hidden: Tensor | None,
     weights: Tensor | None,
-    decay: float,
-    rate: float,
+    memory: Memory,
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
@@ -47,17 +69,19 @@ def forward(
         outputs.data_ptr(),
         address(saved),
     )
-    sizes = (batch, time, units, inner_steps, int(relu), int(saved is not None), len(rows))
+    cosine = int(memory.cosine and inner_steps > 0)
+    sizes = (batch, time, units, inner_steps, int(relu), cosine, int(saved is not None), len(rows))
     strides = rows.stride()[:2]
     n = units * lanes
     work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
+    work += cosine * ((3 + time) * n + lanes)
 
     threads = worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
     own = [scratch(f"forward {i}", work, inputs.dtype) for i in range(threads)]  # a large one is held by this alone
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index].data_ptr())
-        if not launch(_MODULE, "forward", inputs.dtype, (first, last), sizes, strides, (decay, rate), each):
+        if not launch(_MODULE, "forward", inputs.dtype, (first, last), sizes, strides, memory.constants, each):
             assert symbols is not None
             raise IndexError(f"symbols: got {symbols.min()} to {symbols.max()}, wanted 0 to {len(rows) - 1}")
 
@@ -65,11 +89,12 @@ def forward(
     return outputs
 
 
-def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool) -> int:
+def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool, cosine: bool) -> int:
     """How many numbers the forward pass leaves for the backward pass; `cpu_kernels.py` has their order."""
     batch, time, units = shape
     lanes, norms = LANES[dtype], max(inner_steps, 1) if norm else 0
-    return (batch + lanes - 1) // lanes * lanes * time * (units * (1 + inner_steps + norms) + norms)
+    vectors = 1 + inner_steps + norms + (1 + inner_steps if cosine and inner_steps else 0)
+    return (batch + lanes - 1) // lanes * lanes * time * (units * vectors + norms)
 
 
 def saved_outputs(saved: Tensor, shape: Sequence[int]) -> Tensor:
@@ -90,8 +115,7 @@ def backward(
     weights: Tensor | None,
     lengths: Tensor | None,
     saved: Tensor,
-    decay: float,
-    rate: float,
+    memory: Memory,
     inner_steps: int,
     relu: bool,
     needs: Sequence[bool],
@@ -108,7 +132,8 @@ def backward(
     tiles = -(-batch // lanes)
     group_tiles = -(-tiles // _GROUPS)
     groups = -(-tiles // group_tiles)
-    rows = in_rows(d_outputs)
+    rows, cosine = in_rows(d_outputs), int(memory.cosine and inner_steps > 0)
+    slots = 2 * time + cosine  # of the gradients of the constants
     threads = worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
     alone = symbols is not None and threads == 1  # a tile's rows go to the table at once: one thread keeps their order
     if symbols is None:
@@ -119,14 +144,14 @@ def backward(
     d_recurrent = torch.empty_like(recurrent, memory_format=torch.contiguous_format) if needs[1] else None
     d_norm = None if gain is None else gain.new_empty(2, units)
     d_hidden = d_outputs.new_empty(batch, units) if needs[4] else None
-    sum_scale = scratch("d_scale", 2 * time, torch.float64)
+    sum_scale = scratch("d_scale", slots, torch.float64)
     reads = d_outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
 
     n, blocks = units * lanes, -(-units // lanes)
     # one sum of all has the order of a sum over groups where a tile's products are added at once
     one_sum = alone and group_tiles == 1 and units >= lanes
     groups_W = needs[1] * (1 if one_sum else groups)
-    sums = [groups_W * blocks * n, groups * 2 * n * (gain is not None), groups * 2 * time * lanes]
+    sums = [groups_W * blocks * n, groups * 2 * n * (gain is not None), groups * slots * lanes]
     partial, ends = scratch("sums", sum(sums), dtype), accumulate(sums)
     parts = [
         partial.data_ptr() + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)
@@ -144,15 +169,15 @@ def backward(
         *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
     jump_W = 0 if groups_W == 1 else blocks * n
-    sizes = (batch, time, units, inner_steps, int(relu), group_tiles, jump_W, entries if alone else 0)
+    sizes = (batch, time, units, inner_steps, int(relu), cosine, group_tiles, jump_W, entries if alone else 0)
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
-    work = (3 + time) * n + 2 * (time + 1) + units + time * n
+    work = (3 + time) * n + 2 * (time + 1) + units + time * n + cosine * ((2 + 2 * time) * n + (time + 1) * lanes)
 
     own = [scratch(f"backward {i}", work, dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index].data_ptr())
-        launch(_MODULE, "backward", dtype, (first, last), sizes, strides, (decay, rate), each)
+        launch(_MODULE, "backward", dtype, (first, last), sizes, strides, memory.constants, each)
 
     share_out(share, groups, threads)
     rest = (batch * time, entries) if symbols is not None and not alone else (0, 0)  # rows that wait for the table
@@ -160,7 +185,7 @@ def backward(
         _MODULE,
         "collect",
         dtype,
-        (units, time, groups, int(gain is not None), groups_W, *rest),
+        (units, slots, groups, int(gain is not None), groups_W, *rest),
         (
             *(*parts, address(d_recurrent), address(d_norm), sum_scale.data_ptr()),
             *(d_inputs.data_ptr(), address(symbols), address(d_table)),
@@ -169,12 +194,12 @@ def backward(
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
     d_weights, d_decay, d_rate = None, None, None
     if needs[5] or needs[6] or needs[7]:
-        d_scale = sum_scale[: 2 * time].view(2, time)
+        d_scale, (decay, rate, _) = sum_scale[: 2 * time].view(2, time), memory
         steps = torch.arange(time, dtype=torch.float64, device="cpu")
         powers = decay**steps
         slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
-        d_rate = (powers * d_scale[0]).sum()
-        d_decay = rate * (slopes * d_scale[0]).sum()
+        d_rate = sum_scale[2 * time].clone() if cosine else (powers * d_scale[0]).sum()
+        d_decay = (1.0 if cosine else rate) * (slopes * d_scale[0]).sum()
         if weights is not None and inner_steps:
             d_decay = d_decay + (slopes * d_scale[1]).sum()
         if needs[5] and weights is not None:
@@ -194,7 +219,7 @@ def step(
     bias: Tensor | None,
     hidden: Tensor | None,
     weights: Tensor | None,
-    constants: tuple[float, float],
+    memory: Memory,
     inner_steps: int,
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -210,12 +235,13 @@ def step(
         for t in (x, projection, projection_bias, recurrent, gain, bias, hidden, weights)
     ]
     new_hidden, new_weights = x.new_empty(batch, units), x.new_empty(batch, units, units)
-    own = scratch("step", 2 * units, x.dtype)
+    own = scratch("step", 3 * units, x.dtype)
     addresses = (
         *[0 if t is None else place if (place := t.data_ptr()) > NOWHERE else address(t) for t in tensors],
         new_hidden.data_ptr(),
         new_weights.data_ptr(),
         own.data_ptr(),
     )
-    launch(_MODULE, "step", x.dtype, (batch, features, units, inner_steps, int(relu)), constants, addresses)
+    sizes = (batch, features, units, inner_steps, int(relu), int(memory.cosine))
+    launch(_MODULE, "step", x.dtype, sizes, memory.constants, addresses)
     return new_hidden, new_weights

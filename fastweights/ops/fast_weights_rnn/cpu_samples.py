@@ -4,6 +4,7 @@ import math
 
 from fastweights.ops.cpu.compilation import helper, summing_helper
 from fastweights.ops.layer_norm import EPSILON
+from fastweights.rules.cosine import EPSILON as SMALL
 
 
 @summing_helper
@@ -88,3 +89,35 @@ def settle(x, gain, bias, norm, relu, out):
     else:
         for k in range(units):
             out[k] = math.tanh(out[k])
+
+
+@summing_helper
+def direct_row(x, out):
+    """out = (x - mean) / |x - mean| of one sample."""
+    units = len(x)
+    mean = square = x[0] * 0
+    for k in range(units):
+        mean += x[k]
+    mean /= units
+    for k in range(units):
+        square += (x[k] - mean) * (x[k] - mean)
+    scale = 1 / math.sqrt(square + SMALL)
+    for k in range(units):
+        out[k] = (x[k] - mean) * scale
+
+
+@summing_helper
+def add_bounded_row(boundary, read, rate):
+    """read = b + rate read sqrt(B / (B + |read|^2)), B = |b - mean b|^2 + epsilon."""
+    units = len(read)
+    mean = square = length = read[0] * 0
+    for k in range(units):
+        mean += boundary[k]
+        length += read[k] * read[k]
+    mean /= units
+    for k in range(units):
+        square += (boundary[k] - mean) * (boundary[k] - mean)
+    square += SMALL
+    scale = rate * math.sqrt(square / (square + length))
+    for k in range(units):
+        read[k] = boundary[k] + read[k] * scale

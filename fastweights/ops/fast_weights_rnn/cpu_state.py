@@ -6,14 +6,15 @@ from torch import Tensor
 from fastweights.ops.cpu.buffers import address, lend, scratch
 from fastweights.ops.cpu.launch import launch
 from fastweights.ops.cpu.threads import share_out, worth
+from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
+from fastweights.rules.cosine import direction, direction_backward
 
 
 def final_state(
     outputs: Tensor,
     hidden: Tensor | None,
     weights: Tensor | None,
-    decay: float,
-    rate: float,
+    memory: Memory,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """h(T) [batch, hidden] and A(T) [batch, hidden, hidden], in memory that is lent: fresh pages cost more than A."""
@@ -23,12 +24,20 @@ def final_state(
     tensors = [t if t is None else t.contiguous() for t in (outputs, hidden, weights, lengths)]
     addresses = (*(address(t) for t in tensors), new_hidden.data_ptr(), new_weights.data_ptr())
     threads = worth(batch, batch * time * units * units)
-    own = [scratch(f"state {i}", 2 * (time + 1) + time * units, outputs.dtype) for i in range(threads)]
+    own = [scratch(f"state {i}", 2 * (time + 1) + 2 * time * units, outputs.dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index].data_ptr())
         module = "fast_weights_rnn.cpu_state_kernels"
-        launch(module, "final_state", outputs.dtype, (first, last), (batch, time, units), (decay, rate), each)
+        launch(
+            module,
+            "final_state",
+            outputs.dtype,
+            (first, last),
+            (batch, time, units, int(memory.cosine)),
+            memory.constants,
+            each,
+        )
 
     share_out(share, batch, threads)
     return new_hidden, new_weights
@@ -39,8 +48,7 @@ def backward(
     d_weights: Tensor | None,
     outputs: Tensor,
     weights: Tensor | None,
-    decay: float,
-    rate: float,
+    memory: Memory,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor]:
     """The gradients of the outputs, of h(0), of A(0), of decay and of rate, from those of h(T) and A(T).
@@ -54,12 +62,17 @@ def backward(
     if d_weights is not None:
         ages = ends[:, None] - torch.arange(1, time + 1)
         inside, ages = ages >= 0, ages.clamp(min=0)
-        powers = decay ** torch.arange(time + 1, dtype=torch.float64)
+        powers = memory.decay ** torch.arange(time + 1, dtype=torch.float64)
         slopes = torch.arange(time + 1) * torch.cat([powers.new_zeros(1), powers[:-1]])  # of the powers
-        through = outputs @ (d_weights + d_weights.mT)
+        stored, rate = (direction(outputs), 1.0) if memory.cosine else (outputs, memory.rate)
+        through = stored @ (d_weights + d_weights.mT)
         d_outputs = through * (rate * powers[ages] * inside)[..., None].to(outputs)
-        each = (through * outputs).sum(2, dtype=torch.float64) / 2  # <dA, h h^T>
-        d_rate, d_decay = (powers[ages] * each).sum(), rate * (slopes[ages] * each).sum()
+        each = (through * stored).sum(2, dtype=torch.float64) / 2  # <dA, h h^T>
+        d_decay = rate * (slopes[ages] * each).sum()
+        if memory.cosine:
+            d_outputs = direction_backward(d_outputs, outputs)
+        else:
+            d_rate = (powers[ages] * each).sum()
         if weights is not None:
             d_memory = d_weights * powers[ends][:, None, None].to(outputs)
             d_decay = d_decay + (slopes[ends] * (d_weights * weights).sum((1, 2), dtype=torch.float64)).sum()

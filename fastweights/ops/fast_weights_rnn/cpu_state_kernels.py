@@ -8,6 +8,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, lanes_of, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_samples import direct_row
 from fastweights.ops.fast_weights_rnn.cpu_tiles import fill_powers
 
 _ANY = 1 << 40  # the length of an array that is only known as an address
@@ -71,20 +72,26 @@ def gram(kind, scaled, x, x0, steps, units, begun, first, old, out, out0):
 @cached
 def final_state(kind, samples, sizes, constants, tensors):
     """h and A after the last step of samples [samples[0], samples[1])."""
-    batch, time, units = sizes
+    batch, time, units, cosine = sizes
     outputs, hidden, weights, lengths, new_hidden, new_weights, work = tensors
     y, h_in = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(hidden, kind), (_ANY,))
     A, new = numba.carray(at(weights, kind), (_ANY,)), numba.carray(at(new_weights, kind), (_ANY,))
     h, own = numba.carray(at(new_hidden, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
-    powers, scale, scaled = own[: time + 1], own[time + 1 : 2 * time + 2], own[2 * time + 2 :]
-    fill_powers(constants[0], constants[1], time, powers, scale)
+    powers, scale, o = own[: time + 1], own[time + 1 : 2 * time + 2], 2 * time + 2
+    scaled, kept = own[o : o + time * units], own[o + time * units :]
+    fill_powers(constants[0], 1.0 if cosine else constants[1], time, powers, scale)
     for b in range(samples[0], samples[1]):
         steps, y0 = until[b] if lengths else time, b * time * units
         for t in range(steps):
-            for k in range(t * units, (t + 1) * units):
-                scaled[k] = scale[steps - 1 - t] * y[y0 + k]
-        gram(kind, scaled, y, y0, steps, units, weights != 0, powers[steps], A, new, b * units * units)
+            k, end = t * units, (t + 1) * units
+            if cosine:
+                direct_row(y[y0 + k : y0 + end], kept[k:end])
+                scaled[k:end] = scale[steps - 1 - t] * kept[k:end]
+            else:
+                scaled[k:end] = scale[steps - 1 - t] * y[y0 + k : y0 + end]
+        x, x0 = (kept, 0) if cosine else (y, y0)
+        gram(kind, scaled, x, x0, steps, units, weights != 0, powers[steps], A, new, b * units * units)
         for k in range(units):
             if steps:
                 h[b * units + k] = y[y0 + (steps - 1) * units + k]

@@ -15,7 +15,7 @@ from fastweights.errors import UserError
 from fastweights.ops.fast_weights_rnn import reference
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.state import FastWeightsState
-from fastweights.rules import Hebbian
+from fastweights.rules import Cosine, Hebbian
 
 
 def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
@@ -25,7 +25,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         return reference.run(call)
     if torch.onnx.is_in_onnx_export():
         return _scan(call)
-    if type(rule) is not Hebbian:
+    if type(rule) not in (Hebbian, Cosine):
         if not fixed:
             raise UserError(
                 f"torch.export: got a dynamic length with the rule {type(rule).__name__}, wanted a fixed length "
@@ -34,7 +34,7 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         return reference.run(call)
     tensors = call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights
     constants = (torch.as_tensor(c, dtype=torch.float64, device=call.inputs.device) for c in (rule.decay, rule.rate))
-    settings = call.lengths, call.inner_steps, call.nonlinearity, call.need_state
+    settings = call.lengths, call.inner_steps, call.nonlinearity, call.need_state, type(rule) is Cosine
     outputs, *state = sequence(*tensors, *constants, *settings)
     return outputs, FastWeightsState(*state) if call.need_state else None
 
@@ -75,18 +75,19 @@ def sequence(
     inner_steps: int,
     nonlinearity: str,
     need_state: bool,
+    cosine: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The outputs and the state after them, which has no numbers where it is not needed."""
     tensors = inputs, recurrent, gain, bias, hidden, weights, decay, rate, lengths
     with torch.no_grad():
-        outputs, state = _fastest(*tensors, inner_steps, nonlinearity, need_state)
+        outputs, state = _fastest(*tensors, inner_steps, nonlinearity, need_state, cosine)
     last, memory = state or (inputs.new_empty(0), inputs.new_empty(0))
     return outputs, last, memory
 
 
 @sequence.register_fake
 def _(inputs: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    (batch, _, units), need_state = inputs.shape, others[-1]
+    (batch, _, units), need_state = inputs.shape, others[-2]
     last, memory = ((batch, units), (batch, units, units)) if need_state else ((0,), (0,))
     return inputs.new_empty(inputs.shape), inputs.new_empty(last), inputs.new_empty(memory)
 
@@ -94,15 +95,16 @@ def _(inputs: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _fastest(*given: Any) -> tuple[Tensor, FastWeightsState | None]:
     from fastweights.ops.fast_weights_rnn import run as run_fastest
 
-    *tensors, decay, rate, lengths, inner_steps, nonlinearity, need_state = given
-    arguments: Any = (*tensors, Hebbian(decay, rate), inner_steps, nonlinearity, lengths, need_state)
+    *tensors, decay, rate, lengths, inner_steps, nonlinearity, need_state, cosine = given
+    rule = (Cosine if cosine else Hebbian)(decay, rate)
+    arguments: Any = (*tensors, rule, inner_steps, nonlinearity, lengths, need_state)
     return run_fastest(Call(*arguments))[:2]
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    *tensors, inner_steps, nonlinearity, need_state = inputs
+    *tensors, inner_steps, nonlinearity, need_state, cosine = inputs
     ctx.save_for_backward(*tensors)
-    ctx.settings = inner_steps, nonlinearity, need_state
+    ctx.settings = inner_steps, nonlinearity, need_state, cosine
 
 
 def _backward(ctx: Any, *d: Tensor) -> Any:
@@ -115,7 +117,7 @@ def _backward(ctx: Any, *d: Tensor) -> Any:
         outputs, state = _fastest(*leaves, lengths, *ctx.settings)
     ends = [outputs, *(state or ())]
     found = iter(torch.autograd.grad(ends, wanted, d[: len(ends)], allow_unused=True))
-    return *(next(found) if needed else None for needed in needs), None, None, None, None
+    return *(next(found) if needed else None for needed in needs), None, None, None, None, None
 
 
 sequence.register_autograd(_backward, setup_context=_setup)

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn.attention import decay_powers, why_not
+from fastweights.ops.fast_weights_rnn.attention import as_stored, decay_powers, strength, why_not
 from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend
 from fastweights.ops.fast_weights_rnn.reference import layer_norm, nonlinearity
+from fastweights.rules import Cosine
 
 
 def attended(call: Call, outputs: Tensor) -> Tensor:
@@ -13,6 +14,7 @@ def attended(call: Call, outputs: Tensor) -> Tensor:
 
         weight[t+1, tau] = rate decay^(t-tau) <h(tau), h_S-1(t+1)>,  tau = 1..t
 
+    Of `Cosine` the directions stand in place of h, and the weights are those of the bounded read.
     `outputs` are those of the very call. All steps at once: given the outputs, the inner loops are independent.
     Needs an empty initial memory. Zero where nothing is read (inner_steps 0).
     """
@@ -25,9 +27,13 @@ def attended(call: Call, outputs: Tensor) -> Tensor:
     before = torch.cat([call.hidden[:, None], outputs[:, :-1]], dim=1)
     boundary = call.inputs + before @ call.recurrent.T
     lag = torch.arange(time, device=outputs.device)[:, None] - torch.arange(time, device=outputs.device) - 1
-    scale = torch.where(lag >= 0, decay_powers(call.rule.decay, outputs)[lag.clamp(min=0)], 0.0) * call.rule.rate
+    scale = torch.where(lag >= 0, decay_powers(call.rule.decay, outputs)[lag.clamp(min=0)], 0.0) * strength(call.rule)
+    stored = as_stored(call.rule, outputs)
     hidden, scores = nonlinearity(call, boundary), outputs.new_zeros(outputs.shape[0], time, time)
     for _ in range(call.inner_steps):
-        scores = (hidden @ outputs.transpose(1, 2)) * scale.to(outputs)
-        hidden = nonlinearity(call, layer_norm(call, boundary + scores @ outputs))
+        scores = (as_stored(call.rule, hidden) @ stored.transpose(1, 2)) * scale.to(outputs)
+        read = scores @ stored
+        if type(call.rule) is Cosine:
+            scores = scores * call.rule.factor(read, boundary)
+        hidden = nonlinearity(call, layer_norm(call, boundary + scores @ stored))
     return scores

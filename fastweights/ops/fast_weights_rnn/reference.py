@@ -1,5 +1,7 @@
 """The recurrence line by line with the explicit matrix A(t): slow, any rule, any dtype. The truth for the others."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -59,8 +61,14 @@ def settle(call: Call, boundary: Tensor, weights: Tensor) -> Tensor:
         return nonlinearity(call, layer_norm(call, boundary))
     hidden = nonlinearity(call, boundary)
     for _ in range(call.inner_steps):
-        hidden = nonlinearity(call, layer_norm(call, boundary + call.rule.read(weights, hidden)))
+        read = call.rule.read(weights, hidden)
+        hidden = nonlinearity(call, layer_norm(call, boundary + bounded(call.rule, read, boundary)))
     return hidden
+
+
+def bounded(rule: Any, read: Tensor, boundary: Tensor) -> Tensor:
+    """What a read adds to the boundary: itself, where the rule does not say."""
+    return rule.bound(read, boundary) if hasattr(rule, "bound") else read
 
 
 def layer_norm(call: Call, x: Tensor) -> Tensor:

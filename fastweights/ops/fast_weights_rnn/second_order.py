@@ -8,18 +8,18 @@ from torch.nn import functional
 
 from fastweights.ops.fast_weights_rnn import attention
 from fastweights.ops.fast_weights_rnn.call import Call
-from fastweights.rules import Hebbian
+from fastweights.rules import Cosine, Hebbian
 
 
 def of_recurrence(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `cpu._Recurrence.backward` returns."""
     *tensors, lengths, _, decay, rate = ctx.saved_tensors
     settings = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh")
-    constants = _constants(ctx, decay, rate)
+    rule, constants = Cosine if ctx.cosine else Hebbian, _constants(ctx, decay, rate)
 
     def again(*arguments: Any) -> tuple[Tensor, ...]:
         *first, decay, rate = arguments
-        given: Any = (*first, Hebbian(decay=decay, rate=rate), *settings, lengths, len(d) > 1)
+        given: Any = (*first, rule(decay=decay, rate=rate), *settings, lengths, len(d) > 1)
         outputs, state = attention.run(Call(*given))
         return (outputs, *(state or ()))
 
@@ -30,13 +30,13 @@ def of_last_hidden(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `symbols._LastHidden.backward` returns."""
     *tensors, symbols, _, decay, rate = ctx.saved_tensors
     inner_steps, relu = ctx.settings
-    constants = _constants(ctx, decay, rate)
+    rule, constants = Cosine if ctx.cosine else Hebbian, _constants(ctx, decay, rate)
 
     def again(*arguments: Any) -> tuple[Tensor, ...]:
         features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
         inputs = functional.linear(features, projection, projection_bias)[symbols]
         hidden = inputs.new_zeros(len(inputs), inputs.shape[2])
-        settings = (Hebbian(decay=decay, rate=rate), inner_steps, "relu" if relu else "tanh", None, False)
+        settings = (rule(decay=decay, rate=rate), inner_steps, "relu" if relu else "tanh", None, False)
         outputs, _ = attention.run(Call(inputs, recurrent, gain, bias, hidden, None, *settings))
         return (outputs[:, -1],)
 

@@ -8,8 +8,8 @@ from torch.autograd import forward_ad
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.limits import fits
 from fastweights.ops.fast_weights_rnn import cpu_passes
+from fastweights.ops.fast_weights_rnn.cpu_passes import RULES, memory_of
 from fastweights.ops.state import FastWeightsState
-from fastweights.rules import Hebbian
 
 
 def stream(
@@ -30,7 +30,7 @@ def stream(
     """
     dtype, (batch, features), slow = x.dtype, x.shape, recurrent.shape
     units = slow[0] if slow else 0
-    if type(rule) is not Hebbian or not batch or not units or not limits.runs(dtype) or forward_ad._current_level >= 0:
+    if type(rule) not in RULES or not batch or not units or not limits.runs(dtype) or forward_ad._current_level >= 0:
         return None
     if not (limits.plain(x, dtype) and fits(recurrent, dtype, units, units)):
         return None
@@ -46,9 +46,8 @@ def stream(
         hidden, weights = state
         if not (fits(hidden, dtype, batch, units) and fits(weights, dtype, batch, units, units)):
             return None
-    constants = (float(rule.decay), float(rule.rate))
     relu = nonlinearity == "relu"
     new = cpu_passes.step(
-        x, projection, projection_bias, recurrent, gain, bias, hidden, weights, constants, inner_steps, relu
+        x, projection, projection_bias, recurrent, gain, bias, hidden, weights, memory_of(rule), inner_steps, relu
     )
     return FastWeightsState(*new)

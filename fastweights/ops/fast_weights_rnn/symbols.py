@@ -14,7 +14,8 @@ from torch.nn import functional
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import lend
 from fastweights.ops.fast_weights_rnn import cpu, cpu_passes, second_order
-from fastweights.rules import Hebbian
+from fastweights.ops.fast_weights_rnn.cpu_passes import RULES, Memory
+from fastweights.rules import Cosine
 
 
 def last_hidden(
@@ -35,7 +36,7 @@ def last_hidden(
     IndexError where features has no such symbol.
     """
     dtype = features.dtype
-    if type(rule) is not Hebbian or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
+    if type(rule) not in RULES or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
         return None
     if (
         not limits.runs(dtype)
@@ -60,18 +61,19 @@ def last_hidden(
     if type(symbols) is not Tensor or not limits.readable(symbols, torch.int64):
         return None
     tensors = (features, projection, projection_bias, recurrent, gain, bias, rule.decay, rule.rate)
-    settings = (inner_steps, nonlinearity == "relu")
+    settings = (inner_steps, nonlinearity == "relu", type(rule) is Cosine)
     if torch.is_grad_enabled():  # NumPy may write into the symbols before the backward pass, which does not look again
         return _LastHidden.apply(*tensors, symbols.clone(memory_format=torch.contiguous_format), *settings)
     return _forward(tensors, symbols.contiguous(), *settings, saved=None)
 
 
-def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, saved: Tensor | None) -> Tensor:
+def _forward(
+    arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, cosine: bool, saved: Tensor | None
+) -> Tensor:
     features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
     table = functional.linear(features, projection, projection_bias)
-    return cpu_passes.forward(
-        table, recurrent, gain, bias, None, None, float(decay), float(rate), None, inner_steps, relu, saved, symbols
-    )
+    memory = Memory(float(decay), float(rate), cosine)
+    return cpu_passes.forward(table, recurrent, gain, bias, None, None, memory, None, inner_steps, relu, saved, symbols)
 
 
 class _LastHidden(torch.autograd.Function):
@@ -83,14 +85,14 @@ class _LastHidden(torch.autograd.Function):
         features, projection, projection_bias, recurrent, gain, bias, *constants = tensors
         symbols = settings[0]
         shape, dtype = (*symbols.shape, len(projection)), features.dtype
-        kept = lend((cpu_passes.saved_size(shape, dtype, settings[1], gain is not None),), dtype)
+        kept = lend((cpu_passes.saved_size(shape, dtype, settings[1], gain is not None, settings[3]),), dtype)
         last = _forward(tensors, *settings, saved=kept)
         tensor_constants = [c if isinstance(c, Tensor) else None for c in constants]
         ctx.save_for_backward(
             features, projection, projection_bias, recurrent, gain, bias, symbols, kept, *tensor_constants
         )
         ctx.constants = [None if isinstance(c, Tensor) else c for c in constants]
-        ctx.settings, ctx.entries = settings[1:], len(features)
+        ctx.settings, ctx.cosine, ctx.entries = settings[1:3], settings[3], len(features)
         return last
 
     @staticmethod
@@ -101,7 +103,8 @@ class _LastHidden(torch.autograd.Function):
         needs = ctx.needs_input_grad
         wanted = (True, *needs[3:6], False, False, *needs[6:8])
         tensors = (d[0], recurrent, gain, bias, None, None, None, kept)
-        given: Any = (*tensors, float(decay), float(rate), *ctx.settings, wanted, symbols, ctx.entries)
+        memory = Memory(float(decay), float(rate), ctx.cosine)
+        given: Any = (*tensors, memory, *ctx.settings, wanted, symbols, ctx.entries)
         found: Any = cpu_passes.backward(*given)
         d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found
         return (
@@ -113,5 +116,5 @@ class _LastHidden(torch.autograd.Function):
             d_bias if needs[5] else None,
             d_decay.to(decay).view_as(decay) if needs[6] else None,
             d_rate.to(rate).view_as(rate) if needs[7] else None,
-            *(None, None, None),
+            *(None, None, None, None),
         )
