@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes, look_up
+from fastweights.nn.diagnosis import Diagnosis, LayerDiagnosis, look_into
 from fastweights.nn.fast_weights_layer import (
     current_rule,
     describe,
@@ -22,6 +23,7 @@ from fastweights.nn.fast_weights_layer import (
     stream_step,
 )
 from fastweights.ops import FastWeightsState
+from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.ops.fast_weights_rnn.inspection import attended
 from fastweights.ops.state import as_state
@@ -111,6 +113,7 @@ class FastWeightsRNN(nn.Module):
         )
         self.layer_norm, self.nonlinearity, self.backend = layer_norm, nonlinearity, backend
         self.has_bias = bool(bias)
+        self._looked_at = hasattr(rule, "bound")  # its read cannot drown the input
         options = {"device": device, "dtype": dtype}
         for layer in range(num_layers):
             size = input_size if layer == 0 else hidden_size * self.num_directions
@@ -156,6 +159,8 @@ class FastWeightsRNN(nn.Module):
             output, final = self._run(self._project(0, input[None]), lifted, None, need_state)
             return output[0], None if final is None else final.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
+        if not self._looked_at and self.training and torch.is_grad_enabled() and limits.runs(input.dtype):
+            self._look_at(input)
         if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and inputs.shape[1] == 1:
             streamed = self._stream(inputs[:, 0], given)
             if streamed is not None:
@@ -163,6 +168,13 @@ class FastWeightsRNN(nn.Module):
                 return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed if need_state else None
         output, final = self._run(self._project(0, inputs), given, None, need_state)
         return (output if self.batch_first else output.transpose(0, 1)), final
+
+    def _look_at(self, input: Tensor) -> None:
+        """Warn, once, where the memory drowns the input as training begins: no loss would say so."""
+        self._looked_at = True
+        few = input[:4, :20] if self.batch_first else input[:20, :4]
+        if few.numel() and few.shape[-1] == self.input_size and (found := self.diagnose(few.detach())).drowned:
+            warnings.warn(f"FastWeightsRNN: {found.advice} `diagnose` shows more.", stacklevel=4)
 
     def _check_state(self, input: Tensor, state: FastWeightsState | None, batch: list[int]) -> None:
         """Raise unless the state goes with the input as it was given, and not as it is seen further in."""
@@ -216,6 +228,31 @@ class FastWeightsRNN(nn.Module):
         rule = current_rule(self, "_l0")
         call = check(inputs, recurrent, gain, bias, None, rule, self.inner_steps, self.nonlinearity, None)
         return attended(call, outputs)
+
+    @torch.no_grad()
+    def diagnose(self, input: Tensor) -> Diagnosis:
+        """What the memory does to `input`, which is laid out as in a call, [.., .., input_size], of at least one step.
+
+        By layer, direction and step: the read over the boundary, the norm of A, how many steps are attended to, how
+        alike the outputs of different inputs are; and `advice`, one sentence. `print` shows a table. Dropout is
+        left out. Raises ValueError where the input does not fit.
+        """
+        if not isinstance(input, Tensor) or input.dim() not in (2, 3) or not input.numel():
+            got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
+            raise UserError(f"diagnose: got {got}, wanted an input of 2 axes (unbatched) or 3 with at least one step")
+        inputs = input[None] if input.dim() == 2 else input if self.batch_first else input.transpose(0, 1)
+        self._project(0, inputs)  # says what is wrong with it
+        found: list[LayerDiagnosis] = []
+        for layer in range(self.num_layers):
+            directions = []
+            for suffix in self._suffixes(layer):
+                backwards = suffix.endswith("_reverse")
+                name = f"{layer}{' reverse' if backwards else ''}"
+                outputs, seen = look_into(self, suffix, name, inputs.flip(1) if backwards else inputs)
+                directions.append(outputs.flip(1) if backwards else outputs)
+                found.append(seen)
+            inputs = torch.cat(directions, dim=-1)
+        return Diagnosis(tuple(found))
 
     def _project(self, layer: int, inputs: Tensor) -> list[Tensor]:
         """C x(t), bias included, for each direction."""

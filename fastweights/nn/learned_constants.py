@@ -15,7 +15,7 @@ EDGE = 1e-4  # how far inside its range a learned constant starts that was given
 def check_learned(rule: Any, learned: Sequence[str] | None, inner_steps: int) -> tuple[str, ...]:
     """The names of the constants that are learned; None: those that the rule learns where nobody says."""
     if learned is None:
-        learned = getattr(rule, "LEARNED", ()) if inner_steps else ()  # what is never read has no gradient
+        return getattr(rule, "LEARNED", ()) if inner_steps else ()  # what is never read has no gradient
     ranges = getattr(rule, "RANGES", {})
     if isinstance(learned, str):
         raise TypeError(f"learned: got the string {learned!r}, wanted a tuple of names, such as ({learned!r},)")
