@@ -118,7 +118,7 @@ def test_a_network_with_another_rule_trains_and_answers(tmp_path, capsys):
     code, out, err = run(capsys, "train", "RNN-LN-FW", *TINY, "--rule", "Delta", "--run", tmp_path / "run")
     assert code == 0 and re.search(r"RNN-LN-FW .* reference *$", out, re.M), err
     code, out, _ = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", "--run", tmp_path / "run")
-    assert code == 0 and re.search(r"^  \(cannot show .* Delta, only of Hebbian\)$", out, re.M)
+    assert code == 0 and re.search(r"^  \(cannot show .* Delta, only of Hebbian and Cosine\)$", out, re.M)
 
 
 def test_backends(capsys):
@@ -141,14 +141,14 @@ def bad_input(*arguments, says):
         bad_input("train", "CONTROL", "--hidden-size", 0, says="--hidden-size 0: wanted an integer >= 1"),
         bad_input("train", "CONTROL", "--hidden-size", "x", says="--hidden-size: invalid literal for int.*'x'"),
         bad_input("train", "CONTROL", "--hidden-sise", 9, says="--hidden-sise.*--hidden-size"),
-        bad_input("train", "RNN-LN-FW", "--decay", 1.5, says="Hebbian\\(decay=1.5\\): wanted a number in \\[0, 1\\]"),
-        bad_input("train", "RNN-LN-FW", "--rate", -1, says="Hebbian\\(rate=-1\\): wanted a finite number >= 0"),
+        bad_input("train", "RNN-LN-FW", "--decay", 1.5, says="Cosine\\(decay=1.5\\): wanted a number in \\[0, 1\\]"),
+        bad_input("train", "RNN-LN-FW", "--rate", -1, says="Cosine\\(rate=-1\\): wanted a finite number >= 0"),
         bad_input(
             "train",
             "RNN-LN-FW",
             "--learned",
             "alpha",
-            says="--learned alpha: wanted constants of Hebbian \\(decay, rate\\)",
+            says="--learned alpha: wanted constants of Cosine \\(decay, rate\\)",
         ),
         bad_input("train", "RNN-LN-FW", "--backend", "cuda", says="backend: got 'cuda', wanted"),
         bad_input("train", "CONTROL", "--num-pairs", 0, says="num_pairs: got 0, wanted an integer from 1 to 26"),

@@ -334,10 +334,11 @@ def test_compiled_into_one_graph(initial):
     assert_close([outputs, hidden, *gradients], want, 1e-12)
 
 
-def test_the_operators_keep_the_rules_of_torch_library():
+@pytest.mark.parametrize("cosine", [True, False])
+def test_the_operators_keep_the_rules_of_torch_library(cosine):
     leaves = draw(3, 4, 5, initial=True)
     names = ("inputs", "recurrent", "gain", "bias", "hidden", "weights", "decay", "rate")
-    arguments = (*(leaves[n] for n in names), torch.tensor([4, 2, 0]), 1, True)
+    arguments = (*(leaves[n] for n in names), torch.tensor([4, 2, 0]), 1, True, cosine)
     torch.library.opcheck(
         torch.ops.fastweights.recurrence.default,
         arguments,
@@ -345,12 +346,13 @@ def test_the_operators_keep_the_rules_of_torch_library():
     )
 
 
-def test_a_gradient_has_the_shape_of_its_constant():
+@pytest.mark.parametrize("cosine", [True, False])
+def test_a_gradient_has_the_shape_of_its_constant(cosine):
     leaves = draw(3, 4, 5, initial=True)
     tensors = [leaves[n] for n in ("inputs", "recurrent", "gain", "bias", "hidden", "weights")]
     constants = leaves["decay"].detach().view(1), leaves["rate"].detach()  # a parameter of the module has one axis
-    outputs, saved = torch.ops.fastweights.recurrence(*tensors, *constants, None, 1, True)
-    arguments = torch.ones_like(outputs), *tensors[1:], None, outputs, saved, *constants, 1, True, [True] * 8
+    outputs, saved = torch.ops.fastweights.recurrence(*tensors, *constants, None, 1, True, cosine)
+    arguments = torch.ones_like(outputs), *tensors[1:], None, saved, *constants, 1, True, cosine, [True] * 8
     torch.library.opcheck(
         torch.ops.fastweights.recurrence_backward.default,
         [each.detach() if isinstance(each, torch.Tensor) else each for each in arguments],
@@ -366,7 +368,7 @@ def why_not(**changes):
 
 def test_why_not(monkeypatch):
     assert why_not() is None
-    assert "Hebbian only, not Delta" in why_not(rule=Delta())
+    assert "Hebbian and Cosine only, not Delta" in why_not(rule=Delta())
     half = {"inputs": torch.zeros(1, 2, 3).half(), "recurrent": torch.zeros(3, 3).half()}
     assert "float32 and float64 only, not torch.float16" in why_not(**half)
     assert "on meta" in why_not(inputs=torch.zeros(1, 2, 3, device="meta"), recurrent=torch.zeros(3, 3, device="meta"))

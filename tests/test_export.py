@@ -173,13 +173,14 @@ def test_the_program_goes_into_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("need_state", [False, True])
-def test_the_operator_keeps_the_rules_of_torch_library(need_state):
+@pytest.mark.parametrize("cosine", [False, True])
+def test_the_operator_keeps_the_rules_of_torch_library(need_state, cosine):
     hidden, weights = torch.randn(3, HIDDEN), torch.randn(3, HIDDEN, HIDDEN)
     tensors = torch.randn(3, 4, HIDDEN), torch.eye(HIDDEN), torch.ones(HIDDEN), torch.zeros(HIDDEN), hidden, weights
     constants = torch.tensor([0.9]), torch.tensor(0.5)
     arguments = [each.double().requires_grad_() for each in (*tensors, *constants)]
     torch.library.opcheck(
         sequence,
-        (*arguments, torch.tensor([4, 2, 0]), 1, "relu", need_state),
+        (*arguments, torch.tensor([4, 2, 0]), 1, "relu", need_state, cosine),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )

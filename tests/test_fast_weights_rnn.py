@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
-from fastweights.rules import Delta, Hebbian
+from fastweights.rules import Cosine, Delta, Hebbian
+from fastweights.rules.cosine import direction
 
 INPUT, HIDDEN, BATCH, TIME = 3, 5, 4, 6
 
@@ -169,9 +170,9 @@ def test_whole_module_survives_torch_save():
 
 
 def test_extra_repr_names_what_differs_from_the_default():
-    text = repr(FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, inner_steps=3, learned=("rate",)))
-    assert "3, 5, num_layers=2, batch_first=True, learned=('rate',), inner_steps=3" in text
-    assert "rule=Hebbian(decay=0.95, rate=0.5)" in text
+    text = repr(FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, inner_steps=3, learned=("decay",)))
+    assert "3, 5, num_layers=2, batch_first=True, learned=('decay',), inner_steps=3" in text
+    assert "rule=Cosine(decay=0.95, rate=1.0)" in text and "learned" not in repr(FastWeightsRNN(INPUT, HIDDEN))
     assert "bidirectional" not in text
 
 
@@ -216,11 +217,11 @@ def test_symbols_are_a_lookup_of_the_same_numbers():
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("inner_steps", [1, 2])
-def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
-    """Row t times the past outputs is what A(t-1) read: the next output follows from it."""
-    rnn = FastWeightsRNN(
-        INPUT, HIDDEN, batch_first=True, layer_norm=layer_norm, inner_steps=inner_steps, dtype=torch.float64
-    )
+@pytest.mark.parametrize("rule", [Hebbian(), Cosine()])
+def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps, rule):
+    """Row t times what is stored of the past is what A(t-1) read: the next output follows from it."""
+    options = {"rule": rule, "layer_norm": layer_norm, "inner_steps": inner_steps}
+    rnn = FastWeightsRNN(INPUT, HIDDEN, batch_first=True, dtype=torch.float64, **options)
     inputs = torch.randn(BATCH, TIME, INPUT, dtype=torch.float64)
     outputs, _ = rnn(inputs)
     weights = rnn.attention(inputs)
@@ -228,7 +229,7 @@ def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
     before = torch.cat([torch.zeros(BATCH, 1, HIDDEN, dtype=torch.float64), outputs[:, :-1]], dim=1)
     bias = None if layer_norm else rnn.bias_l0
     boundary = nn.functional.linear(inputs, rnn.weight_ih_l0, bias) + before @ rnn.weight_hh_l0.T
-    settled = boundary + weights @ outputs
+    settled = boundary + weights @ (direction(outputs) if type(rule) is Cosine else outputs)
     if layer_norm:
         settled = nn.functional.layer_norm(settled, (HIDDEN,), rnn.gain_l0, rnn.bias_l0)
     assert torch.allclose(settled.relu(), outputs, atol=1e-10)
@@ -249,7 +250,7 @@ def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps):
         ({"inner_steps": 1.5}, ValueError, "inner_steps: got 1.5"),
         ({"nonlinearity": "sigmoid"}, ValueError, "nonlinearity: got 'sigmoid', wanted 'relu' or 'tanh'"),
         ({"rule": "hebbian"}, TypeError, "rule: got 'hebbian', wanted an update rule"),
-        ({"learned": ("strength",)}, ValueError, r"got 'strength', wanted constants of Hebbian \(decay, rate\)"),
+        ({"learned": ("strength",)}, ValueError, r"got 'strength', wanted constants of Cosine \(decay, rate\)"),
         ({"learned": "decay"}, TypeError, r"got the string 'decay', wanted a tuple"),
     ],
 )
@@ -354,7 +355,7 @@ def test_the_nonlinearity_sees_unit_variance():
 
 @pytest.mark.parametrize("learned", [(), ("decay", "rate")])
 def test_autocast_keeps_the_memory_in_the_precision_of_the_weights(learned):
-    rnn, cell = FastWeightsRNN(INPUT, HIDDEN, 2, learned=learned), FastWeightsRNNCell(INPUT, HIDDEN, learned=learned)
+    rnn, cell = FastWeightsRNN(INPUT, 20, 2, learned=learned), FastWeightsRNNCell(INPUT, 20, learned=learned)
     inputs = torch.randn(TIME, BATCH, INPUT)
     want = rnn(inputs)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -182,7 +182,7 @@ def test_a_folder_with_another_run_is_left_alone(tmp_path):
         ("RNN-LN-FW", TASK, None, SMALL, False, "already holds a run of RNN-LN-FW; --resume goes on with it"),
         ("RNN-LN", TASK, None, SMALL, True, "holds another run \\(model 'RNN-LN-FW', not 'RNN-LN'\\)"),
         ("RNN-LN-FW", TASK, None, replace(SMALL, hidden_size=13), True, "config hidden_size 12, not 13"),
-        ("RNN-LN-FW", TASK, FastWeights(Delta()), SMALL, True, "network rule .*Hebbian.* not .*Delta"),
+        ("RNN-LN-FW", TASK, FastWeights(Delta()), SMALL, True, "network .*Cosine.* not .*Delta"),
         ("RNN-LN-FW", replace(TASK, renamed_keys=True), None, SMALL, True, "task renamed_keys False, not True"),
         ("RNN-LN-FW", TASK, None, replace(SMALL, seed=1), True, "holds another run"),
     ]:

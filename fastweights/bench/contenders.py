@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from fastweights.bench.gate import Shape
+from fastweights.bench.gate import RULE, Shape
 from fastweights.nn import FastWeightsRNNCell, SequenceModel
 from fastweights.ops import fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import BACKENDS
 from fastweights.optim import FlatAdamW
-from fastweights.rules import Hebbian
 from fastweights.tasks import AssociativeRetrieval, Batch, answers
 from fastweights.training.config import Config
 from fastweights.training.loop import training_step
@@ -71,7 +70,7 @@ def batch_of(shape: Shape, seed: int) -> Batch:
 def model_of(contender: Contender, shape: Shape, seed: int) -> SequenceModel:
     config = Config(hidden_size=contender.size, input_scale=1.0 if contender.equal_state else None)
     if contender.is_ours:
-        network = FastWeights(Hebbian(), inner_steps=shape.inner_steps, backend=contender.kind)
+        network = FastWeights(RULE, inner_steps=shape.inner_steps, backend=contender.kind)
         setup = Setup("RNN-LN-FW", TASK, config, network)
     else:
         setup = Setup(contender.kind.replace("nn.", "torch.nn:"), TASK, config)
@@ -100,7 +99,7 @@ def inference(contender: Contender, shape: Shape, seed: int) -> Callable[[], obj
 def op(backend: str, shape: Shape, seed: int) -> Callable[[], object]:
     """The op alone, forward and backward."""
     leaves = inputs, recurrent, gain, bias = shape.arguments(seed, torch.float32)
-    rule, gradient = Hebbian(), torch.randn(leaves[0].shape, generator=torch.Generator().manual_seed(seed))
+    rule, gradient = RULE, torch.randn(leaves[0].shape, generator=torch.Generator().manual_seed(seed))
     gradient = gradient.to(shape.device)
 
     def work() -> object:
@@ -134,7 +133,9 @@ class Stream:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if contender.is_ours:
-                cell = FastWeightsRNNCell(shape.hidden, size, inner_steps=shape.inner_steps, backend=contender.kind)
+                cell = FastWeightsRNNCell(
+                    shape.hidden, size, rule=RULE, inner_steps=shape.inner_steps, backend=contender.kind
+                )
             else:
                 cell = CELLS[contender.kind](shape.hidden, size)
             self.tokens = [token.to(shape.device) for token in torch.randn(16, 1, shape.hidden).unbind()]

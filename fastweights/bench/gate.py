@@ -19,6 +19,7 @@ DRAWS = 3  # the median over these counts: one ReLU that rounding turns over is 
 Results = dict[str, Tensor]
 SYMBOLS = 10  # of a classifier
 TOKENS = 8  # streamed, for the comparison of a cell
+RULE = Hebbian()  # the paper's: what it costs does not depend on its constants
 COMPARED = 2**27  # numbers of fast weights that the reference may keep for its gradient
 
 
@@ -33,7 +34,7 @@ class Shape:
     def call(self) -> Call:
         """What `why_not` of a backend is asked about."""
         inputs, recurrent, gain, bias = self.arguments(0, torch.float32)
-        return check(inputs, recurrent, gain, bias, None, Hebbian(), self.inner_steps, "relu", None)
+        return check(inputs, recurrent, gain, bias, None, RULE, self.inner_steps, "relu", None)
 
     def arguments(self, seed: int, dtype: torch.dtype) -> list[Tensor]:
         """inputs, recurrent, gain and bias: the same numbers in every dtype and on every device."""
@@ -106,7 +107,7 @@ def distance(got: Tensor, wanted: Tensor) -> float:
 def op_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
     leaves = inputs, recurrent, gain, bias = shape.arguments(seed, dtype)
     outputs, state = fast_weights_rnn(
-        inputs, recurrent, gain, bias, rule=Hebbian(), inner_steps=shape.inner_steps, backend=backend
+        inputs, recurrent, gain, bias, rule=RULE, inner_steps=shape.inner_steps, backend=backend
     )
     assert state is not None
     g = torch.Generator().manual_seed(seed + 1)
@@ -121,7 +122,8 @@ def last_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> d
     """From symbols to the last hidden vector, as in a training step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        rnn = FastWeightsRNN(SYMBOLS, shape.hidden, batch_first=True, inner_steps=shape.inner_steps, backend=backend)
+        steps = shape.inner_steps
+        rnn = FastWeightsRNN(SYMBOLS, shape.hidden, batch_first=True, rule=RULE, inner_steps=steps, backend=backend)
         features = SYMBOLS**0.5 * torch.randn(SYMBOLS, SYMBOLS)
         symbols = torch.randint(SYMBOLS, (shape.batch, shape.steps))
         weigh = torch.randn(shape.batch, shape.hidden)
@@ -138,7 +140,8 @@ def last_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> d
 def cell_results(backend: str, shape: Shape, dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        cell = FastWeightsRNNCell(shape.hidden, shape.hidden, inner_steps=shape.inner_steps, backend=backend)
+        steps = shape.inner_steps
+        cell = FastWeightsRNNCell(shape.hidden, shape.hidden, rule=RULE, inner_steps=steps, backend=backend)
     cell.to(shape.device, dtype)
     tokens = torch.randn(TOKENS, shape.batch, shape.hidden, generator=torch.Generator().manual_seed(seed))
     zeros = [

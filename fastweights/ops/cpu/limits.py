@@ -92,11 +92,11 @@ def first_order(otherwise: Callable[..., Any] | None = None) -> Callable[..., An
         def checked(ctx: Any, *d: Tensor | None) -> Any:
             given = [each for each in d if each is not None]
             if any(type(each) not in _PLAIN for each in given):
-                raise RuntimeError(f"got a gradient that is no plain tensor, {_ELSEWHERE}")
+                raise RuntimeError(f"got a gradient that is no plain tensor, {ELSEWHERE}")
             if torch.is_grad_enabled() or any(map(_batched, given)):
                 if otherwise is not None:
                     return otherwise(ctx, *d)
-                raise RuntimeError(f"got create_graph=True, or many gradients at once, {_ELSEWHERE}")
+                raise RuntimeError(f"got create_graph=True, or many gradients at once, {ELSEWHERE}")
             return backward(ctx, *(each if each is None or not each.is_neg() else each.resolve_neg() for each in d))
 
         return checked
@@ -104,7 +104,7 @@ def first_order(otherwise: Callable[..., Any] | None = None) -> Callable[..., An
     return decorate
 
 
-_ELSEWHERE = (
+ELSEWHERE = (
     "which the CPU kernels cannot do; wanted another backend, such as 'attention' (of an IRNN or an LSTM, 'torch'), or "
     "a transform of torch.func"
 )

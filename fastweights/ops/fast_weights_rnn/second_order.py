@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fastweights.ops.cpu.limits import ELSEWHERE
 from fastweights.ops.fast_weights_rnn import attention
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.rules import Cosine, Hebbian
@@ -29,6 +30,8 @@ def of_recurrence(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
 def of_last_hidden(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `symbols._LastHidden.backward` returns."""
     *tensors, symbols, _, decay, rate = ctx.saved_tensors
+    if tensors[0] is None:
+        raise RuntimeError(f"got create_graph=True, or many gradients at once, with frozen inputs, {ELSEWHERE}")
     inner_steps, relu = ctx.settings
     rule, constants = Cosine if ctx.cosine else Hebbian, _constants(ctx, decay, rate)
 

@@ -88,9 +88,9 @@ class _LastHidden(torch.autograd.Function):
         kept = lend((cpu_passes.saved_size(shape, dtype, settings[1], gain is not None, settings[3]),), dtype)
         last = _forward(tensors, *settings, saved=kept)
         tensor_constants = [c if isinstance(c, Tensor) else None for c in constants]
-        ctx.save_for_backward(
-            features, projection, projection_bias, recurrent, gain, bias, symbols, kept, *tensor_constants
-        )
+        slow = recurrent, gain, bias, symbols, kept, *tensor_constants
+        table = (features, projection, projection_bias) if any(ctx.needs_input_grad[:3]) else (None, None, None)
+        ctx.save_for_backward(*table, *slow)  # what is not read may change before the backward pass
         ctx.constants = [None if isinstance(c, Tensor) else c for c in constants]
         ctx.settings, ctx.cosine, ctx.entries = settings[1:3], settings[3], len(features)
         return last
