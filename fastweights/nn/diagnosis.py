@@ -57,6 +57,8 @@ class Diagnosis:
                 f"The read drowns the input: {most:.3g} times the boundary in layer {layer.name} at step {step}. "
                 "Take the rule Cosine(), whose read is bounded, or a smaller rate."
             )
+        if most == 0:
+            return "No step reads the memory: it is the network without fast weights."
         if most < UNUSED:
             return "The memory is hardly read: compare with inner_steps=0, which costs less."
         return f"The read is at most {most:.2g} times the boundary, so the input is heard: nothing to change."
