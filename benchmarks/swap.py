@@ -61,7 +61,8 @@ def windows(length: int, most: int = 3000) -> tuple[Tensor, Tensor, Tensor, Tens
             continue
         codes = [96 if c == "\n" else max(0, min(95, ord(c) - 31)) for c in source]
         both = torch.tensor([codes, kinds])
-        parts[file in held] += list(both[:, : both.shape[1] // (length + 1) * (length + 1)].split(length + 1, dim=1))
+        whole = both.shape[1] // (length + 1) * (length + 1)
+        parts[file in held] += list(both[:, :whole].unflatten(1, (-1, length + 1)).unbind(1)) if whole else []
     train, valid = (torch.stack(parts[which]) for which in (False, True))
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:most]
     valid = valid[torch.randperm(len(valid), generator=torch.Generator().manual_seed(0))[: max(40, 20_000 // length)]]

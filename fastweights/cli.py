@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("data", "draw sequences of a task into CSV files"),
     "train": ("train", "train one model, or several side by side"),
     "sample": ("sample", "ask a trained model, and see what it attended to"),
+    "diagnose": ("diagnose", "how loud the memory of a trained model is, by layer and step"),
     "plot": ("plot", "draw the metric, loss and gradient norm of runs"),
     "bench": ("bench", "cost of training and of one step, beside nn.LSTM and nn.GRU"),
     "reproduce": ("reproduce", "train the table of a paper, and set ours beside it"),

@@ -385,3 +385,18 @@ def test_a_model_of_the_user_that_breaks(source, says, tmp_path, monkeypatch, ca
     code, out, err = run(capsys, "train", "broken:Net", "--run", tmp_path / "run")
     assert code == 2 and out == "" and err.count("\n") == 1 and re.search(says, err), err
     assert not (tmp_path / "run").exists()
+
+
+def test_diagnose(tmp_path, capsys):
+    assert run(capsys, "train", "RNN-LN-FW", *TINY, "--run", tmp_path / "run")[0] == 0
+    code, out, _ = run(capsys, "diagnose", "RNN-LN-FW", "--run", tmp_path / "run", "--sequences", 4)
+    assert code == 0 and out.startswith("layer") and "times the boundary" in out
+    assert run(capsys, "train", "LSTM", *TINY, "--run", tmp_path / "lstm")[0] == 0
+    for name, folder, words in (
+        ("LSTM", "lstm", "has no fast weights"),
+        ("LSTM", "run", "holds a run of RNN-LN-FW"),
+        ("RNN-LN-FW", "nowhere", "got no run of RNN-LN-FW"),
+    ):
+        code, _, err = run(capsys, "diagnose", name, "--run", tmp_path / folder)
+        assert code == 2 and words in err and err.count("\n") == 1
+    assert run(capsys, "diagnose", "RNN-LN-FW", "--run", tmp_path / "run", "--sequences", 0)[0] == 2

@@ -5,8 +5,8 @@ from typing import Any
 import tyro
 
 from fastweights.cli import parse
-from fastweights.errors import UserError, near
-from fastweights.training import run_folder
+from fastweights.commands.opened import opened
+from fastweights.errors import UserError
 
 BAR = 30  # columns
 
@@ -34,18 +34,8 @@ def main(arguments: list[str]) -> None:
 
     import torch
 
-    from fastweights.training.description import load_run
-    from fastweights.training.networks import network_of
-
-    network_of(options.model)
     torch.set_num_threads(1)
-    folder = find(options.run, options.model)
-    if (held := run_folder.read_description(folder)["model"]) != options.model:
-        raise run_folder.RunError(f"{folder}: holds a run of {held}, not of {options.model}; name another --run")
-    if options.task is not None and options.task != (asks := run_folder.read_description(folder)["task"]["name"]):
-        raise UserError(f"{folder}: holds a run of the task {asks}, not of {options.task}; leave --task out")
-    named = [name for name in (options.model, options.task, options.rule) if name is not None]
-    model, task, _ = load_run(folder, named)
+    model, task = opened(options)
     text: Any = task  # what a task with text has beyond the others
     if not all(hasattr(task, name) for name in ("CLASSES", "encode", "answer")):
         raise UserError(
@@ -85,16 +75,3 @@ def print_attention(text: str, weights: Any) -> None:
     for symbol, weight in zip(text[:-1], weights.tolist(), strict=False):
         bar = "#" * round(BAR * abs(weight) / largest)
         print(f"  {symbol:<8}{weight:9.3f} {bar}")
-
-
-def find(run: Path | None, model: str) -> Path:
-    root = run or Path("runs")
-    name = model.replace(":", "-")
-    for folder in [root, root / name] if run else [root / name]:
-        if (folder / run_folder.CONFIG).exists():
-            return folder
-    there = [path.parent.name for path in root.glob(f"*/{run_folder.CONFIG}")]
-    hint = near(name, there) if there else ""
-    raise run_folder.RunError(
-        f"got no run of {model} in {root}{hint}; train it with `fastweights train {model}`, or name its --run"
-    )

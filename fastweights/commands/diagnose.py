@@ -1,0 +1,43 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from fastweights.cli import parse
+from fastweights.commands.opened import opened
+from fastweights.errors import UserError
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """What the memory of a trained model does to sequences of its task: read over boundary, by layer and step."""
+
+    model: tyro.conf.Positional[str]
+    """The model, as it was trained."""
+    run: Path | None = None
+    """The run folder (runs/MODEL), or the folder above it."""
+    task: str | None = None
+    """The task, where it is your own: package.module:Class."""
+    rule: str | None = None
+    """The update rule, likewise."""
+    sequences: int = 64
+    """Sequences that are drawn."""
+    seed: int = 0
+    """Of the sequences."""
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(Diagnose, arguments, "fastweights diagnose")
+    if options.sequences < 1:
+        raise UserError(f"--sequences {options.sequences}: wanted at least 1")
+
+    import torch
+
+    from fastweights.nn import FastWeightsRNN
+
+    torch.set_num_threads(1)
+    model, task = opened(options)
+    if not isinstance(model.recurrent, FastWeightsRNN):
+        raise UserError(f"{options.model} has no fast weights, wanted a network that has, such as RNN-LN-FW")
+    inputs = task.draw(options.sequences, torch.Generator().manual_seed(options.seed)).inputs
+    print(model.recurrent.diagnose(model.look_up(inputs)))
