@@ -9,6 +9,7 @@ import torch
 
 from fastweights import Cosine, FastWeightsRNN, FastWeightsRNNCell, FastWeightsState, Hebbian
 from fastweights.ops import fast_weights_rnn
+from fastweights.ops.fast_weights_rnn import cpu_passes
 from fastweights.rules.cosine import direction, direction_backward
 
 CASES = Random(0).sample(
@@ -72,6 +73,30 @@ def test_streamed_steps_are_those_of_the_sequence(batch, nonlinearity, layer_nor
             output, one = rnn(x[:, t : t + 1], one)
             assert torch.allclose(state.hidden, want[:, t]) and torch.allclose(output[:, 0], want[:, t])
     assert torch.allclose(state.weights, last.weights[0]) and torch.allclose(one.weights, last.weights)
+
+
+@pytest.mark.parametrize("rule", [Cosine(0.9, 1.2), Hebbian(0.9, 0.1)])
+@pytest.mark.parametrize("learned", [(), ("decay", "rate")])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_streamed_steps_of_several_layers_are_a_call_a_layer(rule, learned, batch_first, monkeypatch):
+    torch.manual_seed(0)
+    rnn = FastWeightsRNN(3, 10, 3, batch_first=batch_first, rule=rule, learned=learned, dtype=torch.float64).eval()
+    for name in learned:
+        rnn.get_parameter(f"{name}_raw_l1").data += 0.05
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    want, last = rnn(x if batch_first else x.transpose(0, 1))
+    calls = []
+    step = cpu_passes.step
+    monkeypatch.setattr(cpu_passes, "step", lambda *given: calls.append(1) or step(*given))
+    state = None
+    with torch.no_grad():
+        for t in range(7):
+            now = x[:, t : t + 1]
+            output, state = rnn(now if batch_first else now.transpose(0, 1), state)
+            there = want[:, t : t + 1] if batch_first else want[t : t + 1]
+            assert output.shape == there.shape and torch.allclose(output, there)
+    assert torch.allclose(state.hidden, last.hidden) and torch.allclose(state.weights, last.weights)
+    assert len(calls) == 21
 
 
 @pytest.mark.parametrize("units", [8, 64, 512])

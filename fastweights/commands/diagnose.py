@@ -10,7 +10,7 @@ from fastweights.errors import UserError
 
 @dataclass(frozen=True)
 class Diagnose:
-    """What the memory of a trained model does to sequences of its task: read over boundary, by layer and step."""
+    """How loud the memory of a trained model is, by layer and step."""
 
     model: tyro.conf.Positional[str]
     """The model, as it was trained."""

@@ -153,6 +153,11 @@ class FastWeightsRNN(nn.Module):
         if not isinstance(input, Tensor) or input.dim() not in (2, 3):
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
             raise UserError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
+        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()):
+            streamed = self._stream(input, given)
+            if streamed is not None:
+                hidden = streamed.hidden[-1:].clone()  # the output may be changed in place, the state not with it
+                return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed if need_state else None
         self._check_state(input, given, [] if input.dim() == 2 else [input.shape[0 if self.batch_first else 1]])
         if input.dim() == 2:
             lifted = None if given is None else given.map(lambda tensor: tensor.unsqueeze(1))
@@ -161,11 +166,6 @@ class FastWeightsRNN(nn.Module):
         inputs = input if self.batch_first else input.transpose(0, 1)
         if not self._looked_at and self.training and torch.is_grad_enabled() and limits.runs(input.dtype):
             self._look_at(input)
-        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and inputs.shape[1] == 1:
-            streamed = self._stream(inputs[:, 0], given)
-            if streamed is not None:
-                hidden = streamed.hidden.clone()  # the output may be changed in place, the state not with it
-                return (hidden.transpose(0, 1) if self.batch_first else hidden), streamed if need_state else None
         output, final = self._run(self._project(0, inputs), given, None, need_state)
         return (output if self.batch_first else output.transpose(0, 1)), final
 
@@ -190,13 +190,26 @@ class FastWeightsRNN(nn.Module):
                     f"state: got {name} {list(tensor.shape)}, wanted {shape} to go with an input {list(input.shape)}"
                 )
 
-    def _stream(self, inputs: Tensor, state: FastWeightsState | None) -> FastWeightsState | None:
-        """One step, [batch, input_size], of a network of one layer and direction in one compiled call, or None."""
-        if self.num_layers * self.num_directions != 1 or inputs.shape[-1] != self.input_size:
+    def _stream(self, input: Tensor, state: FastWeightsState | None) -> FastWeightsState | None:
+        """One step of a network of one direction, a compiled call a layer; None where it is none, or cannot be."""
+        steps, layers = 1 if self.batch_first else 0, self.num_layers
+        if input.dim() != 3 or input.shape[steps] != 1 or input.shape[2] != self.input_size or self.bidirectional:
             return None
-        first = None if state is None else FastWeightsState(state.hidden[0], state.weights[0])
-        streamed = stream_step(self, "_l0", inputs, first)
-        return None if streamed is None else FastWeightsState(streamed.hidden[None], streamed.weights[None])
+        if self.training and self.dropout > 0:
+            return None
+        if state is None:
+            firsts: Any = [None] * layers
+        elif state[0].dim() == 3 and state[1].dim() == 4 and state[0].shape[0] == state[1].shape[0] == layers:
+            firsts = map(FastWeightsState, state[0].unbind(), state[1].unbind())
+        else:
+            return None
+        inputs, made = input.select(steps, 0), []
+        for layer, first in enumerate(firsts):
+            streamed = stream_step(self, f"_l{layer}", made[-1].hidden if made else inputs, first)
+            if streamed is None:
+                return None
+            made.append(streamed)
+        return stack(made)
 
     def last_of_symbols(self, symbols: Tensor, features: Tensor) -> tuple[Tensor, str | None]:
         """`self(features[symbols])[0][:, -1]` with batch_first, [batch, directions * hidden], and what ran.

@@ -41,6 +41,15 @@ def from_raw(rule: Any, name: str, raw: Tensor) -> Tensor:
     return low + (high - low) * torch.sigmoid(raw) if math.isfinite(high) else low + functional.softplus(raw)
 
 
+def number(rule: Any, name: str, raw: float) -> float:
+    """`from_raw` of one number, in a fraction of the time: a streamed step takes microseconds."""
+    low, high = rule.RANGES[name]
+    z = raw * getattr(rule, "SPEED", 1.0)
+    if math.isfinite(high):
+        return low + (high - low) / (1.0 + math.exp(-z)) if z > -700.0 else low
+    return low + max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+
+
 def to_raw(rule: Any, name: str) -> float:
     low, high = rule.RANGES[name]
     value, speed = float(getattr(rule, name)), getattr(rule, "SPEED", 1.0)
