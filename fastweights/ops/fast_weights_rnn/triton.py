@@ -95,7 +95,7 @@ def _wide(kind: torch.dtype) -> torch.dtype:
 
 def _constant(value: float | Tensor, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
-        return value.to(device=like.device, dtype=torch.float64)
+        return value.to(device=like.device, dtype=torch.float64).reshape(())  # those of modules are [1]
     return torch.full((), value, device=like.device, dtype=torch.float64)
 
 
