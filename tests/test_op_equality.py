@@ -34,9 +34,13 @@ class Problem:
     lengths: Tensor | None
     inner_steps: int
     nonlinearity: str
+    rule: type = Hebbian
 
     @staticmethod
-    def draw(batch, time, hidden, inner_steps, nonlinearity, layer_norm, initial, ragged, dtype=torch.float64, seed=0):
+    def draw(
+        batch, time, hidden, inner_steps, nonlinearity, layer_norm, initial, ragged,
+        dtype=torch.float64, seed=0, rule=Hebbian,
+    ):  # fmt: skip
         g = torch.Generator().manual_seed(seed)
 
         def leaf(*shape, scale=1.0, shift=0.0):
@@ -55,6 +59,7 @@ class Problem:
             lengths=torch.randint(0, time + 1, (batch,), generator=g) if ragged else None,
             inner_steps=inner_steps,
             nonlinearity=nonlinearity,
+            rule=rule,
         )
 
     def in_float64(self) -> "Problem":
@@ -75,7 +80,7 @@ class Problem:
             self.gain,
             self.bias,
             state,
-            rule=Hebbian(decay=self.decay, rate=self.rate),
+            rule=self.rule(decay=self.decay, rate=self.rate),
             inner_steps=self.inner_steps,
             nonlinearity=self.nonlinearity,
             lengths=self.lengths if isinstance(lengths, str) else lengths,

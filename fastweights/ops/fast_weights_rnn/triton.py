@@ -3,6 +3,8 @@
     A(t) u = decay^t A(0) u + rate sum_{tau=1..t} decay^(t-tau) h(tau) <h(tau), u>
     G(t) h = rate sum_{s>t} decay^(s-1-t) [dr_s <u_s, h> + u_s <dr_s, h>]      what reads r_s = A(s-1) u_s want of h(t)
 
+That is the rule `Hebbian`. `Cosine` has n(h) and n(u) in place of h and u, and its rate multiplies the bounded read.
+
 One program is one sample. A step depends on the one before, so its latency is the cost: a tile of 16 samples, the
 least a tensor core takes, would leave 8 of 132 multiprocessors at work on a batch of 128, and products in full float32
 gain nothing from it. A program holds W in registers (up to 128 units of float32; wider ones stream it from L2), the
@@ -25,6 +27,7 @@ from fastweights.ops.fast_weights_rnn import attention
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.layer_norm import EPSILON
 from fastweights.ops.state import FastWeightsState
+from fastweights.rules import Cosine, Hebbian
 
 MOST_HIDDEN = 256
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -35,8 +38,8 @@ _HAS_TRITON = find_spec("triton") is not None  # torch.compile of torch 2.11 can
 
 
 def why_not(call: Call) -> str | None:
-    if type(call.rule) is not attention.Hebbian:
-        return f"it has no kernel for the rule {type(call.rule).__name__}, only for Hebbian"
+    if type(call.rule) not in (Hebbian, Cosine):
+        return f"it has no kernel for the rule {type(call.rule).__name__}, only for Hebbian and Cosine"
     if call.inputs.dtype not in DTYPES:
         return f"it has no kernel for {call.inputs.dtype}, only for {', '.join(map(str, DTYPES))}"
     if call.inputs.shape[2] > MOST_HIDDEN:
@@ -95,14 +98,15 @@ def _wide(kind: torch.dtype) -> torch.dtype:
 
 def _constant(value: float | Tensor, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
-        return value.to(device=like.device, dtype=torch.float64)
+        return value.to(device=like.device, dtype=torch.float64).reshape(())  # those of modules are [1]
     return torch.full((), value, device=like.device, dtype=torch.float64)
 
 
 def _chunk(call: Call, decay: Tensor, rate: Tensor) -> Tensor:
     tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights, decay, rate)
     train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    return _forward(*tensors, call.lengths, call.inner_steps, call.nonlinearity == "relu", train)[0]
+    cosine = type(call.rule) is Cosine and call.inner_steps > 0  # else it is as Hebbian: nothing is read
+    return _forward(*tensors, call.lengths, call.inner_steps, call.nonlinearity == "relu", cosine, train)[0]
 
 
 def _kernels() -> Any:  # imports triton
@@ -124,25 +128,27 @@ def _forward(
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
+    cosine: bool,
     train: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Outputs, then what the backward pass wants: u_s, the normalised vectors and 1/std of each layer norm."""
-    outputs, inner, normal, spread = buffers = _buffers(inputs, gain, first, lengths, inner_steps, train)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Outputs, then what the backward pass wants: u_s, the normalised vectors and 1/std of each layer norm; for
+    Cosine n(u_s) in place of u_s, and what u_s was made of and what was read."""
+    buffers = _buffers(inputs, gain, first, lengths, inner_steps, cosine, train)
     if inputs.shape[0]:
-        shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
+        shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu, cosine)
         powers = _powers(decay, inputs)
         with torch.cuda.device_of(inputs):
             _kernels().forward[(inputs.shape[0],)](
-                inputs, *_packed(recurrent, gain, bias, start, first, lengths), powers, rate, outputs,
-                inner, normal, spread, inputs.shape[1], *inputs.stride(),
+                inputs, *_packed(recurrent, gain, bias, start, first, lengths), powers, rate, *buffers,
+                _directions(buffers[0], cosine), inputs.shape[1], *inputs.stride(),
                 **shape, TRAIN=train, EPSILON=EPSILON, num_warps=warps, num_stages=1,
             )  # fmt: skip
     return buffers
 
 
 @_forward.register_fake
-def _(inputs, recurrent, gain, bias, start, first, decay, rate, lengths, inner_steps, relu, train):
-    return _buffers(inputs, gain, first, lengths, inner_steps, train)
+def _(inputs, recurrent, gain, bias, start, first, decay, rate, lengths, inner_steps, relu, cosine, train):
+    return _buffers(inputs, gain, first, lengths, inner_steps, cosine, train)
 
 
 @torch.library.custom_op("fastweights::fast_weights_rnn_triton_backward", mutates_args=())
@@ -159,18 +165,21 @@ def _backward(
     inner: Tensor,
     normal: Tensor,
     spread: Tensor,
+    passed: Tensor,
     inner_steps: int,
     relu: bool,
+    cosine: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the boundaries, of the reads r_s and of h(0); those of gain, bias and constants a sample."""
     buffers = _backward_buffers(gain, lengths, outputs, inner)
     if inputs.shape[0]:
-        shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu)
+        shape, warps = _shape(inputs, inner_steps, gain, first, lengths, relu, cosine)
         powers, slopes = _powers(decay, inputs), _powers(decay, inputs, slope=True)
         with torch.cuda.device_of(inputs):
             _kernels().backward[(inputs.shape[0],)](
                 d_outputs, *_packed(recurrent, gain, first, lengths), powers, slopes, rate,
-                *_packed(outputs, inner, normal, spread), *buffers, inputs.shape[1], *d_outputs.stride(),
+                *_packed(outputs, inner, normal, spread, passed), _directions(outputs, cosine), *buffers,
+                inputs.shape[1], *d_outputs.stride(),
                 **shape, num_warps=warps, num_stages=1,
             )  # fmt: skip
     return buffers
@@ -178,13 +187,14 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, outputs, inner, normal, spread, inner_steps, relu
-):
+    d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, outputs, inner, normal, spread, passed,
+    inner_steps, relu, cosine,
+):  # fmt: skip
     return _backward_buffers(gain, lengths, outputs, inner)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.inner_steps, ctx.relu, _ = inputs
+    *tensors, ctx.inner_steps, ctx.relu, ctx.cosine, _ = inputs
     ctx.save_for_backward(*tensors, *output)
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
@@ -194,9 +204,9 @@ def _gradients(ctx: Any, d_outputs: Tensor | None, *_: None) -> tuple[Tensor | N
     inputs, recurrent, gain, _, start, first, decay, rate, lengths, *saved = ctx.saved_tensors
     outputs, inner = saved[:2]
     if d_outputs is None:
-        return (None,) * 12
+        return (None,) * 13
     d_boundary, d_read, d_start, d_gain, d_bias, d_constants = _backward(
-        d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, *saved, ctx.inner_steps, ctx.relu
+        d_outputs, inputs, recurrent, gain, first, decay, rate, lengths, *saved, ctx.inner_steps, ctx.relu, ctx.cosine
     )
     d_recurrent = d_first = None
     if ctx.needs_input_grad[1]:
@@ -208,15 +218,21 @@ def _gradients(ctx: Any, d_outputs: Tensor | None, *_: None) -> tuple[Tensor | N
     constants = d_constants.to(torch.float64).sum(0)
     norm = (None, None) if gain is None else (d_gain.sum(0), d_bias.sum(0))
     d_inputs = d_boundary.to(inputs.dtype)
-    return d_inputs, d_recurrent, *norm, d_start, d_first, constants[0], constants[1], None, None, None, None
+    return d_inputs, d_recurrent, *norm, d_start, d_first, constants[0], constants[1], *(None,) * 5
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
 
 
 def _buffers(
-    inputs: Tensor, gain: Tensor | None, first: Tensor | None, lengths: Tensor | None, inner_steps: int, train: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    inputs: Tensor,
+    gain: Tensor | None,
+    first: Tensor | None,
+    lengths: Tensor | None,
+    inner_steps: int,
+    cosine: bool,
+    train: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, time, hidden = inputs.shape
     new = inputs.new_empty if lengths is None else inputs.new_zeros  # past the end of a sequence nothing is written
     wide = _wide(inputs.dtype)
@@ -227,7 +243,13 @@ def _buffers(
         new(batch, reads, hidden, dtype=wide),
         new(batch, norms, hidden, dtype=wide),
         new(batch, norms, dtype=wide),
+        new(batch, 2 * reads if train and cosine else 0, hidden, dtype=wide),
     )
+
+
+def _directions(outputs: Tensor, cosine: bool) -> Tensor | None:
+    """Where a kernel keeps n(h) of each step while it runs."""
+    return outputs.new_empty(outputs.shape) if cosine else None
 
 
 def _backward_buffers(gain: Tensor | None, lengths: Tensor | None, outputs: Tensor, inner: Tensor) -> Any:
@@ -245,7 +267,13 @@ def _backward_buffers(gain: Tensor | None, lengths: Tensor | None, outputs: Tens
 
 
 def _shape(
-    inputs: Tensor, inner_steps: int, gain: Tensor | None, first: Tensor | None, lengths: Tensor | None, relu: bool
+    inputs: Tensor,
+    inner_steps: int,
+    gain: Tensor | None,
+    first: Tensor | None,
+    lengths: Tensor | None,
+    relu: bool,
+    cosine: bool,
 ) -> tuple[dict[str, Any], int]:
     """The constants a kernel is compiled for, and the warps of a program."""
     hidden = inputs.shape[2]
@@ -254,7 +282,7 @@ def _shape(
     shape = dict(
         HIDDEN=hidden, INNER=inner_steps, NORMS=max(inner_steps, 1), LAYER_NORM=gain is not None, RELU=relu,
         FIRST=first is not None and inner_steps > 0, RAGGED=lengths is not None, RESIDENT=width * row <= RESIDENT_BYTES,
-        WIDTH=width, ROWS=min(MOST_ROWS, 2048 // width), SLICE=min(32, width),
+        WIDTH=width, ROWS=min(MOST_ROWS, 2048 // width), SLICE=min(32, width), COSINE=cosine,
     )  # fmt: skip
     return shape, 2 if row <= 128 else 4 if row <= 256 else 8
 

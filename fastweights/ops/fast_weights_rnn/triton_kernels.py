@@ -3,10 +3,18 @@
 All arithmetic is in the type of `outputs`. Units beyond HIDDEN are zero everywhere. `inner` holds u_s, the vector the
 fast weights are read with, one row for each (step, inner step); `normal` and `spread` the normalised vector and 1/std
 of each layer norm. A program reads rows that its other threads have stored: a barrier stands between.
+
+With COSINE, the rule of that name, the history is `directions`, n(h(t)), in place of `outputs`, and `inner` holds
+n(u_s). `passed` has two rows for each (step, inner step): what the nonlinearity made u_s of, which is the boundary at
+the first, and what was read.
 """
 
 import triton
 import triton.language as tl
+
+from fastweights.rules import cosine
+
+SHORT = tl.constexpr(cosine.EPSILON)  # added to squared lengths
 
 
 @triton.jit
@@ -50,6 +58,39 @@ def normalise_back(d, gain, normal, spread, own, HIDDEN: tl.constexpr):
 
 
 @triton.jit
+def centre(x, own, HIDDEN: tl.constexpr):
+    """x - mean x, and its squared length."""
+    x = tl.where(own, x - tl.sum(x, axis=0) / HIDDEN, 0.0)
+    return x, tl.sum(x * x, axis=0) + SHORT
+
+
+@triton.jit
+def direct(x, own, HIDDEN: tl.constexpr):
+    """n(x), and 1/length."""
+    x, size = centre(x, own, HIDDEN)
+    scale = tl.rsqrt(size)
+    return x * scale, scale
+
+
+@triton.jit
+def direct_back(d, direction, scale, own, HIDDEN: tl.constexpr):
+    d = d - tl.sum(d, axis=0) / HIDDEN - direction * tl.sum(d * direction, axis=0)
+    return tl.where(own, d * scale, 0.0)
+
+
+@triton.jit
+def direct_rows(outputs, directions, end, unit, HIDDEN: tl.constexpr, ROWS: tl.constexpr):
+    """n(h) of the first `end` rows, ROWS at a time."""
+    for begin in range(0, end, ROWS):
+        row = begin + tl.arange(0, ROWS)
+        place = row[:, None] * HIDDEN + unit[None, :]
+        inside = (row < end)[:, None] & (unit < HIDDEN)[None, :]
+        x = tl.load(outputs + place, mask=inside, other=0.0)
+        x = tl.where(inside, x - tl.sum(x, axis=1)[:, None] / HIDDEN, 0.0)
+        tl.store(directions + place, x * tl.rsqrt(tl.sum(x * x, axis=1) + SHORT)[:, None], mask=inside)
+
+
+@triton.jit
 def product(matrix, vector, unit, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, SLICE: tl.constexpr):
     """M v, both in memory, SLICE columns at a time."""
     total = tl.zeros([WIDTH, SLICE], matrix.dtype.element_ty)
@@ -74,13 +115,13 @@ def product_transposed(matrix, vector, unit, HIDDEN: tl.constexpr, WIDTH: tl.con
 
 
 @triton.jit
-def attend(outputs, powers, query, t, unit, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr):
-    """The sum over the first t rows of outputs of decay^(t-1-row) h <h, query>."""
-    total = tl.zeros([ROWS, WIDTH], outputs.dtype.element_ty)
+def attend(history, powers, query, t, unit, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr):
+    """The sum over the first t rows of the history of decay^(t-1-row) h <h, query>."""
+    total = tl.zeros([ROWS, WIDTH], history.dtype.element_ty)
     for begin in range(0, t, ROWS):
         row = begin + tl.arange(0, ROWS)
         inside = (row < t)[:, None] & (unit < HIDDEN)[None, :]
-        h = tl.load(outputs + row[:, None] * HIDDEN + unit[None, :], mask=inside, other=0.0)
+        h = tl.load(history + row[:, None] * HIDDEN + unit[None, :], mask=inside, other=0.0)
         power = tl.load(powers + (t - 1 - row), mask=row < t, other=0.0)
         total += h * (tl.sum(h * query[None, :], axis=1) * power)[:, None]
     return tl.sum(total, axis=0)
@@ -89,10 +130,10 @@ def attend(outputs, powers, query, t, unit, HIDDEN: tl.constexpr, WIDTH: tl.cons
 @triton.jit(do_not_specialize=["time"])
 def forward(
     inputs, recurrent, gain, bias, start, first, lengths, powers, rate, outputs, inner, normal, spread,
-    time, stride_batch, stride_time, stride_unit,
+    passed, directions, time, stride_batch, stride_time, stride_unit,
     HIDDEN: tl.constexpr, INNER: tl.constexpr, NORMS: tl.constexpr, LAYER_NORM: tl.constexpr, RELU: tl.constexpr,
     FIRST: tl.constexpr, RAGGED: tl.constexpr, RESIDENT: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
-    SLICE: tl.constexpr, TRAIN: tl.constexpr, EPSILON: tl.constexpr,
+    SLICE: tl.constexpr, COSINE: tl.constexpr, TRAIN: tl.constexpr, EPSILON: tl.constexpr,
 ):  # fmt: skip
     sample = tl.program_id(0).to(tl.int64)
     kind = outputs.dtype.element_ty
@@ -112,8 +153,12 @@ def forward(
         if LAYER_NORM:
             normal += sample * time * NORMS * HIDDEN
             spread += sample * time * NORMS
+        if COSINE:
+            passed += sample * time * INNER * 2 * HIDDEN
     elif FIRST:
         inner += sample * HIDDEN
+    if COSINE:
+        directions += sample * time * HIDDEN
     if LAYER_NORM:
         g = tl.load(gain + unit, mask=own, other=0.0)
         b = tl.load(bias + unit, mask=own, other=0.0)
@@ -138,26 +183,45 @@ def forward(
             h = activate(read, RELU)
         else:
             h = activate(boundary, RELU)
+            if COSINE:
+                argument = boundary
+                size = centre(boundary, own, HIDDEN)[1]
             for s in range(0, INNER):
+                u = h
+                if COSINE:
+                    u = direct(h, own, HIDDEN)[0]
                 if TRAIN:
                     query = inner + (t * INNER + s) * HIDDEN
-                    tl.store(query + unit, h, mask=own)
+                    tl.store(query + unit, u, mask=own)
                 elif FIRST:
                     query = inner
                     tl.debug_barrier()  # the row is used again: all must have read it
-                    tl.store(query + unit, h, mask=own)
-                read = boundary + eta * attend(outputs, powers, h, t, unit, HIDDEN, WIDTH, ROWS)
+                    tl.store(query + unit, u, mask=own)
+                if COSINE:
+                    read = attend(directions, powers, u, t, unit, HIDDEN, WIDTH, ROWS)
+                else:
+                    read = boundary + eta * attend(outputs, powers, u, t, unit, HIDDEN, WIDTH, ROWS)
                 if FIRST:
                     tl.debug_barrier()
                     read += tl.load(powers + t) * product(first, query, unit, HIDDEN, WIDTH, SLICE)
+                if COSINE:
+                    if TRAIN:
+                        tl.store(passed + (t * INNER + s) * 2 * HIDDEN + unit, argument, mask=own)
+                        tl.store(passed + ((t * INNER + s) * 2 + 1) * HIDDEN + unit, read, mask=own)
+                    read = boundary + read * (eta * tl.sqrt(size / (size + tl.sum(read * read, axis=0))))
                 if LAYER_NORM:
                     read, x_hat, one_over_std = normalise(read, g, b, own, HIDDEN, EPSILON)
                     if TRAIN:
                         tl.store(normal + (t * INNER + s) * HIDDEN + unit, x_hat, mask=own)
                         tl.store(spread + t * INNER + s, one_over_std)
                 h = activate(read, RELU)
+                if COSINE:
+                    argument = read
         before = outputs + t * HIDDEN
         tl.store(before + unit, h, mask=own)
+        if COSINE:
+            key = direct(h, own, HIDDEN)[0]
+            tl.store(directions + t * HIDDEN + unit, key, mask=own)
         tl.debug_barrier()
         x_row += stride_time
 
@@ -165,11 +229,11 @@ def forward(
 @triton.jit(do_not_specialize=["time"])
 def backward(
     d_outputs, recurrent, gain, first, lengths, powers, slopes, rate, outputs, inner, normal, spread,
-    d_inputs, d_inner, d_start, d_gain, d_bias, d_constants,
+    passed, directions, d_inputs, d_inner, d_start, d_gain, d_bias, d_constants,
     time, stride_batch, stride_time, stride_unit,
     HIDDEN: tl.constexpr, INNER: tl.constexpr, NORMS: tl.constexpr, LAYER_NORM: tl.constexpr, RELU: tl.constexpr,
     FIRST: tl.constexpr, RAGGED: tl.constexpr, RESIDENT: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
-    SLICE: tl.constexpr,
+    SLICE: tl.constexpr, COSINE: tl.constexpr,
 ):  # fmt: skip
     sample = tl.program_id(0).to(tl.int64)
     kind = outputs.dtype.element_ty
@@ -195,7 +259,12 @@ def backward(
     if RESIDENT:
         square = unit[:, None] * HIDDEN + unit[None, :]
         slow = tl.load(recurrent + square, mask=own[:, None] & own[None, :], other=0.0)
-    sum_rate = tl.zeros([ROWS], kind)
+    if COSINE:
+        passed += sample * time * INNER * 2 * HIDDEN
+        directions += sample * time * HIDDEN
+        direct_rows(outputs, directions, end, unit, HIDDEN, ROWS)
+        tl.debug_barrier()
+    sum_rate = tl.zeros([WIDTH if COSINE else ROWS], kind)
     sum_decay = tl.zeros([ROWS], kind)
     sum_first = tl.zeros([WIDTH], kind)
     carried = tl.zeros([WIDTH], kind)  # to h(t) through W, from the step after
@@ -205,6 +274,9 @@ def backward(
         h = tl.load(outputs + t * HIDDEN + unit, mask=own, other=0.0)
         d = tl.load(d_row + unit * stride_unit, mask=own, other=0.0).to(kind) + carried
         if INNER > 0:  # what later reads of the fast weights want of h(t), which is written in them
+            key = h
+            if COSINE:
+                key, key_scale = direct(h, own, HIDDEN)
             total = tl.zeros([ROWS, WIDTH], kind)
             for begin in range((t + 1) * INNER, end * INNER, ROWS):
                 row = begin + tl.arange(0, ROWS)
@@ -212,14 +284,18 @@ def backward(
                 place = row[:, None] * HIDDEN + unit[None, :]
                 u = tl.load(inner + place, mask=later[:, None] & own[None, :], other=0.0)
                 d_read = tl.load(d_inner + place, mask=later[:, None] & own[None, :], other=0.0)
-                with_u = tl.sum(u * h[None, :], axis=1)
-                with_d = tl.sum(d_read * h[None, :], axis=1)
+                with_u = tl.sum(u * key[None, :], axis=1)
+                with_d = tl.sum(d_read * key[None, :], axis=1)
                 age = row // INNER - t - 1
                 power = tl.load(powers + age, mask=later, other=0.0)
                 total += d_read * (power * with_u)[:, None] + u * (power * with_d)[:, None]
-                sum_rate += power * (with_u * with_d)
+                if not COSINE:
+                    sum_rate += power * (with_u * with_d)
                 sum_decay += tl.load(slopes + age, mask=later, other=0.0) * (with_u * with_d)
-            d += eta * tl.sum(total, axis=0)
+            if COSINE:
+                d += direct_back(tl.sum(total, axis=0), key, key_scale, own, HIDDEN)
+            else:
+                d += eta * tl.sum(total, axis=0)
 
         out = h
         d_boundary = tl.zeros([WIDTH], kind)
@@ -232,6 +308,9 @@ def backward(
                 d = normalise_back(d, g, x_hat, tl.load(spread + t), own, HIDDEN)
             d_boundary = d
         else:
+            if COSINE:
+                boundary = tl.load(passed + t * INNER * 2 * HIDDEN + unit, mask=own, other=0.0)
+                around, size = centre(boundary, own, HIDDEN)
             for k in range(0, INNER):
                 s = t * INNER + INNER - 1 - k
                 d = d * slope(out, RELU)
@@ -241,14 +320,31 @@ def backward(
                     sum_bias += d
                     d = normalise_back(d, g, x_hat, tl.load(spread + s), own, HIDDEN)
                 d_boundary += d
-                out = tl.load(inner + s * HIDDEN + unit, mask=own, other=0.0)
+                if COSINE:
+                    read = tl.load(passed + (s * 2 + 1) * HIDDEN + unit, mask=own, other=0.0)
+                    length = tl.sum(read * read, axis=0)
+                    part = tl.sqrt(size / (size + length))
+                    sum_rate += part * (d * read)
+                    along = eta * part * tl.sum(d * read, axis=0) / (size + length)
+                    d_boundary += along * (length / size) * around
+                    d = eta * part * d - along * read
+                    out = activate(tl.load(passed + s * 2 * HIDDEN + unit, mask=own, other=0.0), RELU)
+                    query, scale = direct(out, own, HIDDEN)
+                else:
+                    out = tl.load(inner + s * HIDDEN + unit, mask=own, other=0.0)
+                    query = out
                 tl.store(d_inner + s * HIDDEN + unit, d, mask=own)
-                d = eta * attend(outputs, powers, d, t, unit, HIDDEN, WIDTH, ROWS)
+                if COSINE:
+                    d = attend(directions, powers, d, t, unit, HIDDEN, WIDTH, ROWS)
+                else:
+                    d = eta * attend(outputs, powers, d, t, unit, HIDDEN, WIDTH, ROWS)
                 if FIRST:
                     tl.debug_barrier()
                     d_first = product_transposed(first, d_inner + s * HIDDEN, unit, HIDDEN, WIDTH, SLICE)
                     d += tl.load(powers + t) * d_first
-                    sum_first += tl.load(slopes + t) * (d_first * out)
+                    sum_first += tl.load(slopes + t) * (d_first * query)
+                if COSINE:
+                    d = direct_back(d, query, scale, own, HIDDEN)
             d_boundary += d * slope(out, RELU)
 
         tl.store(d_inputs + t * HIDDEN + unit, d_boundary, mask=own)
@@ -260,7 +356,10 @@ def backward(
         d_row -= stride_time
 
     tl.store(d_start + sample * HIDDEN + unit, carried, mask=own)
-    tl.store(d_constants + sample * 2, eta * tl.sum(sum_decay, axis=0) + tl.sum(sum_first, axis=0))
+    if COSINE:
+        tl.store(d_constants + sample * 2, tl.sum(sum_decay, axis=0) + tl.sum(sum_first, axis=0))
+    else:
+        tl.store(d_constants + sample * 2, eta * tl.sum(sum_decay, axis=0) + tl.sum(sum_first, axis=0))
     tl.store(d_constants + sample * 2 + 1, tl.sum(sum_rate, axis=0))
     if LAYER_NORM:
         tl.store(d_gain + sample * HIDDEN + unit, sum_gain, mask=own)
