@@ -36,7 +36,7 @@ commands:
 
 `fastweights COMMAND --help` lists the options of a command. An example:
   fastweights train RNN-LN-FW --run runs/first --epochs 10
-  fastweights sample RNN-LN-FW g5o8k1??g --run runs/first"""
+  fastweights sample RNN-LN-FW 'g5o8k1??g' --run runs/first"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

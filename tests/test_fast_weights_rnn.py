@@ -233,8 +233,30 @@ def test_attention_is_the_read_of_the_fast_weights(layer_norm, inner_steps, rule
     if layer_norm:
         settled = nn.functional.layer_norm(settled, (HIDDEN,), rnn.gain_l0, rnn.bias_l0)
     assert torch.allclose(settled.relu(), outputs, atol=1e-10)
-    with pytest.raises(ValueError, match="wanted a network with one"):
-        FastWeightsRNN(INPUT, HIDDEN, 2).attention(inputs)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_attention_of_each_layer_and_direction(batch_first):
+    rnn = FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=batch_first, bidirectional=True, dtype=torch.float64)
+    inputs = torch.randn(BATCH, TIME, INPUT, dtype=torch.float64)
+    given = inputs if batch_first else inputs.transpose(0, 1)
+    below = rnn(given)[0]
+    above = FastWeightsRNN(2 * HIDDEN, HIDDEN, batch_first=True, dtype=torch.float64)
+    lower = FastWeightsRNN(INPUT, HIDDEN, batch_first=True, bidirectional=True, dtype=torch.float64)
+    lower.load_state_dict({k: v for k, v in rnn.state_dict().items() if "_l0" in k})
+    for reverse, suffix in ((False, "_l1"), (True, "_l1_reverse")):
+        state = {k.replace(suffix, "_l0"): v for k, v in rnn.state_dict().items() if k.endswith(suffix)}
+        above.load_state_dict(state)
+        seen = lower(inputs)[0]
+        want = above.attention(seen.flip(1) if reverse else seen)
+        assert torch.allclose(rnn.attention(given, 1, reverse), want)
+    assert below.shape[-1] == 2 * HIDDEN
+    for wrong in ({"layer": 2}, {"layer": -1}):
+        with pytest.raises(ValueError, match="wanted a layer from 0 to 1"):
+            rnn.attention(given, **wrong)
+    with pytest.raises(ValueError, match="which have one direction"):
+        lower_one = FastWeightsRNN(INPUT, HIDDEN)
+        lower_one.attention(given, reverse=True)
 
 
 @pytest.mark.usefixtures("as_users_have_it")

@@ -30,7 +30,7 @@ class Sample:
 def main(arguments: list[str]) -> None:
     options = parse(Sample, arguments, "fastweights sample")
     if not options.sequences:
-        raise UserError("got no sequence, wanted at least one, as in `fastweights sample RNN-LN-FW g5o8k1??g`")
+        raise UserError("got no sequence, wanted at least one, as in `fastweights sample RNN-LN-FW 'g5o8k1??g'`")
 
     import torch
 

@@ -174,7 +174,7 @@ class FastWeightsRNN(nn.Module):
         self._looked_at = True
         few = input[:4, :20] if self.batch_first else input[:20, :4]
         if few.numel() and few.shape[-1] == self.input_size and (found := self.diagnose(few.detach())).drowned:
-            warnings.warn(f"FastWeightsRNN: {found.advice} `diagnose` shows more.", stacklevel=4)
+            warnings.warn(f"FastWeightsRNN: {found.advice} `diagnose` shows more.", stacklevel=5)
 
     def _check_state(self, input: Tensor, state: FastWeightsState | None, batch: list[int]) -> None:
         """Raise unless the state goes with the input as it was given, and not as it is seen further in."""
@@ -226,21 +226,35 @@ class FastWeightsRNN(nn.Module):
         return outputs[:, -1], self.ran
 
     @torch.no_grad()
-    def attention(self, input: Tensor) -> Tensor:
-        """What each step attended to, [batch, time, time], for `input` [batch, time, input_size] and one layer.
+    def attention(self, input: Tensor, layer: int = 0, reverse: bool = False) -> Tensor:
+        """What each step of a layer attended to, [batch, time, time], for `input` laid out as in a call, of 3 axes.
 
         Row t holds rate decay^(t-1-tau) <h(tau), query(t)> for each earlier step tau: the read of the fast weights,
         written as attention over the past (equation 4 of the paper). Of the rule `Cosine` it holds what the bounded
-        read gives to each direction. Raises ValueError with more than one layer.
+        read gives to each direction. Its numbers may be negative, and their sum is not 1. reverse: of the layer's other
+        direction, whose steps are counted from the end. Dropout is left out. Raises ValueError where there is no such
+        layer or direction, `UnsupportedBackend` where the rule has no such form.
         """
-        if self.num_layers * self.num_directions != 1:
-            raise ValueError("attention: got several layers or directions, wanted a network with one")
-        inputs = self._project(0, input)[0]
-        outputs, _ = run(self, "_l0", inputs, None, None, need_state=False)
-        recurrent, gain, bias = slow_weights(self, "_l0")
-        rule = current_rule(self, "_l0")
-        call = check(inputs, recurrent, gain, bias, None, rule, self.inner_steps, self.nonlinearity, None)
-        return attended(call, outputs)
+        if not 0 <= layer < self.num_layers or (reverse and not self.bidirectional):
+            wanted = f"0 to {self.num_layers - 1}{'' if self.bidirectional else ', which have one direction'}"
+            raise UserError(f"attention: got layer={layer!r}, reverse={reverse!r}, wanted a layer from {wanted}")
+        if not isinstance(input, Tensor) or input.dim() != 3:
+            got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
+            raise UserError(f"attention: got {got}, wanted an input of 3 axes")
+        inputs = input if self.batch_first else input.transpose(0, 1)
+        for below in range(layer):
+            directions = [self._layer(below, suffix, inputs)[1] for suffix in self._suffixes(below)]
+            inputs = torch.cat([each.flip(1) if place else each for place, each in enumerate(directions)], dim=-1)
+        suffix = self._suffixes(layer)[reverse]
+        projected, outputs = self._layer(layer, suffix, inputs)
+        slow, rule = slow_weights(self, suffix), current_rule(self, suffix)
+        return attended(check(projected, *slow, None, rule, self.inner_steps, self.nonlinearity, None), outputs)
+
+    def _layer(self, layer: int, suffix: str, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The projected inputs and the outputs of one layer and direction, in its own order of steps."""
+        backwards = suffix.endswith("_reverse")
+        projected = self._project(layer, inputs.flip(1) if backwards else inputs)[backwards]
+        return projected, run(self, suffix, projected, None, None, need_state=False)[0]
 
     @torch.no_grad()
     def diagnose(self, input: Tensor) -> Diagnosis:
