@@ -21,7 +21,8 @@ class Rule(Protocol):
     """What the reference backend asks of a rule: a frozen dataclass of constants with these two methods.
 
     `weights` is `[*batch, value, key]`; leading axes broadcast. A rule may take more by name: the gates (`strength`,
-    `forget`) that a slow network emits at a step.
+    `forget`) that a slow network emits at a step. It may have `bound(read, boundary)`: what is added to the boundary in
+    place of the read.
     """
 
     def write(self, weights: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
