@@ -116,7 +116,7 @@ def test_sample_of_a_network_without_fast_weights(trained, capsys):
 @pytest.mark.usefixtures("jobs_here")
 def test_a_network_with_another_rule_trains_and_answers(tmp_path, capsys):
     code, out, err = run(capsys, "train", "RNN-LN-FW", *TINY, "--rule", "Delta", "--run", tmp_path / "run")
-    assert code == 0 and re.search(r"RNN-LN-FW .* reference *$", out, re.M), err
+    assert code == 0 and re.search(r"RNN-LN-FW .* cpu *$", out, re.M), err
     code, out, _ = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", "--run", tmp_path / "run")
     assert code == 0 and re.search(r"^  \(cannot show .* Delta, only of Hebbian and Cosine\)$", out, re.M)
 

@@ -11,7 +11,7 @@ from fastweights.ops.cpu import buffers, limits
 from fastweights.ops.cpu import threads as cpu_threads
 from fastweights.ops.fast_weights_rnn import backend_of, cpu, cpu_passes
 from fastweights.ops.fast_weights_rnn import call as calls
-from fastweights.rules import Delta, Hebbian
+from fastweights.rules import Cosine, Delta, Hebbian
 
 pytest.importorskip("numba")
 
@@ -36,9 +36,9 @@ def draw(batch, time, hidden, dtype=torch.float64, initial=False, seed=0):
     return leaves
 
 
-def run(leaves, backend="cpu", **options):
+def run(leaves, backend="cpu", kind=Hebbian, **options):
     state = FastWeightsState(leaves["hidden"], leaves["weights"]) if "hidden" in leaves else None
-    rule = Hebbian(decay=leaves["decay"], rate=leaves["rate"])
+    rule = kind(decay=leaves["decay"], rate=leaves["rate"])
     tensors = (leaves[name] for name in ("inputs", "recurrent", "gain", "bias"))
     return fast_weights_rnn(*tensors, state, rule=rule, backend=backend, **options)
 
@@ -67,11 +67,13 @@ def test_several_tiles_and_one_that_is_not_full(batch, hidden):
     assert_close(results(leaves), results(leaves, "reference"))
 
 
+@pytest.mark.parametrize("kind", [Hebbian, Delta])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_more_tiles_than_groups(ragged):
+def test_more_tiles_than_groups(ragged, kind):
     leaves = draw(8 * cpu_passes._GROUPS + 11, 3, 9)
     lengths = torch.arange(leaves["inputs"].shape[0]) % 4 if ragged else None
-    assert_close(results(leaves, lengths=lengths), results(leaves, "reference", lengths=lengths))
+    options = {"kind": kind, "lengths": lengths}
+    assert_close(results(leaves, **options), results(leaves, "reference", **options))
 
 
 @pytest.mark.parametrize("initial", [False, True])
@@ -154,9 +156,10 @@ def test_an_error_in_a_thread_reaches_the_caller(openmp, monkeypatch):
 
 @pytest.mark.parametrize("inner_steps", [0, 2])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, monkeypatch):
+@pytest.mark.parametrize("kind", [Hebbian, Cosine, Delta])
+def test_nothing_depends_on_uninitialised_memory(inner_steps, ragged, kind, monkeypatch):
     leaves = draw(11, 6, 13, initial=True)
-    options = {"inner_steps": inner_steps, "lengths": torch.arange(11) % 7 if ragged else None}
+    options = {"kind": kind, "inner_steps": inner_steps, "lengths": torch.arange(11) % 7 if ragged else None}
     want = results(leaves, **options)
     original = cpu_passes.scratch
     monkeypatch.setattr(cpu_passes, "scratch", lambda *a: original(*a).fill_(float("nan")))
@@ -334,11 +337,11 @@ def test_compiled_into_one_graph(initial):
     assert_close([outputs, hidden, *gradients], want, 1e-12)
 
 
-@pytest.mark.parametrize("cosine", [True, False])
-def test_the_operators_keep_the_rules_of_torch_library(cosine):
+@pytest.mark.parametrize("kind", range(3))
+def test_the_operators_keep_the_rules_of_torch_library(kind):
     leaves = draw(3, 4, 5, initial=True)
     names = ("inputs", "recurrent", "gain", "bias", "hidden", "weights", "decay", "rate")
-    arguments = (*(leaves[n] for n in names), torch.tensor([4, 2, 0]), 1, True, cosine)
+    arguments = (*(leaves[n] for n in names), torch.tensor([4, 2, 0]), 1, True, kind)
     torch.library.opcheck(
         torch.ops.fastweights.recurrence.default,
         arguments,
@@ -346,18 +349,22 @@ def test_the_operators_keep_the_rules_of_torch_library(cosine):
     )
 
 
-@pytest.mark.parametrize("cosine", [True, False])
-def test_a_gradient_has_the_shape_of_its_constant(cosine):
+@pytest.mark.parametrize("kind", range(3))
+def test_a_gradient_has_the_shape_of_its_constant(kind):
     leaves = draw(3, 4, 5, initial=True)
     tensors = [leaves[n] for n in ("inputs", "recurrent", "gain", "bias", "hidden", "weights")]
     constants = leaves["decay"].detach().view(1), leaves["rate"].detach()  # a parameter of the module has one axis
-    outputs, saved = torch.ops.fastweights.recurrence(*tensors, *constants, None, 1, True, cosine)
-    arguments = torch.ones_like(outputs), *tensors[1:], None, saved, *constants, 1, True, cosine, [True] * 8
+    outputs, saved = torch.ops.fastweights.recurrence(*tensors, *constants, None, 1, True, kind)
+    arguments = torch.ones_like(outputs), *tensors[1:], None, saved, *constants, 1, True, kind, [True] * 8
     torch.library.opcheck(
         torch.ops.fastweights.recurrence_backward.default,
         [each.detach() if isinstance(each, torch.Tensor) else each for each in arguments],
         test_utils=("test_schema", "test_faketensor"),
     )
+
+
+class Own(Hebbian):
+    """A rule that no kernel has."""
 
 
 def why_not(**changes):
@@ -368,7 +375,9 @@ def why_not(**changes):
 
 def test_why_not(monkeypatch):
     assert why_not() is None
-    assert "Hebbian and Cosine only, not Delta" in why_not(rule=Delta())
+    assert why_not(rule=Delta()) is None
+    assert "unit length only, not normalize_key=False" in why_not(rule=Delta(normalize_key=False))
+    assert "Hebbian, Cosine and Delta only, not Own" in why_not(rule=Own())
     half = {"inputs": torch.zeros(1, 2, 3).half(), "recurrent": torch.zeros(3, 3).half()}
     assert "float32 and float64 only, not torch.float16" in why_not(**half)
     assert "on meta" in why_not(inputs=torch.zeros(1, 2, 3, device="meta"), recurrent=torch.zeros(3, 3, device="meta"))
@@ -386,6 +395,7 @@ def test_why_not(monkeypatch):
 def test_auto_takes_it():
     x, w = torch.zeros(1, 2, 3), torch.zeros(3, 3)
     assert backend_of(x, w) == "cpu"
-    assert backend_of(x, w, rule=Delta()) == "reference"
+    assert backend_of(x, w, rule=Delta()) == "cpu"
+    assert backend_of(x, w, rule=Own()) == "reference"
     jacobian = torch.func.jacrev(lambda x: fast_weights_rnn(x, w)[0].sum())(x)
     assert jacobian.shape == x.shape

@@ -200,8 +200,8 @@ def fresh_rule(rnn):
     return current_rule(rnn, "_l0")
 
 
-def test_delta_rule_trains_through_the_reference():
-    rnn = FastWeightsRNN(INPUT, HIDDEN, rule=Delta(), learned=("rate",))
+def test_the_literal_delta_rule_trains_through_the_reference():
+    rnn = FastWeightsRNN(INPUT, HIDDEN, rule=Delta(normalize_key=False), learned=("rate",))
     output, _ = rnn(torch.randn(TIME, BATCH, INPUT))
     assert rnn.ran == "reference"
     output.square().sum().backward()

@@ -1,5 +1,6 @@
 """What the op says to arguments that do not fit: what was got, what was wanted."""
 
+import importlib
 import logging
 
 import pytest
@@ -23,6 +24,9 @@ def part_of_freed(tensor):
     second = both[1]
     both.untyped_storage().resize_(0)
     return second
+
+
+LITERAL = Delta(normalize_key=False)
 
 
 def arguments(**changes):
@@ -76,7 +80,7 @@ def arguments(**changes):
         ({"lengths": torch.ones(2, dtype=torch.complex64)}, ValueError, "lengths: got torch.complex64"),
         ({"lengths": torch.ones(2, device="meta").long()}, ValueError, r"lengths: .* on meta, wanted 2 integers"),
         ({"backend": "cuda"}, ValueError, "backend: got 'cuda', wanted 'auto' or one of 'reference', 'attention'"),
-        ({"backend": "attention", "rule": Delta()}, UnsupportedBackend, "'attention' cannot run this call: .*Delta"),
+        ({"backend": "attention", "rule": LITERAL}, UnsupportedBackend, "'attention' cannot run this call: .*Delta"),
     ],
 )
 def test_bad_arguments(changes, error, message):
@@ -132,8 +136,25 @@ def test_auto_says_what_it_chose(caplog):
     with caplog.at_level(logging.DEBUG, logger="fastweights"):
         fast_weights_rnn(**arguments())
     assert f"run by the {backend_of(**arguments())} backend" in caplog.text
-    assert backend_of(**arguments(rule=Delta())) == "reference"
+    assert backend_of(**arguments(rule=LITERAL)) == "reference"
     assert backend_of(**arguments(backend="reference")) == "reference"
+
+
+def test_a_slow_run_that_nobody_asked_for_is_told_once(monkeypatch, caplog):
+    op = importlib.import_module("fastweights.ops.fast_weights_rnn")
+    monkeypatch.setattr(op, "_warned", False)
+    monkeypatch.setattr(op, "TOY", 2 * 5 * 4**2)
+    recurrent = torch.eye(4)
+    with torch.no_grad(), caplog.at_level(logging.WARNING, logger="fastweights"):
+        fast_weights_rnn(torch.randn(2, 6, 4), recurrent, rule=LITERAL, backend="reference")
+        fast_weights_rnn(torch.randn(2, 6, 4), recurrent, rule=Delta())
+        fast_weights_rnn(torch.randn(2, 5, 4), recurrent, rule=LITERAL)
+        assert backend_of(torch.randn(2, 6, 4), recurrent, rule=LITERAL) == "reference" and not caplog.records
+        fast_weights_rnn(torch.randn(2, 6, 4), recurrent, rule=LITERAL)
+        fast_weights_rnn(torch.randn(2, 6, 4), recurrent, rule=LITERAL)
+    assert len(caplog.records) == 1
+    said = caplog.records[0].getMessage()
+    assert "normalize_key=False" in said and "backend='reference'" in said and "[2, 6, 4]" in said
 
 
 def test_constants_without_a_gradient_may_be_floats():

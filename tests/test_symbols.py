@@ -114,8 +114,9 @@ def test_symbols_may_be_views_and_the_gradient_may_be_strided():
     assert_same(outcome(rnn, view, features, strided), outcome(rnn, view, features, copied))
 
 
-def test_nothing_depends_on_uninitialised_memory(monkeypatch):
-    rnn, given = network(), sequences(batch=11)
+@pytest.mark.parametrize("options", [{}, {"rule": Delta()}])
+def test_nothing_depends_on_uninitialised_memory(options, monkeypatch):
+    rnn, given = network(**options), sequences(batch=11)
     want = outcome(rnn, *given, fused(rnn))
     original = cpu_passes.scratch
     monkeypatch.setattr(cpu_passes, "scratch", lambda *a: original(*a).fill_(float("nan")))
@@ -166,7 +167,7 @@ def test_the_number_of_threads_changes_no_bit(hidden, batch, time, monkeypatch):
     [
         {"num_layers": 2},
         {"bidirectional": True},
-        {"rule": Delta()},
+        {"rule": Delta(normalize_key=False)},
         {"backend": "attention"},
         {"dtype": torch.bfloat16},
     ],

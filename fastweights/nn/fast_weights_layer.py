@@ -14,10 +14,10 @@ from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import NOWHERE
 from fastweights.ops.fast_weights_rnn import run as run_call
 from fastweights.ops.fast_weights_rnn.call import NONLINEARITIES, check, check_settings
-from fastweights.ops.fast_weights_rnn.cpu_passes import RULES, Memory
+from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
+from fastweights.ops.fast_weights_rnn.kinds import kind_of
 from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
-from fastweights.rules import Cosine
 
 STREAM_BATCH = 16  # up to here a step of the cell is one call; beyond, the op's matrix products are faster
 RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
@@ -132,8 +132,8 @@ def stream_step(module: Any, suffix: str, inputs: Tensor, state: FastWeightsStat
 
 def memory_now(module: Any, suffix: str) -> Memory | None:
     """What `current_rule` is to the kernels, by numbers alone: as tensors it would take longer than a streamed step."""
-    rule = module.rule
-    if type(rule) not in RULES:
+    rule, kind = module.rule, kind_of(module.rule)
+    if kind is None:
         return None
     constants = {"decay": rule.decay, "rate": rule.rate}
     for name in module.learned:
@@ -141,7 +141,7 @@ def memory_now(module: Any, suffix: str) -> Memory | None:
         if not limits.fits(raw, raw.dtype, 1) or raw.data_ptr() <= NOWHERE:
             return None
         constants[name] = learned_constants.number(rule, name, raw.item())
-    return Memory(float(constants["decay"]), float(constants["rate"]), type(rule) is Cosine)
+    return Memory(float(constants["decay"]), float(constants["rate"]), kind)
 
 
 def slow_weights(module: Any, suffix: str) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -10,6 +10,8 @@ from fastweights.rules._constants import Range, check_constants
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHORTEST = 1e-6  # a key shorter than this is divided by it
+
 
 @dataclass(frozen=True)
 class Delta:
@@ -43,7 +45,7 @@ class Delta:
         strength: Float[Tensor, ...] | None = None,
     ) -> Float[Tensor, "... value key"]:
         if self.normalize_key:
-            key = key / key.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+            key = unit(key)
         weights = self.decay * weights
         error = value - self.read(weights, key)
         error = self.rate * error if strength is None else strength.unsqueeze(-1) * error
@@ -53,3 +55,8 @@ class Delta:
         self, weights: Float[Tensor, "... value key"], query: Float[Tensor, "... key"]
     ) -> Float[Tensor, "... value"]:
         return (weights @ query.unsqueeze(-1)).squeeze(-1)
+
+
+def unit(x: Tensor) -> Tensor:
+    """x / |x|, the key of `Delta`; a vector of zeros stays one."""
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(SHORTEST)

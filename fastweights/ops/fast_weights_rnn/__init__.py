@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError
+from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_rnn import attention, cpu, exported, reference, triton
 from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend, check
 from fastweights.ops.state import FastWeightsState
@@ -24,7 +25,11 @@ BACKENDS: dict[str, ModuleType] = {
 # hidden unit. Measured: `python benchmarks/crossover.py`.
 STEPS_PER_UNIT = 2.0
 
+# A call of more than these batch x time x hidden^2 is no toy: the reference takes long for it.
+TOY = 2e7
+
 _log = logging.getLogger("fastweights")
+_warned = False
 
 
 def fast_weights_rnn(
@@ -84,6 +89,8 @@ def run(call: Call, backend: str = "auto") -> tuple[Tensor, FastWeightsState | N
     if backend == "auto" and torch.compiler.is_exporting():
         return *exported.run(call), "exported"
     name = choose(call, backend)
+    if name == "reference" and backend == "auto" and not limits.abstract():
+        _warn_of_reference(call)
     outputs, state = BACKENDS[name].run(call)
     return outputs, state, name
 
@@ -114,6 +121,24 @@ def choose(call: Call, backend: str = "auto") -> str:
 def why_not(call: Call) -> dict[str, str | None]:
     """For every backend, why it cannot run `call`, or None where it can."""
     return {name: module.why_not(call) for name, module in BACKENDS.items()}
+
+
+def _warn_of_reference(call: Call) -> None:
+    """Say once, of a call of more than toy size, why the slowest backend runs it."""
+    global _warned
+    batch, time, hidden = call.inputs.shape
+    if _warned or batch * time * hidden**2 <= TOY:
+        return
+    _warned = True
+    device = call.inputs.device.type
+    fast = "triton" if device == "cuda" else "cpu"
+    _log.warning(
+        "fast_weights_rnn: inputs %s are run by the reference backend, which is slow. Backend %r cannot run them: %s. "
+        "Wanted what it can run, or backend='reference' to say that this is meant; this is said once",
+        list(call.inputs.shape),
+        fast,
+        BACKENDS[fast].why_not(call),
+    )
 
 
 def _fastest(call: Call) -> str:

@@ -15,9 +15,10 @@ from fastweights.ops.cpu.buffers import lend
 from fastweights.ops.fast_weights_rnn import cpu_operators, cpu_passes, cpu_state, reference, second_order
 from fastweights.ops.fast_weights_rnn.attention import final_state
 from fastweights.ops.fast_weights_rnn.call import Call
-from fastweights.ops.fast_weights_rnn.cpu_passes import RULES, Memory, memory_of
+from fastweights.ops.fast_weights_rnn.cpu_passes import Memory, memory_of
+from fastweights.ops.fast_weights_rnn.kinds import kind_of
 from fastweights.ops.state import FastWeightsState
-from fastweights.rules import Cosine
+from fastweights.rules import Delta
 
 # Steps in a chunk of a long sequence, or half the hidden units where that is more. The time is flat around it and the
 # memory of the matrices between chunks shrinks with it. Measured: `python benchmarks/cpu_kernel.py chunks`.
@@ -27,8 +28,10 @@ FEW = 4  # samples that are streamed one by one; a tile of them is faster for mo
 
 
 def why_not(call: Call) -> str | None:
-    if type(call.rule) not in RULES:
-        return f"it has the rules Hebbian and Cosine only, not {type(call.rule).__name__}"
+    if kind_of(call.rule) is None:
+        if type(call.rule) is Delta:
+            return "it has the rule Delta with keys of unit length only, not normalize_key=False"
+        return f"it has the rules Hebbian, Cosine and Delta only, not {type(call.rule).__name__}"
     return limits.why_not(call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights, call.lengths)
 
 
@@ -54,7 +57,8 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
 
 def _stream(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     """One step without a graph: it takes microseconds, so nothing around it may take many."""
-    rule = call.rule
+    memory = memory_of(call.rule)
+    assert memory is not None
     hidden, weights = cpu_passes.step(
         call.inputs[:, 0],
         None,
@@ -64,7 +68,7 @@ def _stream(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         call.bias,
         call.hidden,
         call.weights,
-        memory_of(rule),
+        memory,
         call.inner_steps,
         call.nonlinearity == "relu",
     )
@@ -93,15 +97,15 @@ def _in_chunks(call: Call, steps: int) -> tuple[Tensor, FastWeightsState | None]
 
 
 def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
-    rule, relu = call.rule, call.nonlinearity == "relu"
+    rule, kind, relu = call.rule, kind_of(call.rule), call.nonlinearity == "relu"
     tensors = (call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights)
     if torch.compiler.is_compiling():
         decay, rate = (torch.as_tensor(c, dtype=torch.float64) for c in (rule.decay, rule.rate))
         read = (*tensors[:5], tensors[5] if call.inner_steps else None)
-        settings = (call.lengths, call.inner_steps, relu, type(rule) is Cosine)
+        settings = (call.lengths, call.inner_steps, relu, kind)
         outputs = cpu_operators.recurrence(*read, decay, rate, *settings)[0]
         return outputs, final_state(call, outputs)
-    settings: Any = (rule.decay, rule.rate, type(rule) is Cosine, call.lengths, call.inner_steps, relu, call.need_state)
+    settings: Any = (rule.decay, rule.rate, kind, call.lengths, call.inner_steps, relu, call.need_state)
     outputs, *state = (
         _Recurrence.apply(*tensors, *settings) if torch.is_grad_enabled() else _forward(*tensors, *settings)
     )
@@ -110,10 +114,9 @@ def _whole(call: Call) -> tuple[Tensor, FastWeightsState | None]:
 
 def _forward(*arguments: Any, kept: Tensor | None = None) -> tuple[Tensor, ...]:
     """The outputs and, where it is needed, the state."""
-    inputs, recurrent, gain, bias, hidden, weights, decay, rate, cosine, lengths, inner_steps, relu, need_state = (
-        arguments
-    )
-    memory, read = Memory(float(decay), float(rate), cosine), weights if inner_steps else None
+    inputs, recurrent, gain, bias, hidden, weights, *settings = arguments
+    decay, rate, kind, lengths, inner_steps, relu, need_state = settings
+    memory, read = Memory(float(decay), float(rate), kind), weights if inner_steps else None
     given: Any = (inputs, recurrent, gain, bias, hidden, read, memory, lengths, inner_steps, relu, kept)
     outputs = cpu_passes.forward(*given)
     if not need_state:
@@ -125,14 +128,14 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         inputs, gain = arguments[0], arguments[2]
-        decay, rate, cosine, lengths, inner_steps, relu, _ = arguments[6:]
+        decay, rate, kind, lengths, inner_steps, relu, _ = arguments[6:]
         if not any(ctx.needs_input_grad):
             return _forward(*arguments)
-        size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, cosine)
+        size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, kind)
         kept = lend((size,), inputs.dtype)
         constants = [c if isinstance(c, Tensor) else None for c in (decay, rate)]
         ctx.save_for_backward(*arguments[:6], lengths, kept, *constants)
-        ctx.settings, ctx.cosine = (inner_steps, relu), cosine
+        ctx.settings, ctx.kind = (inner_steps, relu), kind
         ctx.constants = [None if isinstance(c, Tensor) else c for c in (decay, rate)]
         ctx.set_materialize_grads(False)
         return _forward(*arguments, kept=kept)
@@ -144,7 +147,7 @@ class _Recurrence(torch.autograd.Function):
         inputs, recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
         constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
         decay, rate = constants
-        memory = Memory(float(decay), float(rate), ctx.cosine)
+        memory = Memory(float(decay), float(rate), ctx.kind)
         d_outputs, *d_state = d
         if all(each is None for each in d):
             return (None,) * 13

@@ -3,19 +3,28 @@
 Tensors come as addresses, 0 where there is none; `kind`, an empty array, carries dtype and lanes.
 
     saved, a tile:  h [time]   u [time, inner_steps]   x [time, norms]   rstd [time, norms] (one number a lane each)
-                    and of the rule Cosine  b [time]   r [time, inner_steps]
+                    of the rule Cosine      b [time]   r [time, inner_steps]
+                    of the rule Delta       p [time]
 
 Where there are symbols, the inputs are rows of a table that they name, and the last output alone has a gradient.
 
 with u_s = h_s(t), x the normalised argument of the nonlinearity, norms = max(inner_steps, 1), 0 without layer norm, b
-the boundary and r what was read. The memory of `Hebbian` holds h, that of `Cosine` the directions of h: `kept`.
+the boundary, r what was read and p what the key of a write read. The memory of `Hebbian` holds h, that of `Cosine` the
+directions of h, that of `Delta` the keys, `kept`, and the errors, `values`. Where nothing is read all are `Hebbian`.
 """
 
 import numba
 import numpy
 
-from fastweights.ops.cpu.compilation import cached
+from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
+from fastweights.ops.fast_weights_rnn.cpu_deltas import (
+    attend_apart_backward,
+    error,
+    error_backward,
+    unit,
+    unit_backward,
+)
 from fastweights.ops.fast_weights_rnn.cpu_directions import (
     add_bounded,
     add_bounded_backward,
@@ -29,6 +38,7 @@ from fastweights.ops.fast_weights_rnn.cpu_samples import (
     recall_transposed,
     settle,
     times_vector,
+    unit_row,
 )
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     activate,
@@ -50,6 +60,7 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     slope,
     total,
 )
+from fastweights.ops.fast_weights_rnn.kinds import COSINE, DELTA
 
 _ANY = 1 << 40  # the length of an array that is only known as an address
 
@@ -60,10 +71,10 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
 
     Returns whether all symbols are in range; where one is not, nothing is done.
     """
-    batch, time, units, inner, relu, cosine, keep, entries = sizes
+    batch, time, units, inner, relu, rule, keep, entries = sizes
     inputs, symbols, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
-    n, norms = units * lanes, max(inner, 1) if gain else 0
+    n, norms, cosine, delta = units * lanes, max(inner, 1) if gain else 0, int(rule == COSINE), int(rule == DELTA)
     x_in, W = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(recurrent, kind), (_ANY,))
     gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
@@ -81,8 +92,8 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     o += (0 if keep else time + 1) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
     vector, result, o = own[o : o + units], own[o + units : o + 2 * units], o + 2 * units
-    kept, query, read, length, nothing = past, past, own, own[o : o + lanes], own[o : o + cosine * n]
-    if cosine:
+    kept, query, read, length, nothing = past, past, own, own[o : o + lanes], own[o : o + (cosine + delta) * n]
+    if cosine or delta:
         clear(kind, nothing, zero, units)
         o += n
         length, query, read, o = (
@@ -92,10 +103,13 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
             o + lanes + 2 * n,
         )
         kept, o = own[o : o + time * n], o + time * n
+    values = kept
+    if delta:
+        values, o = own[o : o + time * n], o + time * n
     rows = own[o:]
-    fill_powers(constants[0], 1.0 if cosine else constants[1], time, powers, scale)
+    fill_powers(constants[0], 1.0 if cosine or delta else constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
-    tile_size = time * (n * (1 + inner + norms + cosine * (1 + inner)) + norms * lanes)
+    tile_size = time * (n * (1 + inner + norms + cosine * (1 + inner) + delta) + norms * lanes)
     for tile in range(tiles[0], tiles[1]):
         first = tile * lanes
         samples = min(lanes, batch - first)
@@ -125,18 +139,19 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                     x, x0 = past, u_base + time * inner * n + (t * norms + s) * n
                     rstd, r0 = past, u_base + time * (inner + norms) * n + (t * norms + s) * lanes
                 us = u0 + s * n if keep else u0
-                base, to, to0, q0, kept0 = boundary, x, x0, us, h0
+                base, to, to0, q0, kept0 = boundary, x, x0, us, zero if delta else h0
                 if cosine and inner:
                     direct(kind, past, us, units, query, zero, length, zero)
                     base, to, to0, q0, kept0 = nothing, read, zero, zero, zero
                     if keep:
                         to, to0 = past, b0 + (time + t * inner + s) * n
-                attend(kind, kept, kept0, t if inner else 0, units, query, q0, scale, base, zero, to, to0, scores)
+                steps, asked = t if inner else 0, past if delta else query
+                attend(kind, kept, kept0, values, kept0, steps, units, asked, q0, scale, base, zero, to, to0, scores)
                 if weights and inner:
                     for lane in range(samples):
                         if t < ends[lane]:
                             b = first + lane
-                            recall(A, b, powers[t], units, query, q0 + lane, lanes, vector, result, to, to0 + lane)
+                            recall(A, b, powers[t], units, asked, q0 + lane, lanes, vector, result, to, to0 + lane)
                 if cosine and inner:
                     add_bounded(kind, boundary, zero, to, to0, units, constants[1], x, x0)
                 y0 = ht if s + 1 >= inner else us + n if keep else us
@@ -150,6 +165,16 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                         past[ht + k] = 0.0
             if cosine:
                 direct(kind, past, ht, units, kept, t * n, length, zero)
+            elif delta and t + 1 < time:  # nobody reads the last
+                unit(kind, past, ht, units, kept, t * n, length, zero)
+                to, to0, q0 = past if keep else read, b0 + t * n if keep else zero, t * n
+                attend(kind, kept, zero, values, zero, t, units, kept, q0, scale, nothing, zero, to, to0, scores)
+                if weights:
+                    for lane in range(samples):
+                        if t < ends[lane]:
+                            b = first + lane
+                            recall(A, b, powers[t], units, kept, q0 + lane, lanes, vector, result, to, to0 + lane)
+                error(kind, past, ht, to, to0, units, constants, values, q0)
             if not symbols:
                 scatter(kind, past, ht, units, samples, y, (first * time + t) * units, time * units)
             elif t == time - 1:  # nobody reads the others
@@ -157,14 +182,25 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     return True
 
 
+@helper
+def age(kind, d_query, query, q0, units, powers, t, d_powers, f0):
+    """The gradient of a query to A(0) after t steps, from that of a query to A(0) as it was; d_powers is added to."""
+    lanes, change = lanes_of(kind), fill(0.0, kind)
+    for k in range(0, units * lanes, lanes):
+        v = load(d_query, k, kind)
+        change = change + v * load(query, q0 + k, kind)
+        store(d_query, k, v * spread(powers, t, kind))
+    store(d_powers, f0, load(d_powers, f0, kind) + change)
+
+
 @cached
 def backward(kind, groups, sizes, strides, constants, tensors):
     """Run groups of tiles [groups[0], groups[1]); a group has its own sums of the gradients that samples share."""
-    batch, time, units, inner, relu, cosine, group_tiles, jump_W, entries = sizes
+    batch, time, units, inner, relu, rule, group_tiles, jump_W, entries = sizes
     recurrent, gain, hidden, weights, lengths, symbols, saved, d_outputs = tensors[:8]
     d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[8:]
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
-    n, norms = units * lanes, max(inner, 1) if gain else 0
+    n, norms, cosine, delta = units * lanes, max(inner, 1) if gain else 0, int(rule == COSINE), int(rule == DELTA)
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
@@ -180,18 +216,24 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     o = (3 + time) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
     vector, o = own[o : o + units], o + units
-    kept, query, d_query, d_kept, lengths_of = past, past, d_u, d_past, own
+    kept, query, d_query, d_kept, lengths_of, d_p, through = past, past, d_u, d_past, own, d_u, d_u
     if cosine:
         query, d_query, o = own[o : o + n], own[o + n : o + 2 * n], o + 2 * n
+    elif delta:
+        d_p, through, o = own[o : o + n], own[o + n : o + 2 * n], o + 2 * n
+    if cosine or delta:
         kept, d_kept, o = own[o : o + time * n], own[o + time * n : o + 2 * time * n], o + 2 * time * n
         lengths_of, o = own[o : o + (time + 1) * lanes], o + (time + 1) * lanes
+    values, d_values = kept, d_kept
+    if delta:
+        values, d_values, o = own[o : o + time * n], own[o + time * n : o + 2 * time * n], o + 2 * time * n
     y = own[o:]  # the outputs of a tile, in rows
-    fill_powers(constants[0], 1.0 if cosine else constants[1], time, powers, scale)
+    fill_powers(constants[0], 1.0 if cosine or delta else constants[1], time, powers, scale)
     ends = numpy.empty(lanes, numpy.int64)
     blocks = (units + lanes - 1) // lanes
-    tile_size = time * (n * (1 + inner + norms + cosine * (1 + inner)) + norms * lanes)
-    slots = 2 * time + cosine  # of the gradients of the constants
-    all_tiles = (batch + lanes - 1) // lanes
+    tile_size = time * (n * (1 + inner + norms + cosine * (1 + inner) + delta) + norms * lanes)
+    slots = 2 * time + cosine + 2 * delta  # of the gradients of the constants
+    all_tiles, asked = (batch + lanes - 1) // lanes, inner + delta  # what a step asks of A(0)
     for group in range(groups[0], groups[1]):
         W0, n0, s0, f0 = group * jump_W, group * 2 * n, group * slots * lanes, (group * slots + time) * lanes
         if d_recurrent and (jump_W or group == groups[0]):
@@ -212,6 +254,14 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                 clear(kind, d_kept, zero, time * units)
                 for t in range(time):
                     direct(kind, past, h0 + t * n, units, kept, t * n, lengths_of, t * lanes)
+            elif delta:
+                kept0 = zero
+                clear(kind, d_kept, zero, time * units)
+                clear(kind, d_values, zero, time * units)
+                for t in range(time - 1):
+                    k, p = h0 + t * n, b0 + t * n
+                    unit(kind, past, k, units, kept, t * n, lengths_of, t * lanes)
+                    error(kind, past, k, past, p, units, constants, values, t * n)
             if symbols:  # of d_outputs there is the last step alone, [batch, hidden]
                 clear(kind, d_past, zero, (time - 1) * units)
             for t in range(time - 1 if symbols else zero, time):
@@ -220,6 +270,25 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                 d, d0 = d_past, t * n
                 if cosine:
                     direct_backward(kind, d_kept, d0, kept, d0, lengths_of, t * lanes, units, d_past, d0)
+                elif delta and t + 1 < time:
+                    k, p, s_rate = h0 + t * n, b0 + t * n, s0 + 2 * time * lanes
+                    error_backward(kind, d_values, d0, past, k, past, p, units, constants, d_past, d_p, d_s, s_rate)
+                    if weights:
+                        clear(kind, through, zero, units)
+                        for lane in range(samples):
+                            if t < ends[lane]:
+                                recall_transposed(A, first + lane, units, d_p, lane, lanes, vector, through, lane)
+                        if reads:
+                            o = ((first * time + t) * asked + inner) * units
+                            scatter(kind, kept, d0, units, samples, read, o, time * asked * units)
+                            scatter(kind, d_p, zero, units, samples, d_read, o, time * asked * units)
+                        age(kind, through, kept, d0, units, powers, t, d_s, f0 + t * lanes)
+                        for k in range(0, n, lanes):
+                            store(d_kept, d0 + k, load(d_kept, d0 + k, kind) + load(through, k, kind))
+                    attend_apart_backward(
+                        kind, kept, values, t, units, kept, d0, d_p, scale, d_kept, d_values, d_kept, d0, d_s, s0
+                    )
+                    unit_backward(kind, d_kept, d0, kept, d0, lengths_of, t * lanes, units, d_past, d0)
                 clear(kind, d_b, zero, units)
                 for s in range(max(inner, 1) - 1, -1, -1):
                     us = u_base + (t * inner + s) * n
@@ -251,15 +320,15 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                                 b = first + lane
                                 recall_transposed(A, b, units, r, lane, lanes, vector, d_query, lane)
                         if reads:
-                            o = ((first * time + t) * inner + s) * units
-                            scatter(kind, query, q0, units, samples, read, o, time * inner * units)
-                            scatter(kind, r, zero, units, samples, d_read, o, time * inner * units)
-                        change = fill(0.0, kind)
-                        for k in range(0, n, lanes):
-                            v = load(d_query, k, kind)
-                            change = change + v * load(query, q0 + k, kind)
-                            store(d_query, k, v * spread(powers, t, kind))
-                        store(d_s, f0 + t * lanes, load(d_s, f0 + t * lanes, kind) + change)
+                            o = ((first * time + t) * asked + s) * units
+                            scatter(kind, query, q0, units, samples, read, o, time * asked * units)
+                            scatter(kind, r, zero, units, samples, d_read, o, time * asked * units)
+                        age(kind, d_query, query, q0, units, powers, t, d_s, f0 + t * lanes)
+                    if delta:
+                        attend_apart_backward(
+                            kind, kept, values, t, units, query, q0, r, scale, d_kept, d_values, d_query, zero, d_s, s0
+                        )
+                        continue
                     attend_backward(
                         kind, kept, kept0, t, units, query, q0, r, zero, scale, d_kept, zero, d_query, zero, d_s, s0
                     )
@@ -296,7 +365,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
 @cached
 def step(kind, sizes, constants, tensors):
     """One step of a few samples and the fast weights after it: rows of a matrix at a time, for no tile is full."""
-    batch, features, units, inner, relu, cosine = sizes
+    batch, features, units, inner, relu, rule = sizes
     inputs, projection, projection_bias, recurrent, gain, bias, hidden, weights, outputs, new_weights, work = tensors
     C, c = numba.carray(at(projection, kind), (units, features)), numba.carray(at(projection_bias, kind), (units,))
     W, A = numba.carray(at(recurrent, kind), (units, units)), numba.carray(at(weights, kind), (batch, units, units))
@@ -305,6 +374,7 @@ def step(kind, sizes, constants, tensors):
     gains, biases = numba.carray(at(gain, kind), (units,)), numba.carray(at(bias, kind), (units,))
     own = numba.carray(at(work, kind), (3, units))
     boundary, before, key = own[0], own[1], own[2]
+    cosine, delta = rule == COSINE, rule == DELTA
     decay, rate = kind.dtype.type(constants[0]), kind.dtype.type(constants[1])
     for b in range(batch):
         u = y[b]
@@ -331,10 +401,15 @@ def step(kind, sizes, constants, tensors):
             settle(before, gains, biases, gain != 0, relu, u)
         if cosine:
             direct_row(u, key)
+        elif delta:
+            unit_row(u, key)
         else:
             key[:] = u
+        before[:] = 0
+        if delta and weights:
+            times_vector(A[b], key, before)
         for i in range(units):
-            value, row = key[i] if cosine else rate * u[i], new[b, i]
+            value, row = key[i] if cosine else rate * (u[i] - decay * before[i]), new[b, i]
             if weights:
                 old = A[b, i]
                 for k in range(units):

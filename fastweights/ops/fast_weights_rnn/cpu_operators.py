@@ -27,12 +27,12 @@ def recurrence(
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
-    cosine: bool,
+    kind: int,
 ) -> tuple[Tensor, Tensor]:
     tensors = inputs, recurrent, gain, bias, hidden, weights
-    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, cosine)
+    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, kind)
     saved = inputs.new_empty(size)
-    memory = Memory(float(decay), float(rate), cosine)
+    memory = Memory(float(decay), float(rate), kind)
     return cpu_passes.forward(*tensors, memory, lengths, inner_steps, relu, saved), saved
 
 
@@ -49,9 +49,9 @@ def _(
     lengths: Tensor | None,
     inner_steps: int,
     relu: bool,
-    cosine: bool,
+    kind: int,
 ) -> tuple[Tensor, Tensor]:
-    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, cosine)
+    size = cpu_passes.saved_size(inputs.shape, inputs.dtype, inner_steps, gain is not None, kind)
     return inputs.new_empty(inputs.shape), inputs.new_empty(size)
 
 
@@ -69,7 +69,7 @@ def recurrence_backward(
     rate: Tensor,
     inner_steps: int,
     relu: bool,
-    cosine: bool,
+    kind: int,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     gradients = cpu_passes.backward(
@@ -81,7 +81,7 @@ def recurrence_backward(
         weights,
         lengths,
         saved,
-        Memory(float(decay), float(rate), cosine),
+        Memory(float(decay), float(rate), kind),
         inner_steps,
         relu,
         needs,
@@ -112,7 +112,7 @@ def _(
     rate: Tensor,
     inner_steps: int,
     relu: bool,
-    cosine: bool,
+    kind: int,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     like = (d_outputs, recurrent, gain, bias, hidden, weights, decay, rate)
@@ -125,9 +125,9 @@ def _(
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    *tensors, inner_steps, relu, cosine = inputs
+    *tensors, inner_steps, relu, kind = inputs
     ctx.save_for_backward(*tensors[1:], output[1])
-    ctx.settings = (inner_steps, relu, cosine)
+    ctx.settings = (inner_steps, relu, kind)
 
 
 def _backward(ctx: Any, d_outputs: Tensor, d_saved: Tensor) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from fastweights.ops.cpu.buffers import LANES, NOWHERE, address, in_rows, packed, scratch
 from fastweights.ops.cpu.launch import launch
 from fastweights.ops.cpu.threads import share_out, worth
-from fastweights.rules import Cosine, Hebbian
+from fastweights.ops.fast_weights_rnn.kinds import DELTA, HEBBIAN, kind_of
 
 _MODULE = "fast_weights_rnn.cpu_kernels"
 
@@ -20,18 +20,17 @@ class Memory(NamedTuple):
 
     decay: float
     rate: float
-    cosine: bool  # of directions, with a bounded read: the rule `Cosine`; else `Hebbian`
+    kind: int  # of `kinds.py`
 
     @property
     def constants(self) -> tuple[float, float]:
         return self.decay, self.rate
 
 
-RULES = (Hebbian, Cosine)
-
-
-def memory_of(rule: Any) -> Memory:
-    return Memory(float(rule.decay), float(rule.rate), type(rule) is Cosine)
+def memory_of(rule: Any) -> Memory | None:
+    """None of a rule that the kernels do not have."""
+    kind = kind_of(rule)
+    return None if kind is None else Memory(float(rule.decay), float(rule.rate), kind)
 
 
 _GROUPS = 16  # sums over samples are taken in so many parts, whatever the number of threads
@@ -69,13 +68,12 @@ def forward(
         outputs.data_ptr(),
         address(saved),
     )
-    cosine = int(memory.cosine and inner_steps > 0)
-    sizes = (batch, time, units, inner_steps, int(relu), cosine, int(saved is not None), len(rows))
+    kind = memory.kind if inner_steps else HEBBIAN
+    sizes = (batch, time, units, inner_steps, int(relu), kind, int(saved is not None), len(rows))
     strides = rows.stride()[:2]
     n = units * lanes
     work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
-    work += cosine * ((3 + time) * n + lanes)
-
+    work += (kind != HEBBIAN) * ((3 + time) * n + lanes) + (kind == DELTA) * time * n
     threads = worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
     own = [scratch(f"forward {i}", work, inputs.dtype) for i in range(threads)]  # a large one is held by this alone
 
@@ -89,11 +87,13 @@ def forward(
     return outputs
 
 
-def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool, cosine: bool) -> int:
+def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool, kind: int) -> int:
     """How many numbers the forward pass leaves for the backward pass; `cpu_kernels.py` has their order."""
     batch, time, units = shape
     lanes, norms = LANES[dtype], max(inner_steps, 1) if norm else 0
-    vectors = 1 + inner_steps + norms + (1 + inner_steps if cosine and inner_steps else 0)
+    vectors = 1 + inner_steps + norms
+    if inner_steps:
+        vectors += (0, 1 + inner_steps, 1)[kind]
     return (batch + lanes - 1) // lanes * lanes * time * (units * vectors + norms)
 
 
@@ -132,8 +132,8 @@ def backward(
     tiles = -(-batch // lanes)
     group_tiles = -(-tiles // _GROUPS)
     groups = -(-tiles // group_tiles)
-    rows, cosine = in_rows(d_outputs), int(memory.cosine and inner_steps > 0)
-    slots = 2 * time + cosine  # of the gradients of the constants
+    rows, kind = in_rows(d_outputs), memory.kind if inner_steps else HEBBIAN
+    slots = 2 * time + (0, 1, 2)[kind]  # of the gradients of the constants
     threads = worth(groups, 2 * batch * time * units * (units + time) * (1 + inner_steps))
     alone = symbols is not None and threads == 1  # a tile's rows go to the table at once: one thread keeps their order
     if symbols is None:
@@ -145,7 +145,8 @@ def backward(
     d_norm = None if gain is None else gain.new_empty(2, units)
     d_hidden = d_outputs.new_empty(batch, units) if needs[4] else None
     sum_scale = scratch("d_scale", slots, torch.float64)
-    reads = d_outputs.new_empty(2, batch, time * inner_steps, units) if needs[5] and inner_steps else None
+    asked = inner_steps + (kind == DELTA)  # of A(0), a step
+    reads = d_outputs.new_empty(2, batch, time, asked, units) if needs[5] and inner_steps else None
 
     n, blocks = units * lanes, -(-units // lanes)
     # one sum of all has the order of a sum over groups where a tile's products are added at once
@@ -169,9 +170,10 @@ def backward(
         *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
     jump_W = 0 if groups_W == 1 else blocks * n
-    sizes = (batch, time, units, inner_steps, int(relu), cosine, group_tiles, jump_W, entries if alone else 0)
+    sizes = (batch, time, units, inner_steps, int(relu), kind, group_tiles, jump_W, entries if alone else 0)
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
-    work = (3 + time) * n + 2 * (time + 1) + units + time * n + cosine * ((2 + 2 * time) * n + (time + 1) * lanes)
+    work = (3 + time) * n + 2 * (time + 1) + units + time * n
+    work += (kind != HEBBIAN) * ((2 + 2 * time) * n + (time + 1) * lanes) + (kind == DELTA) * 2 * time * n
 
     own = [scratch(f"backward {i}", work, dtype) for i in range(threads)]
 
@@ -198,15 +200,19 @@ def backward(
         steps = torch.arange(time, dtype=torch.float64, device="cpu")
         powers = decay**steps
         slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
-        d_rate = sum_scale[2 * time].clone() if cosine else (powers * d_scale[0]).sum()
-        d_decay = (1.0 if cosine else rate) * (slopes * d_scale[0]).sum()
+        d_rate = (powers * d_scale[0]).sum() if kind == HEBBIAN else sum_scale[2 * time].clone()
+        d_decay = (rate if kind == HEBBIAN else 1.0) * (slopes * d_scale[0]).sum()
+        if kind == DELTA:
+            d_decay = d_decay + sum_scale[2 * time + 1]
         if weights is not None and inner_steps:
             d_decay = d_decay + (slopes * d_scale[1]).sum()
         if needs[5] and weights is not None:
             d_weights = torch.zeros_like(weights)
             if reads is not None:
-                factors = powers.to(dtype).repeat_interleave(inner_steps)[:, None]
-                d_weights = (reads[1] * factors).transpose(1, 2) @ reads[0]
+                if kind == DELTA:
+                    reads[:, :, -1, inner_steps] = 0  # the last step's write is read by nobody
+                aged = reads[1] * powers.to(dtype)[:, None, None]
+                d_weights = aged.flatten(1, 2).transpose(1, 2) @ reads[0].flatten(1, 2)
     return [d_inputs if d_table is None else d_table, d_recurrent, d_gain, d_bias, d_hidden, d_weights, d_decay, d_rate]
 
 
@@ -242,6 +248,6 @@ def step(
         new_weights.data_ptr(),
         own.data_ptr(),
     )
-    sizes = (batch, features, units, inner_steps, int(relu), int(memory.cosine))
+    sizes = (batch, features, units, inner_steps, int(relu), memory.kind)
     launch(_MODULE, "step", x.dtype, sizes, memory.constants, addresses)
     return new_hidden, new_weights

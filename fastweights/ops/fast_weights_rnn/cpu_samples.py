@@ -5,6 +5,7 @@ import math
 from fastweights.ops.cpu.compilation import helper, summing_helper
 from fastweights.ops.layer_norm import EPSILON
 from fastweights.rules.cosine import EPSILON as SMALL
+from fastweights.rules.delta import SHORTEST
 
 
 @summing_helper
@@ -121,3 +122,27 @@ def add_bounded_row(boundary, read, rate):
     scale = rate * math.sqrt(square / (square + length))
     for k in range(units):
         read[k] = boundary[k] + read[k] * scale
+
+
+@summing_helper
+def unit_row(x, out):
+    """out = x / |x| of one sample, the key of `Delta`."""
+    square = x[0] * 0
+    for k in range(len(x)):
+        square += x[k] * x[k]
+    length = math.sqrt(square)
+    scale = 1 / (SHORTEST if length < SHORTEST else length)
+    for k in range(len(x)):
+        out[k] = x[k] * scale
+
+
+@summing_helper
+def attend_rows(keys, values, steps, units, scale, key, out):
+    """out += sum_tau scale[steps - 1 - tau] values[tau] <keys[tau], key> of one sample."""
+    for t in range(steps):
+        score, o = key[0] * 0, t * units
+        for k in range(units):
+            score += keys[o + k] * key[k]
+        score *= scale[steps - 1 - t]
+        for k in range(units):
+            out[k] += score * values[o + k]

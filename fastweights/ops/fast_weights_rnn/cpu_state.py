@@ -1,12 +1,17 @@
 """The state after a sequence by a kernel, from the outputs alone, and its gradient, as `attention.final_state`."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from fastweights.ops.cpu.buffers import address, lend, scratch
 from fastweights.ops.cpu.launch import launch
 from fastweights.ops.cpu.threads import share_out, worth
+from fastweights.ops.fast_weights_rnn import attention
 from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
+from fastweights.ops.fast_weights_rnn.kinds import COSINE, DELTA
+from fastweights.rules import Delta
 from fastweights.rules.cosine import direction, direction_backward
 
 
@@ -24,7 +29,7 @@ def final_state(
     tensors = [t if t is None else t.contiguous() for t in (outputs, hidden, weights, lengths)]
     addresses = (*(address(t) for t in tensors), new_hidden.data_ptr(), new_weights.data_ptr())
     threads = worth(batch, batch * time * units * units)
-    own = [scratch(f"state {i}", 2 * (time + 1) + 2 * time * units, outputs.dtype) for i in range(threads)]
+    own = [scratch(f"state {i}", 2 * (time + 1) + (2 * time + 1) * units, outputs.dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
         each = (*addresses, own[index].data_ptr())
@@ -34,7 +39,7 @@ def final_state(
             "final_state",
             outputs.dtype,
             (first, last),
-            (batch, time, units, int(memory.cosine)),
+            (batch, time, units, memory.kind),
             memory.constants,
             each,
         )
@@ -59,17 +64,19 @@ def backward(
     ends = torch.full((batch,), time) if lengths is None else lengths
     d_outputs, d_first, d_memory = torch.zeros_like(outputs), None, None
     d_decay = d_rate = torch.zeros((), dtype=torch.float64)
-    if d_weights is not None:
+    if d_weights is not None and memory.kind == DELTA:
+        d_outputs, d_memory, d_decay, d_rate = _of_errors(d_weights, outputs, weights, memory, lengths)
+    elif d_weights is not None:
         ages = ends[:, None] - torch.arange(1, time + 1)
         inside, ages = ages >= 0, ages.clamp(min=0)
         powers = memory.decay ** torch.arange(time + 1, dtype=torch.float64)
         slopes = torch.arange(time + 1) * torch.cat([powers.new_zeros(1), powers[:-1]])  # of the powers
-        stored, rate = (direction(outputs), 1.0) if memory.cosine else (outputs, memory.rate)
+        stored, rate = (direction(outputs), 1.0) if memory.kind == COSINE else (outputs, memory.rate)
         through = stored @ (d_weights + d_weights.mT)
         d_outputs = through * (rate * powers[ages] * inside)[..., None].to(outputs)
         each = (through * stored).sum(2, dtype=torch.float64) / 2  # <dA, h h^T>
         d_decay = rate * (slopes[ages] * each).sum()
-        if memory.cosine:
+        if memory.kind == COSINE:
             d_outputs = direction_backward(d_outputs, outputs)
         else:
             d_rate = (powers[ages] * each).sum()
@@ -81,3 +88,17 @@ def backward(
         d_outputs[torch.arange(batch), (ends - 1).clamp(min=0)] += torch.where(begun, d_hidden, 0.0)
         d_first = None if lengths is None else torch.where(begun, 0.0, d_hidden)
     return d_outputs, d_first, d_memory, d_decay, d_rate
+
+
+def _of_errors(
+    d_weights: Tensor, outputs: Tensor, weights: Tensor | None, memory: Memory, lengths: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    """The gradients of `Delta`, by autograd: each error depends on those before it."""
+    with torch.enable_grad():
+        like = {"dtype": torch.float64, "device": outputs.device, "requires_grad": True}
+        decay, rate = (torch.tensor(c, **like) for c in memory.constants)
+        h, first = outputs.detach().requires_grad_(), None if weights is None else weights.detach().requires_grad_()
+        new = attention.final_weights(Delta(decay, rate), h, first, lengths)
+        wanted: Any = [each for each in (h, decay, rate, first) if each is not None]
+        d_outputs, d_decay, d_rate, *rest = torch.autograd.grad(new, wanted, d_weights)
+    return d_outputs, rest[0] if rest else None, d_decay, d_rate

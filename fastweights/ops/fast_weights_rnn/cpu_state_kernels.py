@@ -8,15 +8,16 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, lanes_of, load, spread, store
-from fastweights.ops.fast_weights_rnn.cpu_samples import direct_row
+from fastweights.ops.fast_weights_rnn.cpu_samples import attend_rows, direct_row, times_vector, unit_row
 from fastweights.ops.fast_weights_rnn.cpu_tiles import fill_powers
+from fastweights.ops.fast_weights_rnn.kinds import COSINE, DELTA, HEBBIAN
 
 _ANY = 1 << 40  # the length of an array that is only known as an address
 
 
 @helper
-def gram(kind, scaled, x, x0, steps, units, begun, first, old, out, out0):
-    """out[i, k] = first old[i, k] + sum_t scaled[t, i] x[t, k], the first term where `begun`.
+def gram(kind, scaled, x, x0, steps, units, begun, first, old, out, out0, symmetric):
+    """out[i, k] = first old[i, k] + sum_t scaled[t, i] x[t, k], the first term where `begun`; the sum may be symmetric.
 
     Six rows of one block of lanes at a time; the last rows and columns may overlap those before. `old` lies as `out`.
     """
@@ -30,7 +31,8 @@ def gram(kind, scaled, x, x0, steps, units, begun, first, old, out, out0):
                 out[out0 + i * units + k] = value
         return
     factor, rest = fill(first, kind), units % lanes
-    mirrored = units - rest if not begun and rest <= lanes // 2 else units  # these columns are rows: A is symmetric
+    # these columns are rows where A is symmetric
+    mirrored = units - rest if symmetric and not begun and rest <= lanes // 2 else units
     while i < units:
         row, column = min(i, units - 6), 0
         end = units if row + 6 > mirrored else mirrored
@@ -72,26 +74,39 @@ def gram(kind, scaled, x, x0, steps, units, begun, first, old, out, out0):
 @cached
 def final_state(kind, samples, sizes, constants, tensors):
     """h and A after the last step of samples [samples[0], samples[1])."""
-    batch, time, units, cosine = sizes
+    batch, time, units, rule = sizes
     outputs, hidden, weights, lengths, new_hidden, new_weights, work = tensors
     y, h_in = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(hidden, kind), (_ANY,))
     A, new = numba.carray(at(weights, kind), (_ANY,)), numba.carray(at(new_weights, kind), (_ANY,))
     h, own = numba.carray(at(new_hidden, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
     powers, scale, o = own[: time + 1], own[time + 1 : 2 * time + 2], 2 * time + 2
-    scaled, kept = own[o : o + time * units], own[o + time * units :]
-    fill_powers(constants[0], 1.0 if cosine else constants[1], time, powers, scale)
+    scaled, kept, o = own[o : o + time * units], own[o + time * units : o + 2 * time * units], o + 2 * time * units
+    query, decay, rate = own[o : o + units], kind.dtype.type(constants[0]), kind.dtype.type(constants[1])
+    fill_powers(constants[0], constants[1] if rule == HEBBIAN else 1.0, time, powers, scale)
     for b in range(samples[0], samples[1]):
         steps, y0 = until[b] if lengths else time, b * time * units
         for t in range(steps):
             k, end = t * units, (t + 1) * units
-            if cosine:
+            if rule == COSINE:
                 direct_row(y[y0 + k : y0 + end], kept[k:end])
                 scaled[k:end] = scale[steps - 1 - t] * kept[k:end]
+            elif rule == DELTA:  # the errors, scaled once all are there
+                key, read = kept[k:end], scaled[k:end]
+                unit_row(y[y0 + k : y0 + end], key)
+                read[:] = 0
+                attend_rows(kept, scaled, t, units, scale, key, read)
+                if weights:
+                    query[:] = powers[t] * key
+                    times_vector(A[b * units * units : (b + 1) * units * units].reshape(units, units), query, read)
+                read[:] = rate * (y[y0 + k : y0 + end] - decay * read)
             else:
                 scaled[k:end] = scale[steps - 1 - t] * y[y0 + k : y0 + end]
-        x, x0 = (kept, 0) if cosine else (y, y0)
-        gram(kind, scaled, x, x0, steps, units, weights != 0, powers[steps], A, new, b * units * units)
+        for t in range(steps if rule == DELTA else 0):
+            scaled[t * units : (t + 1) * units] *= scale[steps - 1 - t]
+        x, x0 = (y, y0) if rule == HEBBIAN else (kept, 0)
+        first, to = powers[steps], b * units * units
+        gram(kind, scaled, x, x0, steps, units, weights != 0, first, A, new, to, rule != DELTA)
         for k in range(units):
             if steps:
                 h[b * units + k] = y[y0 + (steps - 1) * units + k]

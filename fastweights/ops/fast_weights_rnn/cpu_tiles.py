@@ -201,8 +201,8 @@ def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
 
 
 @helper
-def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, scores):
-    """out = base + sum_tau scale[steps - 1 - tau] past[tau] <past[tau], u>"""
+def attend(kind, past, past0, values, v0, steps, hidden, u, u0, scale, base, b0, out, out0, scores):
+    """out = base + sum_tau scale[steps - 1 - tau] values[tau] <past[tau], u>"""
     lanes, n = lanes_of(kind), hidden * lanes_of(kind)
     t = 0
     while t < steps:
@@ -232,18 +232,18 @@ def attend(kind, past, past0, steps, hidden, u, u0, scale, base, b0, out, out0, 
     t = 0
     while t < steps:
         four = t + 4 <= steps
-        h0, p0 = past0 + t * n, load(scores, t * lanes, kind)
+        h0, p0 = v0 + t * n, load(scores, t * lanes, kind)
         if four:
             p1, p2 = load(scores, (t + 1) * lanes, kind), load(scores, (t + 2) * lanes, kind)
             p3 = load(scores, (t + 3) * lanes, kind)
             for k in range(0, n, lanes):
-                v = load(out, out0 + k, kind) + p0 * load(past, h0 + k, kind) + p1 * load(past, h0 + n + k, kind)
-                v = v + p2 * load(past, h0 + 2 * n + k, kind) + p3 * load(past, h0 + 3 * n + k, kind)
+                v = load(out, out0 + k, kind) + p0 * load(values, h0 + k, kind) + p1 * load(values, h0 + n + k, kind)
+                v = v + p2 * load(values, h0 + 2 * n + k, kind) + p3 * load(values, h0 + 3 * n + k, kind)
                 store(out, out0 + k, v)
             t += 4
         else:
             for k in range(0, n, lanes):
-                store(out, out0 + k, load(out, out0 + k, kind) + p0 * load(past, h0 + k, kind))
+                store(out, out0 + k, load(out, out0 + k, kind) + p0 * load(values, h0 + k, kind))
             t += 1
 
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_rnn.attention import as_stored, decay_powers, strength, why_not
+from fastweights.ops.fast_weights_rnn.attention import as_stored, decay_powers, strength
 from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend
 from fastweights.ops.fast_weights_rnn.reference import layer_norm, nonlinearity
-from fastweights.rules import Cosine
+from fastweights.rules import Cosine, Hebbian
 
 
 def attended(call: Call, outputs: Tensor) -> Tensor:
@@ -18,8 +18,11 @@ def attended(call: Call, outputs: Tensor) -> Tensor:
     `outputs` are those of the very call. All steps at once: given the outputs, the inner loops are independent.
     Needs an empty initial memory. Zero where nothing is read (inner_steps 0).
     """
-    reason = why_not(call)
-    if reason is None and call.weights is not None:
+    reason = None
+    if type(call.rule) not in (Hebbian, Cosine):
+        name = type(call.rule).__name__
+        reason = f"there is no attention over hidden vectors of the rule {name}, only of Hebbian and Cosine"
+    elif call.weights is not None:
         reason = "its initial memory is not empty"
     if reason is not None:
         raise UnsupportedBackend(f"cannot show what was attended to: {reason}")

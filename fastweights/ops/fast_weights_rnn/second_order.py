@@ -9,14 +9,14 @@ from torch.nn import functional
 from fastweights.ops.cpu.limits import ELSEWHERE
 from fastweights.ops.fast_weights_rnn import attention
 from fastweights.ops.fast_weights_rnn.call import Call
-from fastweights.rules import Cosine, Hebbian
+from fastweights.ops.fast_weights_rnn.kinds import RULES
 
 
 def of_recurrence(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `cpu._Recurrence.backward` returns."""
     *tensors, lengths, _, decay, rate = ctx.saved_tensors
     settings = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh")
-    rule, constants = Cosine if ctx.cosine else Hebbian, _constants(ctx, decay, rate)
+    rule, constants = RULES[ctx.kind], _constants(ctx, decay, rate)
 
     def again(*arguments: Any) -> tuple[Tensor, ...]:
         *first, decay, rate = arguments
@@ -33,7 +33,7 @@ def of_last_hidden(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     if tensors[0] is None:
         raise RuntimeError(f"got create_graph=True, or many gradients at once, with frozen inputs, {ELSEWHERE}")
     inner_steps, relu = ctx.settings
-    rule, constants = Cosine if ctx.cosine else Hebbian, _constants(ctx, decay, rate)
+    rule, constants = RULES[ctx.kind], _constants(ctx, decay, rate)
 
     def again(*arguments: Any) -> tuple[Tensor, ...]:
         features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments

@@ -14,8 +14,8 @@ from torch.nn import functional
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import lend
 from fastweights.ops.fast_weights_rnn import cpu, cpu_passes, second_order
-from fastweights.ops.fast_weights_rnn.cpu_passes import RULES, Memory
-from fastweights.rules import Cosine
+from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
+from fastweights.ops.fast_weights_rnn.kinds import kind_of
 
 
 def last_hidden(
@@ -35,8 +35,8 @@ def last_hidden(
     features: [number of symbols, input_size]; projection: C, [hidden, input_size]; symbols: [batch, time] int64. Raises
     IndexError where features has no such symbol.
     """
-    dtype = features.dtype
-    if type(rule) not in RULES or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
+    dtype, kind = features.dtype, kind_of(rule)
+    if kind is None or symbols.dtype is not torch.int64 or symbols.dim() != 2 or not symbols.numel():
         return None
     if (
         not limits.runs(dtype)
@@ -61,18 +61,16 @@ def last_hidden(
     if type(symbols) is not Tensor or not limits.readable(symbols, torch.int64):
         return None
     tensors = (features, projection, projection_bias, recurrent, gain, bias, rule.decay, rule.rate)
-    settings = (inner_steps, nonlinearity == "relu", type(rule) is Cosine)
+    settings = (inner_steps, nonlinearity == "relu", kind)
     if torch.is_grad_enabled():  # NumPy may write into the symbols before the backward pass, which does not look again
         return _LastHidden.apply(*tensors, symbols.clone(memory_format=torch.contiguous_format), *settings)
     return _forward(tensors, symbols.contiguous(), *settings, saved=None)
 
 
-def _forward(
-    arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, cosine: bool, saved: Tensor | None
-) -> Tensor:
+def _forward(arguments: Any, symbols: Tensor, inner_steps: int, relu: bool, kind: int, saved: Tensor | None) -> Tensor:
     features, projection, projection_bias, recurrent, gain, bias, decay, rate = arguments
     table = functional.linear(features, projection, projection_bias)
-    memory = Memory(float(decay), float(rate), cosine)
+    memory = Memory(float(decay), float(rate), kind)
     return cpu_passes.forward(table, recurrent, gain, bias, None, None, memory, None, inner_steps, relu, saved, symbols)
 
 
@@ -92,7 +90,7 @@ class _LastHidden(torch.autograd.Function):
         table = (features, projection, projection_bias) if any(ctx.needs_input_grad[:3]) else (None, None, None)
         ctx.save_for_backward(*table, *slow)  # what is not read may change before the backward pass
         ctx.constants = [None if isinstance(c, Tensor) else c for c in constants]
-        ctx.settings, ctx.cosine, ctx.entries = settings[1:3], settings[3], len(features)
+        ctx.settings, ctx.kind, ctx.entries = settings[1:3], settings[3], len(features)
         return last
 
     @staticmethod
@@ -103,7 +101,7 @@ class _LastHidden(torch.autograd.Function):
         needs = ctx.needs_input_grad
         wanted = (True, *needs[3:6], False, False, *needs[6:8])
         tensors = (d[0], recurrent, gain, bias, None, None, None, kept)
-        memory = Memory(float(decay), float(rate), ctx.cosine)
+        memory = Memory(float(decay), float(rate), ctx.kind)
         given: Any = (*tensors, memory, *ctx.settings, wanted, symbols, ctx.entries)
         found: Any = cpu_passes.backward(*given)
         d_table, d_recurrent, d_gain, d_bias, _, _, d_decay, d_rate = found
