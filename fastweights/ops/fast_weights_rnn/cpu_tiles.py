@@ -190,9 +190,9 @@ def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
         a, b = a + v * v, b + w * w
         v, w = load(x, k + 2 * lanes, kind) - mean, load(x, k + 3 * lanes, kind) - mean
         c, d = c + v * v, d + w * w
-    variance = (a + b + (c + d)) * count
-    scale = fill(1.0, kind) / root(variance + fill(EPSILON, kind))
-    store(rstd, r0, where_positive(variance + mean * mean, scale))
+    squares = a + b + (c + d)
+    scale = fill(1.0, kind) / root(squares * count + fill(EPSILON, kind))
+    store(rstd, r0, where_positive(squares + mean * mean, scale))
     for k in range(hidden):
         v = (load(x, x0 + k * lanes, kind) - mean) * scale
         store(x, x0 + k * lanes, v)
