@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastweights.errors import UserError
+from fastweights.tasks import places
 from fastweights.training import run_folder
 from fastweights.training.config import flag
 from fastweights.training.setup import Setup
@@ -25,7 +26,8 @@ class Job:
 
     def as_json(self) -> str:
         data = None if self.data is None else str(self.data)
-        content = {"setup": self.setup.as_json(), "folder": str(self.folder), "data": data, "resume": self.resume}
+        setup = self.setup.as_json() | {"places": places(self.setup.task)}
+        content = {"setup": setup, "folder": str(self.folder), "data": data, "resume": self.resume}
         return json.dumps(content)
 
     @staticmethod

@@ -7,12 +7,16 @@ from fastweights.tasks.adding import Adding as Adding
 from fastweights.tasks.answering import answers as answers
 from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
 from fastweights.tasks.copying import Copying as Copying
+from fastweights.tasks.image_rows import ImageRows as ImageRows
+from fastweights.tasks.next_character import NextCharacter as NextCharacter
 from fastweights.tasks.registry import describe as describe
 from fastweights.tasks.registry import find_task as find_task
 from fastweights.tasks.registry import make_task as make_task
+from fastweights.tasks.registry import places as places
 from fastweights.tasks.registry import registered
 from fastweights.tasks.stats import Stats as Stats
 from fastweights.tasks.stats import add_up as add_up
+from fastweights.tasks.tagging import Tagging as Tagging
 from fastweights.tasks.task import NOTHING as NOTHING
 from fastweights.tasks.task import BadSequence as BadSequence
 from fastweights.tasks.task import Batch as Batch

@@ -57,12 +57,18 @@ def why_no_task(kind: Any) -> str | None:
 
 
 def describe(task: Task) -> dict[str, Any]:
-    """What names a task in a file: {"name", "version", and its fields}; `make_task` reads it."""
+    """What names a task in a file: {"name", "version", and its fields but for places}; `make_task` reads it."""
     from fastweights.tasks import TASKS
 
     kind = type(task)
     name = task.NAME if TASKS.get(task.NAME) is kind else f"{kind.__module__}:{kind.__qualname__}"
-    return {"name": name, "version": task.VERSION, **asdict(task)}  # pyright: ignore[reportArgumentType]
+    options = asdict(task)  # pyright: ignore[reportArgumentType]
+    return {"name": name, "version": task.VERSION, **{k: v for k, v in options.items() if k not in places(task)}}
+
+
+def places(task: Any) -> dict[str, Any]:
+    """Its fields that say where files lie."""
+    return {field.name: getattr(task, field.name) for field in fields(task) if field.metadata.get("place")}
 
 
 def make_task(stored: Mapping[str, Any], kind: type[Any] | None = None) -> Any:

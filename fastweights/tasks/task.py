@@ -7,6 +7,10 @@ out:
         error, else "higher"
     ACTS: True where `draw` acts with the model, so that nothing can be drawn beforehand
     renew(batch, generator) -> Batch: what a fixed training set becomes for another epoch
+    held_out(part, count, generator) -> Batch: draws the sequences of "valid" and of "test", where those of `draw` must
+        not be among them
+    missing() -> str | None: why nothing can be drawn on this machine, where it needs files
+    a field with metadata={"place": True}: where its files lie, which is no part of its identity
 
 A task with text, whose sequences a person can type, has all of these; its inputs are indices into SYMBOLS:
 

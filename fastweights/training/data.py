@@ -45,8 +45,9 @@ def draw(task: Any, train_size: int, valid_size: int, seed: int, test_size: int 
     if getattr(task, "ACTS", False):
         return Data(task, None, None)
     generator = torch.Generator().manual_seed(seed)
-    drawn = [task.draw(size, generator) if size else None for size in (train_size, valid_size, test_size)]
-    for part, size in zip(drawn, (train_size, valid_size, test_size), strict=True):
+    sizes = {"train": train_size, "valid": valid_size, "test": test_size}
+    drawn = [_draw(task, part, size, generator) if size else None for part, size in sizes.items()]
+    for part, size in zip(drawn, sizes.values(), strict=True):
         try:
             if part is not None:
                 check_batch(task, part)
@@ -55,6 +56,11 @@ def draw(task: Any, train_size: int, valid_size: int, seed: int, test_size: int 
         except UserError as error:
             raise UserError(f"task {task.NAME}: {error}") from None
     return Data(task, *drawn)
+
+
+def _draw(task: Any, part: str, count: int, generator: torch.Generator) -> Batch:
+    held_out = getattr(task, "held_out", None)
+    return task.draw(count, generator) if part == "train" or held_out is None else held_out(part, count, generator)
 
 
 def write(data: Data, folder: Path, seed: int) -> None:

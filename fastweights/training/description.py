@@ -10,7 +10,7 @@ import torch
 
 from fastweights import __version__
 from fastweights.nn import SequenceModel
-from fastweights.tasks import Task, better
+from fastweights.tasks import Task, better, places
 from fastweights.training import run_folder
 from fastweights.training.checkpoints import load_checkpoint, load_weights
 from fastweights.training.data import Data
@@ -31,6 +31,7 @@ def describe(setup: Setup, data: Data) -> dict[str, Any]:
         "network": stored["network"],
         **({"sources": sources} if sources else {}),
         "task": stored["task"],
+        **({"places": found} if (found := places(setup.task)) else {}),
         "metric": {"name": setup.task.METRIC, "better": better(setup.task), "floors": dict(setup.task.floors)},
         "data": data.describe(),
         "config": stored["config"],

@@ -43,7 +43,7 @@ class Setup:
     def from_json(stored: dict[str, Any]) -> "Setup":
         return Setup(
             stored["model"],
-            tasks.make_task(stored["task"], tasks.find_task(stored["task"]["name"])),
+            tasks.make_task(stored["task"] | stored.get("places", {}), tasks.find_task(stored["task"]["name"])),
             Config.from_json(stored["config"]),
             networks.from_json(stored["model"], stored["network"]),
         )
