@@ -1,7 +1,7 @@
 import os
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from fastweights.papers import PAPERS, Cell, paper
 if TYPE_CHECKING:
     from fastweights.jobs.job import Job
     from fastweights.jobs.runner import Status
+    from fastweights.training.setup import Setup
 
 NOT_THE_TABLE = """
 This is the shape of the result after a few minutes of training, with one seed:
@@ -31,7 +32,7 @@ class Reproduce:
 
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(help=f"The paper: {', '.join(PAPERS)}.")] = None
     only: str | None = None
-    """A cell, a kind (paper, control, beyond, own), or a regular expression for the whole name of either."""
+    """A cell, a row, a task, a kind (paper, control, beyond, own), or a regular expression for such a whole name."""
     seeds: int | None = None
     """Runs a cell; none: as many as the paper file says."""
     missing: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -53,6 +54,8 @@ class Reproduce:
     """Write docs/papers.md and docs/figures from the results; trains nothing."""
     cluster: Literal["ray"] | None = None
     """Run over the cluster that RAY_ADDRESS names, or a local one of `workers` cores."""
+    data_dir: Path | None = None
+    """The folder of the files that a task of the paper reads (of swap: MNIST's)."""
 
 
 def main(arguments: list[str]) -> int | None:
@@ -86,8 +89,11 @@ def main(arguments: list[str]) -> int | None:
     root = options.run or Path("runs") / (options.name + ("-quick" if options.quick else ""))
     folder = root / "results" if options.quick else options.results / options.name
     cells = choose_cells(options, module, options.results / options.name)
-    check(cells)
-    return (search if options.search else reproduce)(options, module, cells, root, folder)
+    able = with_files(cells)
+    check(able)
+    if options.search:
+        return search(options, module, able, root, folder)
+    return reproduce(options, module, cells, able, root, folder)
 
 
 def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
@@ -107,12 +113,45 @@ def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
         if cells := own_cells(module, model, found):
             told = ", ".join(apart(cells[0].setup)) or "no weight of its own at another"
             print(f"note: {model} learns at the row's learning rate, {told}", file=sys.stderr)
-    cells = choose([*module.RUNS, *own.values()], options.only)
+    cells = placed([*module.RUNS, *own.values()], options)
+    cells = choose(cells, options.only)
     if options.quick:
         cells = shortened(cells, module.QUICK)
         if not cells:
             raise UserError(f"--only {options.only}: none of it is in --quick ({', '.join(module.QUICK)})")
     return cells
+
+
+def placed(cells: list[Cell], options: Reproduce) -> list[Cell]:
+    """The cells, the files of their tasks where --data-dir says."""
+    from fastweights.tasks import places
+
+    if options.data_dir is None:
+        return cells
+    if not any(places(cell.setup.task) for cell in cells):
+        raise UserError(f"--data-dir {options.data_dir}: no task of {options.name} reads files; leave it out")
+    return [replace(cell, setup=moved(cell.setup, str(options.data_dir))) for cell in cells]
+
+
+def moved(setup: "Setup", folder: str) -> "Setup":
+    """The setup whose task looks for its files in this folder."""
+    from fastweights.tasks import places
+
+    task: Any = setup.task
+    return replace(setup, task=replace(task, **dict.fromkeys(places(task), folder)))
+
+
+def with_files(cells: list[Cell]) -> list[Cell]:
+    """The cells whose task has all that it needs here; it is said of the others why they are left out."""
+    tasks: dict[Any, str | None] = {cell.setup.task: None for cell in cells}
+    for task in tasks:
+        tasks[task] = task.missing() if hasattr(task, "missing") else None
+    if all(tasks.values()):
+        raise UserError(next(why for why in tasks.values() if why))
+    for task, why in tasks.items():
+        if why:
+            print(f"note: {task.NAME} is left out: {why}", file=sys.stderr)
+    return [cell for cell in cells if not tasks[cell.setup.task]]
 
 
 def check(cells: list[Cell]) -> None:
@@ -141,14 +180,15 @@ def train(options: Reproduce, jobs: "list[Job]", then: Any = lambda statuses: No
     )
 
 
-def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> int:
+def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cell], root: Path, folder: Path) -> int:
+    """The `able` of the cells are trained, the results of all of them are shown."""
     from rich.console import Console
 
     from fastweights.papers.table import results, tables
     from fastweights.papers.table.cells import jobs_of
     from fastweights.training.run_folder import RunError
 
-    pairs = jobs_of(cells, root, options.seeds)
+    pairs = jobs_of(able, root, options.seeds)
     if options.missing:
         found, _ = results.read(folder, cells)
         seeds = {name: [record["seed"] for record in records] for name, records in found.items()}
@@ -168,9 +208,10 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], root: Path, fo
 
     statuses = train(options, [job for _, job in pairs], keep) if pairs else []
     found, stale = results.read(folder, cells)
-    rows = [results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in cells]
-    print(f"{module.TITLE}\nerror in per cent of the test sequences; guess: that at the guess floor\n")
-    Console(soft_wrap=True).print(tables.terminal(rows))
+    print(f"{module.TITLE}\n{tables.legend(module)}\n")
+    for place, each in enumerate(tables.tables(module, cells, found)):
+        print("\n" * (place > 0) + f"{each.title}\n" * bool(each.title), end="")
+        Console(soft_wrap=True).print(tables.terminal(each))
     if options.quick:
         print(NOT_THE_TABLE.format(name=options.name))
     if stale:

@@ -3,7 +3,8 @@
 A paper file holds a docstring (which table or figure; numbered deviations), and
 
     TITLE     of the section in docs/papers.md
-    REPORTED  {"error": {cell: per cent}, ...}
+    REPORTED  {"error": {cell: per cent}, ...}; or
+    METRICS   {task: {head of a column: statistic}} where nothing was reported: a table of all tasks, and one of each
     RUNS      the cells, each with its network, its task and its settings, as data
     GRID      what `--search` tries, {setting: values}
     QUICK     {cell: epochs} of `--quick`
@@ -20,6 +21,7 @@ from fastweights.papers.cell import Cell
 PAPERS = {
     "ba2016-retrieval": "fastweights.papers.ba2016_retrieval",
     "goku2016": "fastweights.papers.goku2016",
+    "swap": "fastweights.papers.swap",
 }
 
 __all__ = ["PAPERS", "Cell", "paper"]

@@ -136,7 +136,7 @@ NETWORKS: dict[str, Network] = {
     "LSTM-LN": Network(module("LNLSTM")),
     "GRU": Network(module("GRU", batch_first=True)),
     "LSTM": Network(module("LSTM", forget_bias=1.0)),
-    "nn.LSTM": Network(module("LSTM")),
+    "nn.LSTM": Network(module("LSTM", backend="torch")),
     "IRNN": Network(module("IRNN")),
     "A-LSTM": Network(module("AssociativeLSTM")),
     "RNN-LN-FW0": Network(empty, Empty),

@@ -6,9 +6,8 @@ from types import ModuleType
 from typing import Any
 
 from fastweights.papers import PAPERS, paper
-from fastweights.papers.table import search
-from fastweights.papers.table.results import Record, read, summarise
-from fastweights.papers.table.tables import markdown
+from fastweights.papers.table import search, tables
+from fastweights.papers.table.results import Record, read
 
 PAGE, FIGURES = Path("docs/papers.md"), Path("docs/figures")
 HEAD = """# Papers, reproduced
@@ -33,12 +32,11 @@ def section(name: str, module: ModuleType, folder: Path) -> str:
     records = [each for cell in module.RUNS for each in found[cell.name]]
     parts = [f"## {module.TITLE}", inspect.cleandoc(module.__doc__ or "")]
     parts.append(f"`fastweights reproduce {name}` trains these cells and prints the table; with `--only CELL`, one.")
-    rows = [summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS]
-    parts.append(markdown(rows))
-    paper_rows = [row for cell, row in zip(module.RUNS, rows, strict=True) if cell.kind == "paper"]
-    if all(row.seeds for row in paper_rows):
-        hours = sum(row.seconds for row in paper_rows) / 3600
-        parts.append(f"One seed of each of the paper's {len(paper_rows)} cells takes {hours:.1f} hours of one thread.")
+    parts += [tables.markdown(each) for each in tables.tables(module, module.RUNS, found)]
+    runs = [found[cell.name] for cell in module.RUNS if cell.kind == "paper"]
+    if all(runs):
+        hours = sum(sum(each["seconds"] for each in of_cell) / len(of_cell) for of_cell in runs) / 3600
+        parts.append(f"One seed of each of the paper's {len(runs)} cells takes {hours:.1f} hours of one thread.")
     if stale:
         parts.append(f"Left out, because they are of other settings: {', '.join(path.name for path in stale)}.")
     if records:

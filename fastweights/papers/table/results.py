@@ -19,8 +19,8 @@ Record = dict[str, Any]
 FORM: dict[str, tuple[type, ...]] = {  # what readers rely on
     "cell": (str,), "seed": (int,), "model": (str,), "network": (dict,), "task": (dict,), "settings": (dict,),
     "parameters": (int,), "updates": (int,), "updates_to_99": (int, type(None)), "seconds": (int, float),
-    "test_error": (int, float), "backend": (str,), "commit": (str,), "versions": (dict,), "machine": (dict,),
-    "curve": (dict,),
+    "test_error": (int, float), "test_loss": (int, float), "backend": (str,), "commit": (str,), "versions": (dict,),
+    "machine": (dict,), "curve": (dict,),
 }  # fmt: skip
 
 
