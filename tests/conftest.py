@@ -50,6 +50,19 @@ def _one_thread():
 
 
 @pytest.fixture
+def made_up_pictures(monkeypatch):
+    """Noise in place of what ImageRows reads from its files, of which the tests have none."""
+    from fastweights.tasks import image_rows
+
+    draw = torch.Generator().manual_seed(0)
+    images, labels = ((n, 28, 28) for n in (60, 20)), ((n,) for n in (60, 20))
+    found = [torch.randint(high, next(sizes), generator=draw, dtype=torch.uint8)
+             for _ in range(2) for high, sizes in ((256, images), (10, labels))]  # fmt: skip
+    monkeypatch.setattr(image_rows, "read", lambda *where: tuple(found))
+    monkeypatch.setattr(image_rows, "VALID", 20)
+
+
+@pytest.fixture
 def as_users_have_it(monkeypatch):
     """Without the checks of shapes in types: what is wrong on purpose gets to our own error messages."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

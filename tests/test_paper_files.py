@@ -5,14 +5,16 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from fastweights.nn import FastWeightsRNN
 from fastweights.optim import parameter_groups
 from fastweights.papers import PAPERS, paper
 from fastweights.papers.table import cells, pages, results, search
-from fastweights.rules import Hebbian
+from fastweights.rules import Delta, Hebbian
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.training.networks import FastWeights
 from fastweights.training.setup import Setup
@@ -21,11 +23,14 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_the_cells_of_a_paper(name):
+def test_the_cells_of_a_paper(name, made_up_pictures):
     module = paper(name)
     names = [cell.name for cell in module.RUNS]
     assert len(set(names)) == len(names)
-    assert set(module.REPORTED["error"]) == {cell.name for cell in module.RUNS if cell.kind == "paper"}
+    if hasattr(module, "METRICS"):
+        assert set(module.METRICS) == {cell.setup.task.NAME for cell in module.RUNS} and not hasattr(module, "REPORTED")
+    else:
+        assert set(module.REPORTED["error"]) == {cell.name for cell in module.RUNS if cell.kind == "paper"}
     assert set(module.QUICK) <= set(names) and any(cell.row == module.OWN_LIKE for cell in module.RUNS)
     assert {cell.kind for cell in module.RUNS} <= set(cells.KINDS)
     assert "1. " in module.__doc__
@@ -34,7 +39,7 @@ def test_the_cells_of_a_paper(name):
         built = cell.setup.build()
         parameter_groups(built, cell.setup.config.groups, 1.0)  # every pattern has a parameter
         loss, stats = cell.setup.task.loss(built, cell.setup.task.draw(2, torch.Generator()))
-        assert loss.isfinite() and "accuracy" in stats  # of which tables are made
+        assert loss.isfinite() and {"loss", "accuracy"} <= set(stats)  # of which tables are made
     module.figure([])
 
 
@@ -84,6 +89,26 @@ def test_table_1_has_its_cells_sizes_seeds_and_controls():
     assert results.summarise(by_name["FW-20"], [], {}).guess == pytest.approx(61.65, abs=0.005)
     for curve in module.REPORTED["loss"].values():
         assert len(curve) == len(module.REPORTED["updates"]) == 19
+
+
+def test_the_networks_of_a_swap_are_trained_alike_and_have_what_modules_have_by_default():
+    module = paper("swap")
+    assert len(module.RUNS) == 36 and {cell.seeds for cell in module.RUNS} == {3}
+    for task in module.METRICS:
+        mine = [cell for cell in module.RUNS if task == cell.setup.task.NAME]
+        assert {cell.row for cell in mine} == set(module.NETWORKS)
+        assert all((cell.setup.task, cell.setup.config) == (mine[0].setup.task, mine[0].setup.config) for cell in mine)
+        assert set(module.METRICS[task].values()) <= set(mine[0].setup.task.floors)
+    built = {cell.row: cell.setup.build().recurrent for cell in module.RUNS[:6]}
+    wanted: dict[str, Any] = {
+        "fast-weights": FastWeightsRNN(48, 64), "Hebbian": FastWeightsRNN(48, 64, rule=Hebbian()),
+        "Delta": FastWeightsRNN(48, 64, rule=Delta()), "no-memory": FastWeightsRNN(48, 64, inner_steps=0),
+        "nn.GRU": torch.nn.GRU(48, 64), "nn.LSTM": torch.nn.LSTM(48, 64),
+    }  # fmt: skip
+    for row, module in wanted.items():
+        assert isinstance(built[row], type(module)) and built[row].state_dict().keys() == module.state_dict().keys()
+        for name in ("rule", "learned", "inner_steps"):
+            assert getattr(built[row], name, None) == getattr(module, name, None), (row, name)
 
 
 def test_the_input_weights_of_goku2016_have_the_range_that_they_had_there():

@@ -75,7 +75,7 @@ def test_the_widest_row_fits_80_columns(capsys):
     row = results.Summary(
         "RNN-LN-FW-fast", 61.65, 62.11, over_seeds([50.0, 62.5]), 5, 187_440, 187_440, 7300.0, 269_360
     )
-    Console(width=80).print(tables.terminal([row]))
+    Console(width=80).print(tables.terminal(tables.Titled("", tables.HEADS, [tables.fields(row)])))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all(len(line) <= 80 for line in lines)
     assert lines[1].split() == "RNN-LN-FW-fast 62.11 56.25 50.00-62.50 5 61.65 187k 187k 2.0h 269k".split()
@@ -223,7 +223,7 @@ def bad_input(*arguments, says):
     "arguments, says",
     [
         bad_input("ba2016-retrieval", "--missing", "--render", says="--missing: got --render too, which trains no run"),
-        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016"),
+        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016, swap"),
         bad_input("ba2016", says="unknown paper 'ba2016'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retreival", says="unknown paper 'ba2016-retreival'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retrieval", "--only", "FW-(", says="--only FW-\\(: got no regular expression"),
@@ -236,6 +236,12 @@ def bad_input(*arguments, says):
         bad_input("goku2016", "--quick", "--search", says="got two of --quick, --search and --render"),
         bad_input("goku2016", "--quick", "--only", "CONTROL", says="--only CONTROL: none of it is in --quick"),
         bad_input("goku2016", "--cluster", "slurm", says="slurm"),
+        bad_input(
+            "goku2016", "--data-dir", "data", says="--data-dir data: no task of goku2016 reads files; leave it out"
+        ),
+        bad_input(
+            "swap", "--only", "image-rows", says="train-images-idx3-ubyte.gz: no such file, .* folder .* by --data-dir"
+        ),
         bad_input("goku2016", "--run", __file__, says="test_papers.py: got a file, wanted a folder for the runs"),
         bad_input("goku2016", "--render", "--results", "nowhere", says="--results nowhere: no such folder"),
     ],

@@ -24,6 +24,7 @@ from fastweights.training.setup import Setup
 
 SMALL = Config(hidden_size=12, epochs=3, train_size=512, valid_size=256, batch_size=64, schedule="constant")
 TASK = AssociativeRetrieval(2)
+pytestmark = pytest.mark.usefixtures("made_up_pictures")
 
 
 def sequences(config=SMALL, task=TASK):

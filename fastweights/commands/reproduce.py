@@ -32,7 +32,7 @@ class Reproduce:
 
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(help=f"The paper: {', '.join(PAPERS)}.")] = None
     only: str | None = None
-    """A cell, a row, a task, a kind (paper, control, beyond, own), or a regular expression for such a whole name."""
+    """A cell, a task, a kind (paper, control, beyond, own), or a regular expression for such a whole name."""
     seeds: int | None = None
     """Runs a cell; none: as many as the paper file says."""
     missing: tyro.conf.FlagCreatePairsOff[bool] = False

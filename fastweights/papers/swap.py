@@ -63,7 +63,7 @@ NETWORKS: dict[str, tuple[str, FastWeights | None]] = {
     "fast-weights": ("RNN-LN-FW", None),
     "Hebbian": ("RNN-LN-FW", FastWeights(Hebbian())),
     "Delta": ("RNN-LN-FW", FastWeights(Delta())),
-    "no-memory": ("RNN-LN-FW", FastWeights(inner_steps=0)),
+    "no-memory": ("RNN-LN-FW", FastWeights(learned=(), inner_steps=0)),
     "nn.GRU": ("GRU", None),
     "nn.LSTM": ("nn.LSTM", None),
 }

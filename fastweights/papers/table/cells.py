@@ -17,16 +17,14 @@ KINDS = ("paper", "control", "beyond", "own")
 
 
 def choose(cells: list[Cell], only: str | None) -> list[Cell]:
-    """The cells whose whole name, row, task or kind matches."""
+    """The cells whose whole name, task or kind matches."""
     if only is None:
         return cells
     try:
         pattern = re.compile(only)
     except re.error as error:
         raise UserError(f"--only {only}: got no regular expression ({error}), wanted one such as 'FW-.*'") from None
-    chosen = [
-        cell for cell in cells if any(map(pattern.fullmatch, (cell.name, cell.row, cell.setup.task.NAME, cell.kind)))
-    ]
+    chosen = [cell for cell in cells if any(map(pattern.fullmatch, (cell.name, cell.setup.task.NAME, cell.kind)))]
     if not chosen:
         names = [cell.name for cell in cells]
         raise UserError(f"--only {only}: matches no cell{near(only, names)} (cells: {', '.join(names)}; "

@@ -33,9 +33,8 @@ def tables(paper: ModuleType, cells: list[Cell], found: dict[str, list[Record]])
     if not hasattr(paper, "METRICS"):
         reported = paper.REPORTED["error"]
         return [Titled("", HEADS, [fields(summarise(cell, found[cell.name], reported)) for cell in cells])]
-    by_task: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_task.setdefault(cell.setup.task.NAME, []).append(cell)
+    sorted_out = {task: [cell for cell in cells if task == cell.setup.task.NAME] for task in paper.METRICS}
+    by_task = {task: of for task, of in sorted_out.items() if of}
     each = [of_task(of, found, paper.METRICS[name]) for name, of in by_task.items()]
     return [of_all(by_task, found, paper.METRICS), *each] if len(by_task) > 1 else each
 
