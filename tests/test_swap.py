@@ -11,7 +11,7 @@ from fastweights.papers import paper
 from fastweights.papers.table import pages, results, tables
 
 LINES = r"""Swapping nn.GRU or nn.LSTM for FastWeightsRNN
-of the test sequences; guess: the guess floor; 95%: the interval over the seeds
+means over seeds, of test sequences; 95%: their interval; guess: the guess floor
 
 All tasks
  +image +

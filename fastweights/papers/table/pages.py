@@ -32,6 +32,8 @@ def section(name: str, module: ModuleType, folder: Path) -> str:
     records = [each for cell in module.RUNS for each in found[cell.name]]
     parts = [f"## {module.TITLE}", inspect.cleandoc(module.__doc__ or "")]
     parts.append(f"`fastweights reproduce {name}` trains these cells and prints the table; with `--only CELL`, one.")
+    if hasattr(module, "METRICS"):
+        parts.append(f"The tables have {tables.legend(module)}.")
     parts += [tables.markdown(each) for each in tables.tables(module, module.RUNS, found)]
     runs = [found[cell.name] for cell in module.RUNS if cell.kind == "paper"]
     if all(runs):

@@ -14,7 +14,7 @@ from fastweights.training.metric import show
 
 HEADS = ("model", "paper", "ours", "95%", "seeds", "guess", "to 99%", "updates", "time", "params")
 ERRORS = "error in per cent of the test sequences; guess: that at the guess floor"
-TASKS = "of the test sequences; guess: the guess floor; 95%: the interval over the seeds"
+TASKS = "means over seeds, of test sequences; 95%: their interval; guess: the guess floor"
 
 
 class Titled(NamedTuple):
