@@ -66,7 +66,7 @@ def of_task(cells: list[Cell], found: dict[str, list[Record]], metrics: dict[str
     for cell in cells:
         records = found[cell.name]
         values = [told for statistic in metrics.values() for told in measured(records, statistic)]
-        time = duration(sum(each["seconds"] for each in records) / len(records)) if records else ""
+        time = f"{sum(each['seconds'] for each in records) / len(records):.0f}s" if records else ""
         params = thousands(records[0]["parameters"]) if records else ""
         rows.append((cell.row, *values, str(len(records)), time, params))
     title = f"{task.NAME}: {updates:,} updates of {config.batch_size} sequences, learning rate {config.learning_rate:g}"
