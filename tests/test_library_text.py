@@ -63,12 +63,12 @@ def test_kinds(text, wanted):
 
 
 def test_kinds_are_those_of_pythons_own_tokens():
-    """But for f-strings, which newer versions take apart."""
+    """But for f- and t-strings, which newer versions take apart."""
     names = {"NAME": "name", "NUMBER": "number", "STRING": "string", "COMMENT": "comment", "OP": "operator"}
     read = 0
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-d]*.py")):
         text = file.read_bytes().replace(b"\r\n", b"\n")
-        if not text.isascii() or re.search(rb"(?i)\b(f|fr|rf)['\"]", text):
+        if not text.isascii() or re.search(rb"(?i)\b(f|fr|rf|t|tr|rt)['\"]", text):
             continue
         starts = [0]
         for line in text.splitlines(keepends=True):

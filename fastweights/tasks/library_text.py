@@ -22,7 +22,7 @@ PARTS = {"valid": 4, "test": 9}  # the first of their files, of which every tent
 KINDS = ("space", "keyword", "name", "number", "string", "comment", "operator")
 TOKEN = re.compile(
     rb"""(?P<comment>\#[^\n]*)
-    | (?P<string>[bfruBFRU]{0,2}(?:'''(?:\\.|[^\\])*?'''|\"{3}(?:\\.|[^\\])*?\"{3}
+    | (?P<string>[bfrtuBFRTU]{0,2}(?:'''(?:\\.|[^\\])*?'''|\"{3}(?:\\.|[^\\])*?\"{3}
       |'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"))
     | (?P<number>\.?[0-9](?:[eE][+-]|[\w.])*)
     | (?P<name>[^\W\d]\w*)
