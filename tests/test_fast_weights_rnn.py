@@ -172,7 +172,7 @@ def test_whole_module_survives_torch_save():
 def test_extra_repr_names_what_differs_from_the_default():
     text = repr(FastWeightsRNN(INPUT, HIDDEN, 2, batch_first=True, inner_steps=3, learned=("decay",)))
     assert "3, 5, num_layers=2, batch_first=True, learned=('decay',), inner_steps=3" in text
-    assert "rule=Cosine(decay=0.95, rate=1.0)" in text and "learned" not in repr(FastWeightsRNN(INPUT, HIDDEN))
+    assert "rule=Cosine(decay=0.92, rate=1.0)" in text and "learned" not in repr(FastWeightsRNN(INPUT, HIDDEN))
     assert "bidirectional" not in text
 
 

@@ -89,7 +89,7 @@ class FastWeightsRNN(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        rule: Rule = Cosine(decay=0.95, rate=1.0),  # noqa: B008 - frozen
+        rule: Rule = Cosine(decay=0.92, rate=1.0),  # noqa: B008 - frozen
         learned: Sequence[str] | None = None,
         inner_steps: int = 1,
         layer_norm: bool = True,

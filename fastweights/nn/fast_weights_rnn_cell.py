@@ -38,7 +38,7 @@ class FastWeightsRNNCell(nn.Module):
         hidden_size: int,
         bias: bool = True,
         *,
-        rule: Rule = Cosine(decay=0.95, rate=1.0),  # noqa: B008 - frozen
+        rule: Rule = Cosine(decay=0.92, rate=1.0),  # noqa: B008 - frozen
         learned: Sequence[str] | None = None,
         inner_steps: int = 1,
         layer_norm: bool = True,

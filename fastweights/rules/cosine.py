@@ -36,7 +36,7 @@ class Cosine:
     SPEED: ClassVar[float] = 10.0  # of learned constants: how much faster they move than a weight
     LEARNED: ClassVar[tuple[str, ...]] = ("rate",)  # where nobody says
 
-    decay: float | Tensor = 0.95
+    decay: float | Tensor = 0.92
     rate: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
