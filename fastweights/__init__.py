@@ -1,9 +1,9 @@
 """Networks with fast weights: a memory matrix that is written while a sequence is read."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # nothing is imported here, typing neither: a command takes its signals first
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastweights.nn import FastWeightsRNN, FastWeightsRNNCell
     from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
     from fastweights.rules import Cosine, Delta, Hebbian
@@ -32,9 +32,11 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:  # the command line answers --help without the second that torch takes to import
+def __getattr__(name: str) -> "Any":  # the command line answers --help without the second that torch takes to import
     if name not in _HOME:
         raise AttributeError(f"module 'fastweights' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"fastweights.{_HOME[name]}"), name)
 
 

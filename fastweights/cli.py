@@ -1,19 +1,16 @@
-"""The command line. A command imports what it needs when it runs: `fastweights --help` waits for no torch."""
+"""The command line: finds the command, and makes of every error one line and an exit code.
 
-import contextlib
-import io
-import re
+Nothing else is imported at first: Ctrl-C is to be ours by then, and the current folder off the path. A command imports
+what it needs when it runs: `fastweights --help` waits for no torch.
+"""
+
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from itertools import pairwise
-from typing import TypeVar
 
-from fastweights.errors import UserError, in_one_line, near
-from fastweights.own import fault_of_own
+from fastweights.process.codes import DONE, NOT_DONE, OURS, STOPPED
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # typing is not imported yet
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 COMMANDS = {
     "data": ("data", "draw sequences of a task into CSV files"),
@@ -38,69 +35,89 @@ commands:
   fastweights train RNN-LN-FW --run runs/first --epochs 10
   fastweights sample RNN-LN-FW 'g5o8k1??g' --run runs/first"""
 
+GOES_ON = {"train": "; --resume goes on with it", "reproduce": "; the same command goes on with it"}
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 after bad input, 1 after a fault of ours, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
-        return 0
-    if arguments[0] == "--version":
-        from fastweights import __version__
 
-        print(__version__)
-        return 0
+def main(arguments: "Sequence[str] | None" = None) -> int:
+    """Run one command; returns its exit code. None: those of this process, which is the command's alone."""
+    if arguments is not None:
+        return run(list(arguments))
+    from fastweights.process.search_path import leave_out_current_folder
+
+    leave_out_current_folder()
+    from fastweights.process import signals, streams
+
+    arguments = sys.argv[1:]
+    signals.begin(stop_line(arguments))
+    streams.begin()
     try:
-        return command(arguments[0])(arguments[1:]) or 0
-    except KeyboardInterrupt as stopped:
-        print(f"fastweights: stopped{'; ' + str(stopped) if str(stopped) else ''}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 0
-    except (UserError, OSError) as error:  # what the system refuses, a full disk say, is no fault of ours either
+        code = run(arguments)
+    except SystemExit:  # --help has been answered
+        code = DONE
+    signals.over()
+    if (lost := streams.end()) is not None and code == DONE:
+        what = "what was to be shown there is lost; what went into files is there"
+        print(f"fastweights: error: standard output: got {lost.strerror}, wanted room: {what}", file=sys.stderr)
+        return NOT_DONE
+    return code
+
+
+def run(arguments: "list[str]") -> int:
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(HELP.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
+            return DONE
+        if arguments[0] == "--version":
+            from fastweights import __version__
+
+            print(__version__)
+            return DONE
+        return command(arguments[0])(arguments[1:]) or DONE
+    except BaseException as error:
+        return explained(error, arguments)
+
+
+def explained(error: BaseException, arguments: "list[str]") -> int:
+    """What an error is to the user, on standard error; the exit code."""
+    from fastweights.process import signals
+
+    if isinstance(error, KeyboardInterrupt) or signals.told():  # whatever else an interrupted library makes of it
+        signals.over()
+        about = f"; {error}" if isinstance(error, KeyboardInterrupt) and str(error) else ""
+        print(f"{stop_line(arguments)}{about}", file=sys.stderr)
+        return STOPPED
+    from fastweights.errors import UserError, in_one_line
+    from fastweights.own import fault_of_own
+
+    if isinstance(error, UserError | OSError):  # what the system refuses, a full disk say, is no fault of ours either
         print(f"fastweights: error: {in_one_line(error)}", file=sys.stderr)
-        return 2
-    except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and not error.code:  # --help has been answered
-            raise
-        if said := fault_of_own(error):
-            print(f"fastweights: error: {said}", file=sys.stderr)
-            return 2
-        from fastweights.commands.faults import OURS, PLEASE
+        return NOT_DONE
+    if (isinstance(error, SystemExit) and not error.code) or not isinstance(error, Exception | SystemExit):
+        raise error  # --help has been answered
+    if said := fault_of_own(error):
+        print(f"fastweights: error: {said}", file=sys.stderr)
+        return NOT_DONE
+    import traceback
 
-        traceback.print_exc()
-        print(PLEASE, file=sys.stderr)
-        return OURS
+    from fastweights.commands.faults import PLEASE
+
+    traceback.print_exception(error)
+    print(PLEASE, file=sys.stderr)
+    return OURS
 
 
-def command(name: str) -> Callable[[list[str]], int | None]:
+def stop_line(arguments: "list[str]") -> str:
+    return f"fastweights: stopped{GOES_ON.get(arguments[0], '') if arguments else ''}"
+
+
+def command(name: str) -> "Callable[[list[str]], int | None]":
+    from importlib import import_module
+
     if name not in COMMANDS:
+        from fastweights.errors import UserError, near
+
         raise UserError(f"unknown command {name!r}{near(name, COMMANDS)} (commands: {', '.join(COMMANDS)})")
     return import_module(f"fastweights.commands.{COMMANDS[name][0]}").main
-
-
-def parse(options: type[T], arguments: list[str], prog: str) -> T:
-    """The options of a command from its arguments; what tyro says of bad ones, in one line."""
-    import tyro
-
-    for before, argument in pairwise([prog, *arguments]):  # as a path, nothing would be the current folder
-        if not argument or (argument.startswith("--") and argument.endswith("=")):
-            after = argument or before
-            raise UserError(f"got an empty argument after {after}, wanted a value (an unset variable of the shell?)")
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(options, args=arguments, prog=prog)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        # a box: its title stands in the rule above, or above a rule where the terminal has plain characters alone
-        lines = [line for line in said.getvalue().splitlines() if not line.startswith(("╭", "╰"))]
-        lines = lines[1:] if lines and lines[0].strip().endswith(" error") else lines
-        text = " ".join(filter(None, (line.strip("│─ \n") for line in lines if line.strip().strip("-"))))
-        text = text.split("For full helptext")[0].split("Argument helptext")[0]
-        text = re.sub(r"^Error parsing (?!-)[\w-]+: ", "", text.strip())
-        raise UserError(f"{text} (`{prog} --help` lists the options)") from None
 
 
 if __name__ == "__main__":

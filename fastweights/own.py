@@ -8,34 +8,65 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from fastweights.errors import UserError
 
 FILES: set[str] = set()  # of the modules that were imported here
+IMPORTING = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "fastweights")  # modules on the way there
 
 
 def is_own(name: str) -> bool:
     return ":" in name
 
 
+class Here:
+    """The last finder of all: modules of a folder that are named as package:Class, and what these import there."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.named: set[str] = set()
+        self.found: set[str] = set()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if path is not None or not (name in self.named or importer() in self.found):
+            return None
+        found = PathFinder.find_spec(name, [self.folder])
+        if found is not None:
+            self.found.add(name)
+        return found
+
+
+def importer() -> str:
+    """The package of the module that is importing now."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in IMPORTING:
+        frame = frame.f_back
+    return "" if frame is None else frame.f_globals.get("__name__", "").partition(".")[0]
+
+
 def import_own(what: str, name: str, wanted: str) -> Any:
     """The class; `what` it is and what was `wanted` of it are said where there is none."""
     module, _, attribute = name.partition(":")
-    look_here()
     try:
-        found = getattr(import_module(module), attribute)
+        found = getattr(import_named(module), attribute)
         FILES.update(file for file in (getattr(sys.modules[module], "__file__", None), _file_of(found)) if file)
         return found
     except (Exception, SystemExit) as error:  # whatever a file of the user's does
         raise UserError(f"{what} {name!r}: got {type(error).__name__}: {error}; {wanted}") from error
 
 
-def look_here() -> None:
-    """The current folder is looked into last: it takes the place of nothing that is installed."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+def import_named(module: str) -> Any:
+    """A module that is installed, else one of the current folder."""
+    folder = os.getcwd()
+    here = next((each for each in sys.meta_path if isinstance(each, Here) and each.folder == folder), None)
+    if here is None:
+        here = Here(folder)
+        sys.meta_path.append(here)
+    here.named.add(module.partition(".")[0])
+    return import_module(module)
 
 
 def source_of(name: str) -> str | None:
@@ -43,9 +74,8 @@ def source_of(name: str) -> str | None:
     if not is_own(name):
         return None
     module, _, attribute = name.partition(":")
-    look_here()
     with suppress(ImportError, AttributeError, OSError):
-        file = _file_of(getattr(import_module(module), attribute))
+        file = _file_of(getattr(import_named(module), attribute))
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     return None
 

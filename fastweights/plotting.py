@@ -81,8 +81,19 @@ def draw(curves: Sequence[Curve], quantity: str) -> Any:
          floor if all(curve.task == shown[0].task for curve in shown) else None)  # fmt: skip
     if not higher and all(row[column] > 0 for curve in shown for row in curve.rows):
         axes.set_yscale("log")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    name_lines(axes)
     return figure
+
+
+def name_lines(axes: Any) -> None:
+    """The legend: names as they are, where matplotlib reads `$` as mathematics and leaves out what begins with `_`."""
+    lines = axes.get_lines()
+    legend = axes.legend(
+        lines, map(str, range(len(lines))), frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
+    for text, line in zip(legend.get_texts(), lines, strict=True):
+        text.set_parse_math(False)
+        text.set_text(line.get_label())
 
 
 def plot_band(
@@ -109,7 +120,7 @@ def tidy(axes: Any, x_label: str, y_label: str, floor: float | None) -> None:
     if floor is not None:
         axes.axhline(floor, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label=f"guess floor ({floor:.3g})")
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_ylabel(y_label, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
 

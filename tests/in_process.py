@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +22,7 @@ def run_jobs_here(patch):
         return ended
 
     patch.setattr(runner, "_start", start)
-    patch.setattr(runner, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(0.01), monotonic=time.monotonic))
+    patch.setattr(runner, "wait", lambda seconds, heard: time.sleep(0.01))
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -300,28 +298,6 @@ def test_a_bad_checkpoint(damage, trained, tmp_path, capsys):
         path.unlink()
     code, _, err = run(capsys, "sample", "RNN-LN-FW", "a1b2??b", "--run", folder)
     assert code == 2 and err.count("\n") == 1 and "wanted a checkpoint" in err
-
-
-@pytest.mark.parametrize("models", [["CONTROL"], ["CONTROL", "RNN-LN"]])
-def test_ctrl_c_saves_and_resume_goes_on(models, tmp_path, capsys):
-    options = [*TINY, "--schedule", "constant", "--epochs", "40000", "--run", str(tmp_path / "runs")]
-    command = [sys.executable, "-m", "fastweights.cli", "train", *models, *options]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, where the tests run in a background
-    )
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / "runs").rglob("checkpoint.safetensors"))) < len(models) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume goes on with" in err and "Traceback" not in err
-    options[options.index("40000")] = "2"
-    code, out, err = run(capsys, "train", *models, *options, "--resume")
-    assert code == 0 and all(re.search(rf"^{model} +\d+\.\d\d%", out, re.M) for model in models), err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from fastweights.cli import parse
+from fastweights.commands.parsing import parse
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import tyro
 
 from fastweights.bench.settings import Record, Settings
-from fastweights.cli import parse
+from fastweights.commands.parsing import parse
 from fastweights.errors import UserError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from fastweights.cli import parse
+from fastweights.commands.parsing import parse
 from fastweights.errors import UserError
 from fastweights.tasks import TASKS, find_task
 from fastweights.tasks.task import check_integer

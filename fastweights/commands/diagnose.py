@@ -3,8 +3,8 @@ from pathlib import Path
 
 import tyro
 
-from fastweights.cli import parse
 from fastweights.commands.opened import opened
+from fastweights.commands.parsing import parse
 from fastweights.errors import UserError
 
 

@@ -4,16 +4,16 @@ import sys
 from collections.abc import Iterable
 
 from fastweights.jobs.runner import Status
+from fastweights.process.codes import DONE, OURS
 
-OURS = 1  # exit code
 PLEASE = "fastweights: this is a fault of fastweights, not yours: please report it with the lines above"
 
 
 def tell_faults(statuses: Iterable[Status]) -> int:
-    """The tracebacks of the runs that broke so, and the exit code; 0: none did."""
+    """The tracebacks of the runs that broke so, and the exit code; `DONE`: none did."""
     broken = [status for status in statuses if status.traceback]
     for status in broken:
         print(f"{status.job.folder}:\n{status.traceback}", file=sys.stderr)
     if broken:
         print(PLEASE, file=sys.stderr)
-    return OURS if broken else 0
+    return OURS if broken else DONE

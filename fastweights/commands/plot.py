@@ -3,7 +3,7 @@ from pathlib import Path
 
 import tyro
 
-from fastweights.cli import parse
+from fastweights.commands.parsing import parse
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,3 @@
-import os
 import sys
 import textwrap
 from dataclasses import dataclass, replace
@@ -7,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from fastweights.cli import parse
 from fastweights.commands.faults import tell_faults
+from fastweights.commands.parsing import parse
 from fastweights.errors import UserError
+from fastweights.jobs.cores import usable
 from fastweights.papers import PAPERS, Cell, paper
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Reproduce:
     """Runs a cell; none: as many as the paper file says."""
     missing: tyro.conf.FlagCreatePairsOff[bool] = False
     """Only the runs without a result in --results, wherever the others were trained."""
-    workers: int = max(1, os.cpu_count() or 1)
+    workers: int = usable()
     """Runs at a time, one thread each."""
     run: Path | None = None
     """The folder of the run folders (runs/NAME)."""
@@ -172,18 +172,20 @@ def train(options: Reproduce, jobs: "list[Job]", then: Any = lambda statuses: No
     return run_live(
         jobs,
         options.workers,
-        label=lambda job: job.folder.name,
-        on_stop="the runs are saved; the same command goes on with them",
+        label=name_of,
         run=run,
         shared=True,
         then=then,
     )
 
 
+def name_of(job: "Job") -> str:
+    return job.folder.name
+
+
 def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cell], root: Path, folder: Path) -> int:
     """The `able` of the cells are trained, the results of all of them are shown."""
-    from rich.console import Console
-
+    from fastweights.commands.tables import print_table
     from fastweights.papers.table import results, tables
     from fastweights.papers.table.cells import jobs_of
     from fastweights.training.run_folder import RunError
@@ -211,7 +213,7 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
     print(f"{module.TITLE}\n{tables.legend(module)}\n")
     for place, each in enumerate(tables.tables(module, cells, found)):
         print("\n" * (place > 0) + f"{each.title}\n" * bool(each.title), end="")
-        Console(soft_wrap=True).print(tables.terminal(each))
+        print_table(tables.terminal(each))
     if options.quick:
         print(NOT_THE_TABLE.format(name=options.name))
     if stale:
@@ -255,8 +257,9 @@ def complain(statuses: "list[Status]") -> int:
     if faults := tell_faults(statuses):
         return faults
     if any(status.state == "stopped" for status in statuses):
-        print("fastweights: runs were stopped; the same command goes on with them", file=sys.stderr)
-        return 130
+        from fastweights.commands.live import where_saved
+
+        raise KeyboardInterrupt(where_saved(statuses, name_of))
     failed = [status for status in statuses if status.error]
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

@@ -4,8 +4,8 @@ from typing import Any
 
 import tyro
 
-from fastweights.cli import parse
 from fastweights.commands.opened import opened
+from fastweights.commands.parsing import parse
 from fastweights.errors import UserError
 
 BAR = 30  # columns

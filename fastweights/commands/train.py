@@ -1,5 +1,3 @@
-import os
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
@@ -7,15 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from fastweights import tasks
-from fastweights.cli import parse
 from fastweights.commands import options as of
 from fastweights.commands.faults import tell_faults
-from fastweights.commands.live import run_live
+from fastweights.commands.live import run_live, where_saved
+from fastweights.commands.parsing import parse
+from fastweights.commands.tables import print_table
 from fastweights.errors import UserError
+from fastweights.jobs.cores import usable
 from fastweights.jobs.job import Job, job_data
 from fastweights.jobs.runner import Status
 from fastweights.training import networks, run_folder
@@ -76,7 +75,7 @@ class Asked:
             ("run", Path | None, None, "The run folder (runs/MODEL); of several models the folder of theirs (runs)."),
             ("data", Path | None, None, "A folder with train.csv and valid.csv, or one CSV file; none: drawn."),
             ("resume", bool, False, "Go on with the runs that are there already."),
-            ("workers", int, max(1, os.cpu_count() or 1), "Models trained at a time."),
+            ("workers", int, usable(), "Models trained at a time."),
         ]  # fmt: skip
         names = {part: [name for name, _, _ in each] for part, each in parts.items()}
         of.check_apart({"train": ["models", "training", "network", "sequence", *(name for name, *_ in own)], **names})
@@ -116,8 +115,7 @@ def main(arguments: list[str]) -> int | None:
     statuses = run_live(
         jobs,
         options.workers,
-        label=lambda job: job.setup.model,
-        on_stop="the runs are saved; the same command with --resume goes on with them",
+        label=name_of,
     )
     if any(status.row and not status.error for status in statuses):
         show_table(statuses)
@@ -126,12 +124,15 @@ def main(arguments: list[str]) -> int | None:
     for status in statuses:
         if status.error:
             raise UserError(status.error)
-    if stopped := [status.job.setup.model for status in statuses if status.state == "stopped"]:
-        print(f"fastweights: {', '.join(stopped)} stopped; --resume goes on with it", file=sys.stderr)
-        return 130
+    if any(status.state == "stopped" for status in statuses):
+        raise KeyboardInterrupt(where_saved(statuses, name_of))
     folders = " ".join(str(status.job.folder) for status in statuses)
     print(f"runs: {folders}")
     return 0
+
+
+def name_of(job: Job) -> str:
+    return job.setup.model
 
 
 def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
@@ -186,7 +187,7 @@ def show_table(statuses: list[Status]) -> None:
             table.add_row(name, status.state)
         else:
             table.add_row(name, *cells(status.job.folder, status.row, losses))
-    Console(soft_wrap=True).print(table)
+    print_table(table)
 
 
 def cells(folder: Path, row: Mapping[str, Any], losses: Sequence[str]) -> list[str]:

@@ -11,10 +11,12 @@ from fastweights.errors import UserError
 from fastweights.jobs.job import Job
 from fastweights.jobs.runner import Status
 from fastweights.jobs.worker import work
+from fastweights.process import signals
 from fastweights.training import run_folder
 
 MARK = ".cluster"
 LOCKED = "locked"
+PACKAGES = Path(__file__).parents[2]
 
 
 def import_ray() -> Any:
@@ -33,7 +35,8 @@ def run_on_ray(
 ) -> list[Status]:
     """As `run_all(shared=True)`, one core a run: on the cluster that RAY_ADDRESS names, or on `workers` cores here.
 
-    A run whose machine goes away starts again from its last checkpoint. Ctrl-C lets the runs save, then is raised.
+    A run whose machine goes away starts again from its last checkpoint. Told to stop, it lets the runs save before it
+    raises KeyboardInterrupt; nothing can be told to save and go on.
     """
     ray = import_ray()
     statuses = [Status(replace(job, folder=job.folder.absolute())) for job in jobs]
@@ -50,34 +53,61 @@ def run_on_ray(
         address = os.environ.get("RAY_ADDRESS")
         local = {} if address else {"num_cpus": workers, "include_dashboard": False}
         ray.init(address=address, log_to_driver=False, logging_level="error", **local)
-    remote = ray.remote(num_cpus=1, max_retries=3)(run_one)
+    remote = ray.remote(num_cpus=1, max_retries=3)(of_ray(os.getcwd(), str(PACKAGES)))
     by_reference: dict[Any, Status] = {}
     try:
-        while any(status.open for status in statuses):
-            for status in statuses:
-                if status.state == "elsewhere":
-                    status.look()
-                if status.state == "waiting":
-                    by_reference[remote.remote(status.job.as_json())] = status
-                    status.state = "running"
-            references = list(by_reference)
-            if not references:
-                time.sleep(every)
-            for reference in ray.wait(references, num_returns=len(references), timeout=every)[0] if references else ():
-                settle(by_reference.pop(reference), reference, ray)
-            for status in by_reference.values():
-                progress(status)
-            show(statuses)
-    except KeyboardInterrupt:
-        for reference in by_reference:
-            ray.cancel(reference, force=False)
-        ray.wait(list(by_reference), num_returns=len(by_reference), timeout=60)
-        raise
+        with signals.heard() as heard:
+            while any(status.open for status in statuses) and not heard.stop:
+                for status in statuses:
+                    if status.state == "elsewhere":
+                        status.look()
+                    if status.state == "waiting":
+                        by_reference[remote.remote(status.job.as_json())] = status
+                        status.state = "running"
+                references = list(by_reference)
+                if not references:
+                    time.sleep(every)
+                for reference in (
+                    ray.wait(references, num_returns=len(references), timeout=every)[0] if references else ()
+                ):
+                    settle(by_reference.pop(reference), reference, ray)
+                for status in by_reference.values():
+                    progress(status)
+                show(statuses)
+            if heard.stop and by_reference:
+                for reference in by_reference:
+                    ray.cancel(reference, force=False)
+                ray.wait(list(by_reference), num_returns=len(by_reference), timeout=60)
+            if heard.stop and any(status.open for status in statuses):
+                raise KeyboardInterrupt
     finally:
         if began_here:
             ray.shutdown()
     show(statuses)
     return statuses
+
+
+def of_ray(folder: str, packages: str) -> Callable[[str], str]:
+    """`run_one` for a worker of Ray, which puts the current folder first on its path.
+
+    A function that is made in another goes there by value: nothing of ours is imported before that folder is off.
+    """
+
+    def task(text: str) -> str:
+        import os
+        import sys
+
+        here = os.path.realpath(folder)
+        sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
+        if os.path.isdir(folder):  # where a user's own class is looked for
+            os.chdir(folder)
+        if "fastweights" not in sys.modules:
+            sys.path.append(packages)
+        from fastweights.jobs.cluster import run_one
+
+        return run_one(text)
+
+    return task
 
 
 def run_one(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from fastweights.jobs.job import Job, finished
-from fastweights.jobs.worker import LOCKED
+from fastweights.process import search_path, signals
+from fastweights.process.codes import DONE, LOCKED, STOPPED
 from fastweights.training import run_folder
 
-PACKAGES = str(Path(__file__).parents[2])
+START = Path(__file__).with_name("start.py")
+EVERY = 0.05  # seconds until it is looked again at what was asked
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 LOOK_AGAIN = 2.0  # seconds until a run that another process trains is looked at again
 
 
@@ -30,6 +34,8 @@ class Status:
     updates: int = 0
     seconds: float = 0.0
     row: dict[str, Any] | None = None
+    saved: int = 0  # the update that a stop would leave in the checkpoint
+    asked: int = 0  # the update that was saved last because somebody asked
     error: str = ""
     traceback: str = ""  # of a fault of this library
     process: Any = field(default=None, repr=False)
@@ -47,16 +53,20 @@ class Status:
 
     def take(self, event: dict[str, Any]) -> None:
         """What the process of the run tells of it."""
-        for name in ("update", "updates", "seconds", "row", "error", "traceback"):
+        for name in ("update", "updates", "seconds", "row", "saved", "asked", "error", "traceback"):
             setattr(self, name, event.get(name, getattr(self, name)))
 
     def end(self, code: int, shared: bool) -> None:
         """The process of the run has ended with this exit code."""
-        state = {0: "done", 130: "stopped"}.get(code, "failed")
+        if code in (-number for number in signals.STOP):  # it had not begun to hear
+            code = STOPPED
+        state = {DONE: "done", STOPPED: "stopped"}.get(code, "failed")
         if code == LOCKED and shared:
             state, self.error = "elsewhere", ""
         if state == "failed" and not self.error:
-            self.error = f"the process of {self.job.folder} ended with code {code}"
+            self.error = f"{self.job.folder}: the process of the run {ended(code)}; the run goes on from its checkpoint"
+        if -code in CRASHES:
+            self.traceback = f"the process {ended(code)}"
         self.state = state
 
     def look(self) -> None:
@@ -78,11 +88,19 @@ class Status:
             self.state, self.error = "failed", str(error)
 
 
+def ended(code: int) -> str:
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended with code {code}"
+
+
 def run_all(
     jobs: list[Job], workers: int, show: Callable[[list[Status]], None], every: float = 0.5, shared: bool = False
 ) -> list[Status]:
-    """Run the jobs, `workers` at a time, calling `show` now and then. Ctrl-C lets the runs save, then is raised.
+    """Run the jobs, `workers` at a time, calling `show` now and then.
 
+    Told to stop, it lets the runs save before it raises KeyboardInterrupt; told to save, it tells them.
     shared: other runners may work on the same folders. A run that is done is taken as it is, and one that another
     process trains is waited for; otherwise such a run fails.
     """
@@ -90,37 +108,56 @@ def run_all(
     for status in statuses if shared else ():
         status.look()
     threads: list[threading.Thread] = []
-    try:
-        while any(status.open for status in statuses):
-            running = sum(status.state == "running" for status in statuses)
-            for status in statuses:
-                if shared and (status.state == "elsewhere" or (status.state == "waiting" and running < workers)):
-                    status.look()
-                if status.state == "waiting" and running < workers:
-                    threads.append(_start(status, shared))
-                    running += 1
-            show(statuses)
-            time.sleep(every)
-    except KeyboardInterrupt:
-        for status in statuses:
-            if status.process is not None and status.process.poll() is None:
-                status.process.terminate()
-        for thread in threads:
-            thread.join()
-        raise
-    for thread in threads:
-        thread.join()
-    show(statuses)
+    with signals.heard() as heard:
+        try:
+            while any(status.open for status in statuses) and not heard.stop:
+                running = sum(status.state == "running" for status in statuses)
+                for status in statuses:
+                    if shared and (status.state == "elsewhere" or (status.state == "waiting" and running < workers)):
+                        status.look()
+                    if status.state == "waiting" and running < workers:
+                        threads.append(_start(status, shared))
+                        running += 1
+                show(statuses)
+                wait(every, heard)
+                if heard.save:
+                    heard.save = False
+                    _tell(statuses, signal.SIGUSR1)
+        finally:
+            _tell(statuses, signal.SIGTERM)
+            for thread in threads:
+                thread.join()
+        show(statuses)
+        if heard.stop and any(status.open or status.state == "stopped" for status in statuses):
+            raise KeyboardInterrupt
     return statuses
 
 
+def wait(seconds: float, heard: signals.Heard) -> None:
+    """So long, or until something is asked."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not (heard.stop or heard.save):
+        time.sleep(EVERY)
+
+
+def _tell(statuses: list[Status], number: int) -> None:
+    for status in statuses:
+        if status.process is not None and status.process.poll() is None:
+            status.process.send_signal(number)
+
+
 def _start(status: Status, shared: bool) -> threading.Thread:
-    command = [sys.executable, "-P", "-m", "fastweights.jobs.worker", status.job.as_json()]
-    paths = [PACKAGES, *filter(None, [os.environ.get("PYTHONPATH")])]  # the code of this process, wherever it lies
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    status.process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    )
+    command = [sys.executable, "-P", str(START), status.job.as_json(), str(os.getpid())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search_path.named())}
+    with signals.held_back():
+        status.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=environment,
+        )
     status.state = "running"
     thread = threading.Thread(target=_listen, args=(status, shared), daemon=True)
     thread.start()

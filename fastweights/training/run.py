@@ -1,17 +1,17 @@
 """One run, from its folder and back into it: it can be stopped at any moment and go on, bit for bit."""
 
 import json
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from fastweights.process import signals
+from fastweights.process.signals import Heard
 from fastweights.tasks import Batch, better
 from fastweights.training import provenance, run_folder, source
 from fastweights.training.checkpoints import hash_weights, load_checkpoint, load_weights, save_checkpoint
@@ -29,24 +29,32 @@ Watch = Callable[["Run"], None]  # called a few times a second
 
 
 def train(
-    setup: Setup, data: Data, folder: Path, *, resume: bool = False, watch: Watch = lambda run: None
+    setup: Setup,
+    data: Data,
+    folder: Path,
+    *,
+    resume: bool = False,
+    watch: Watch = lambda run: None,
+    heard: Heard | None = None,
 ) -> dict[str, Any]:
     """Train the setup into `folder`; returns the last row of its metrics.
 
     Raises `RunError` where the folder holds another run, `NonFiniteLoss` where training breaks down, and
-    `KeyboardInterrupt` after Ctrl-C, once the checkpoint is written.
+    `KeyboardInterrupt` after Ctrl-C and SIGTERM, once the checkpoint is written. `heard`: what a process is asked that
+    takes its signals itself.
     """
     setup = replace(setup, task=data.task)  # a file of sequences tells how long they are
     description = describe(setup, data)
     if (folder / CONFIG).exists():
         check_same(folder, description, resume)  # a folder that is not ours stays untouched
     run_folder.make_folder(folder)
-    with run_folder.only_one(folder), stop_signals() as stop:
+    taken = signals.heard(signals.POLITE) if heard is None else nullcontext(heard)
+    with run_folder.only_one(folder), taken as heard:
         stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
         for name in (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL):
             for part in folder.glob(f".{name}.*.part"):  # of a process that was killed as it wrote
                 part.unlink()
-        run = Run(setup, data, folder)
+        run = Run(setup, data, folder, heard)
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored)
         elif stored is not None or not any((folder / name).exists() for name in (METRICS, TIMINGS, FINAL, CHECKPOINT)):
@@ -56,7 +64,7 @@ def train(
         else:
             raise RunError(f"{folder}: got files of a run without its {CONFIG}; choose another --run")
         done = run.progress.done and (folder / FINAL).exists()
-        row = run.finish(stop, watch)
+        row = run.finish(watch)
         if not done:
             run_folder.write_json(folder / FINAL, run.final())
         return row
@@ -65,7 +73,8 @@ def train(
 class Run:
     """One model on its way through its epochs."""
 
-    def __init__(self, setup: Setup, data: Data, folder: Path) -> None:
+    def __init__(self, setup: Setup, data: Data, folder: Path, heard: Heard) -> None:
+        self.heard, self.saved, self.asked = heard, 0, 0  # what is in the checkpoint; of that, what was asked for
         self.setup, self.config, self.task, self.folder = setup, setup.config, setup.task, folder
         self.device, self.data = self.config.device, data
         torch.manual_seed(self.config.seed)
@@ -83,6 +92,7 @@ class Run:
         self.loop = Loop(self.model, self.task, update_sees, self.config, self.updates)
         self.clock = time.perf_counter()  # minus what earlier processes spent on this run
         self.last_row: dict[str, Any] | None = None
+        heard.unsaved = lambda: self.progress.update > self.saved
 
     @property
     def progress(self) -> Progress:
@@ -93,9 +103,10 @@ class Run:
         """Of training and validation, over all processes that worked on this run."""
         return time.perf_counter() - self.clock
 
-    def finish(self, stop: threading.Event, watch: Watch) -> dict[str, Any]:
+    def finish(self, watch: Watch) -> dict[str, Any]:
+        watch(self)
         while not self.progress.done:
-            self.epoch(stop, watch)
+            self.epoch(watch)
         watch(self)
         assert self.last_row is not None
         return self.last_row
@@ -112,7 +123,13 @@ class Run:
         valid, test = (self.data.valid, self.config.valid_size), (self.data.test, self.config.test_size)
         given, count = valid if which == VALID else test
         batches = parts(given) if given is not None else self.acted(which, count)
-        return evaluate(self.model, self.task, (batch.to(self.device) for batch in batches))
+        return evaluate(self.model, self.task, self.until_stopped(batches))
+
+    def until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if self.heard.stop:
+                raise KeyboardInterrupt
+            yield batch.to(self.device)
 
     def acted(self, which: int, count: int) -> Iterable[Batch]:
         size = self.config.batch_size
@@ -120,7 +137,7 @@ class Run:
             generator = source.generator_of(self.config.seed, which, place)
             yield self.task.draw(min(size, count - first), generator, self.model)
 
-    def epoch(self, stop: threading.Event, watch: Watch) -> None:
+    def epoch(self, watch: Watch) -> None:
         began, first, told = self.seconds, self.progress.update, 0.0
         while self.progress.update < (self.progress.epoch + 1) * self.batches:
             if broken := self.loop.update():
@@ -130,19 +147,36 @@ class Run:
                     f"{kept if (self.folder / CHECKPOINT).exists() else ''}; try `fastweights train` with a smaller "
                     "--learning-rate or --clip, and another --run"
                 )
-            if stop.is_set():
+            if self.heard.stop:
+                self.stop(watch)
+            if self.heard.save:
+                self.heard.save = False
                 self.save()
-                raise KeyboardInterrupt
+                self.asked = self.saved
+                watch(self)
             if self.seconds - told > WATCH_EVERY:
                 told = self.seconds
                 watch(self)
         done = self.progress.update - first
-        self.end_epoch(done * self.config.batch_size / max(self.seconds - began, 1e-9))
+        speed, states = done * self.config.batch_size / max(self.seconds - began, 1e-9), random_states(self.device)
+        try:
+            valid = self.judge(VALID)
+        except KeyboardInterrupt:
+            for name, state in states.items():  # it will be judged again
+                set_random_state(name, state)
+            self.stop(watch)
+        else:
+            self.end_epoch(speed, valid)
 
-    def end_epoch(self, speed: float) -> None:
+    def stop(self, watch: Watch) -> NoReturn:
+        self.save()
+        watch(self)
+        raise KeyboardInterrupt
+
+    def end_epoch(self, speed: float, valid: dict[str, float]) -> None:
         progress = self.progress
         norm, rate = progress.gradient_norm / self.batches, self.loop.learning_rate()
-        trained, valid = self.loop.end_epoch(), self.judge(VALID)
+        trained = self.loop.end_epoch()
         row = {"model": self.setup.model, "epoch": progress.epoch, "update": progress.update}
         row |= {f"train_{name}": value for name, value in trained.items()}
         row |= {f"valid_{name}": value for name, value in valid.items()}
@@ -175,6 +209,7 @@ class Run:
         tensors |= {f"random.{name}": state for name, state in random_states(self.device).items()}
         header = {"model": self.setup.model, "progress": asdict(self.progress)}
         save_checkpoint(self.folder / CHECKPOINT, tensors, header)
+        self.saved = self.progress.update
 
     def check_place(self) -> None:
         """Raise where the progress that was stored is no place of this run."""
@@ -195,6 +230,7 @@ class Run:
             self.loop.optimizer.load_tensors(tensors)
             self.loop.progress = Progress.from_json(header["progress"])
             self.check_place()
+            self.saved = self.progress.update
             for name in random_states(self.device):
                 set_random_state(name, tensors[f"random.{name}"])
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -235,18 +271,3 @@ def random_states(device: str) -> dict[str, torch.Tensor]:
 
 def set_random_state(name: str, state: torch.Tensor) -> None:
     torch.random.set_rng_state(state) if name == "torch" else torch.cuda.set_rng_state(state)
-
-
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and a polite kill set, instead of breaking off in the middle of an update."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
