@@ -31,7 +31,9 @@ def begin(where, *arguments, before=lambda: None, **options):
 def until(reached, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not reached():
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        if time.monotonic() > deadline or process.poll() is not None:
+            process.kill()
+            raise AssertionError(process.communicate())
         time.sleep(0.01)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from fastweights import cli
 from fastweights.errors import UserError, out_of_memory
+from fastweights.jobs import runner
 from fastweights.optim import flat_adamw
 from fastweights.training import data, description
 
@@ -41,7 +42,7 @@ def test_a_fault_in_a_process_of_its_own_shows_its_traceback_too(tmp_path, monke
     """Planted where a worker starts: the command that waits for it shows the lines, and writes no table."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
-        "if 'fastweights.jobs.worker' in sys.orig_argv:\n"
+        f"if {str(runner.START)!r} in sys.orig_argv:\n"
         "    from fastweights.training import loop\n"
         "    def broken(*given): raise TypeError('planted')\n"
         "    loop.training_step = broken\n"

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fastweights.jobs import worker
+from fastweights.jobs import runner, worker
 from fastweights.jobs.job import Job
 from fastweights.optim import Group
+from fastweights.process.signals import Heard
 from fastweights.rules import Delta
 from fastweights.tasks import TASKS, AssociativeRetrieval
-from fastweights.training import checkpoints, data, loop, run, run_folder
+from fastweights.training import checkpoints, data, evaluation, loop, run, run_folder
 from fastweights.training.config import Config
 from fastweights.training.description import load_run
 from fastweights.training.networks import NETWORKS, FastWeights
@@ -141,10 +142,50 @@ def test_stopped_at_the_last_batch_of_an_epoch_and_killed_before_its_checkpoint(
     assert (cut / run_folder.METRICS).read_bytes() == (tmp_path / "through" / run_folder.METRICS).read_bytes()
 
 
+def test_stopped_while_it_validates_or_saved_and_gone_on_equals_one_run(tmp_path, monkeypatch):
+    """Validation that draws random numbers begins anew where it was stopped in its middle."""
+    config = replace(SMALL, head_dropout=0.5)
+    heard, told = Heard(), []
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 100)
+
+    def watch(run):
+        told.append((run.progress.update, run.saved, run.asked))
+
+    class Drawing(run.Run):
+        def until_stopped(self, batches):
+            for number, batch in enumerate(super().until_stopped(batches)):
+                torch.rand(1)
+                yield batch
+                heard.stop = number == 0 and self.progress.update == stop_at
+
+    class Saved(Drawing):
+        def epoch(self, watch):
+            heard.save = True
+            super().epoch(watch)
+
+    def go_on(kind, folder):
+        monkeypatch.setattr(run, "Run", kind)
+        train("RNN-LN-FW", config, folder, resume=True, watch=watch, heard=heard)
+
+    stop_at = 0
+    go_on(Drawing, tmp_path / "through")
+    stop_at = 16
+    with pytest.raises(KeyboardInterrupt):
+        go_on(Drawing, tmp_path / "cut")
+    assert told[-1] == (16, 16, 0) and not heard.unsaved()
+    assert len(run_folder.read_rows(tmp_path / "cut" / run_folder.METRICS)) == 1
+    stop_at, heard.stop = 0, False
+    go_on(Saved, tmp_path / "cut")
+    assert told[-1] == (24, 24, 17) and not heard.save
+    assert same(tmp_path / "cut", tmp_path / "through")
+    for name in (run_folder.METRICS, run_folder.CHECKPOINT):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()
+
+
 def test_kill_nine_and_resume_equals_one_run(tmp_path):
     config = replace(SMALL, epochs=60, hidden_size=16, train_size=1024)
     job = Job(Setup("RNN-LN-FW", TASK, config), tmp_path / "cut")
-    command = [sys.executable, "-m", "fastweights.jobs.worker", job.as_json()]
+    command = [sys.executable, "-P", str(runner.START), job.as_json(), str(os.getpid())]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(run_folder.read_rows(job.folder / run_folder.METRICS)) < 5 and time.monotonic() < deadline:

@@ -19,6 +19,7 @@ from fastweights.training.metric import Metric
 SHOWN = 12  # rows; of more runs, those that are under way
 NAMED = 3  # runs that are told of by name when they are stopped
 SILENCE = 30.0  # seconds after which a run without a terminal tells again how far it is
+GAP = 2  # columns between those of a table
 DROPPED = ("elapsed", "loss", "metric", "update")  # columns that a narrow terminal goes without, in this order
 Label = Callable[[Job], str]
 View = Callable[[list[Status]], None]
@@ -133,7 +134,7 @@ def progress_table(statuses: list[Status], label: Label, width: int) -> Group:
     for name in DROPPED:
         if needed(columns) > width:
             del columns[name]
-    room = max(1, width - needed({name: cells for name, cells in columns.items() if name != "model"}) - 1)
+    room = max(1, width - needed({name: cells for name, cells in columns.items() if name != "model"}) - GAP)
     columns["model"] = [cell if len(cell) <= room else cell[: room - 1] + "…" for cell in columns["model"]]
     table = Table(box=None, pad_edge=False)
     for name, cells in columns.items():
@@ -146,7 +147,7 @@ def progress_table(statuses: list[Status], label: Label, width: int) -> Group:
 
 
 def needed(columns: dict[str, list[str]]) -> int:
-    return sum(max(map(len, cells)) + 1 for cells in columns.values()) - 1
+    return sum(max(map(len, cells)) + GAP for cells in columns.values()) - GAP
 
 
 def columns_of(statuses: list[Status], label: Label) -> dict[str, list[str]]:

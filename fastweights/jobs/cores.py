@@ -15,7 +15,8 @@ def quotas(root: Path) -> list[float]:
     """In processors, of each group that this process is in, in either version of Linux's control groups."""
     found = []
     for line in read(root / "proc/self/cgroup").splitlines():
-        _, controllers, group = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
         mounted = root / "sys/fs/cgroup"
