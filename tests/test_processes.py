@@ -145,6 +145,26 @@ def test_output_that_nobody_reads_stops_nothing(tmp_path):
     assert mute.wait(120) == codes.NOT_DONE and not (tmp_path / "none").exists()
 
 
+TALKS = """
+import sys
+from fastweights.process import streams
+streams.begin()
+for line in range(100_000):
+    print("a line that nobody reads", file=sys.stderr)
+print("done")
+"""
+
+
+def test_a_reader_that_does_not_read_holds_nothing_up():
+    read, write = os.pipe()
+    command = [sys.executable, "-c", TALKS]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=write, text=True, env=environment(), timeout=60)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert (done.stdout, done.returncode) == ("done\n", 0)
+        assert pipe.readline() == "a line that nobody reads\n"
+
+
 def test_the_page_has_every_exit_code():
     page = (ROOT / "docs" / "promises.md").read_text()
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)}

@@ -7,23 +7,34 @@ import select
 import sys
 from typing import Any
 
+PATIENCE = 1.0  # seconds that standard error waits for a reader that does not read
+CHUNK = 4096  # what a pipe takes that says that it takes something
+
 
 class Stream(io.FileIO):
-    """What cannot be written is dropped; `lost` says why."""
+    """What cannot be written is dropped; `lost` says why. `waits`: whether it waits for a reader that is slow."""
 
-    lost: OSError | None = None
+    def __init__(self, number: int, waits: bool) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.waits = waits
+        self.patience = PATIENCE
+        self.lost: OSError | None = None
 
     def write(self, content: Any, /) -> int:
-        size = memoryview(content).nbytes
+        view = memoryview(content).cast("B")
         while self.lost is None:
             try:
-                written = super().write(content)
+                if not self.waits and not select.select([], [self], [], self.patience)[1]:
+                    self.patience = 0.0
+                    break
+                written = super().write(view if self.waits else view[:CHUNK])
                 if written is not None:
+                    self.patience = PATIENCE
                     return written
                 select.select([], [self], [])  # it does not block, and is full
             except OSError as error:
                 self.lost = error
-        return size
+        return len(view)
 
 
 def begin() -> None:
@@ -35,7 +46,7 @@ def begin() -> None:
             os.open(os.devnull, os.O_RDONLY)  # else a file that is opened later would be written to in its place
     for number, name in ((1, "stdout"), (2, "stderr")):
         encoding = getattr(getattr(sys, name), "encoding", None) or "utf-8"
-        raw = Stream(number, "w", closefd=False)
+        raw = Stream(number, waits=number == 1)
         text = io.TextIOWrapper(
             io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=number == 2 or raw.isatty()
         )
