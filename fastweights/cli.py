@@ -55,6 +55,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     except SystemExit:  # --help has been answered
         code = DONE
     signals.over()
+    if code == STOPPED:
+        streams.leave(code)
     if (lost := streams.end()) is not None and code == DONE:
         what = "what was to be shown there is lost; what went into files is there"
         print(f"fastweights: error: standard output: got {lost.strerror}, wanted room: {what}", file=sys.stderr)

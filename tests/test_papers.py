@@ -264,10 +264,12 @@ def test_without_ray_the_error_names_the_way_out(tmp_path, monkeypatch, capsys):
 
 def test_a_local_ray_of_two_workers(toy, capsys):
     pytest.importorskip("ray", reason="ray is not installed (the extra [cluster])")
+    before = signal.getsignal(signal.SIGTERM)
     intruder = toy / "dill.py"  # torch imports it where it is there
     intruder.write_text("with open('executed', 'w') as file:\n    file.write(__name__)\nraise ImportError\n")
     code, _, err = reproduce(capsys, "toy", "--cluster", "ray", "--workers", 2, "--run", "ray", "--results", "of-ray")
     assert code == 0, err
+    assert signal.getsignal(signal.SIGTERM) == before, "Ray takes it, and ends a command with a traceback"
     intruder.unlink()
     assert not (toy / "executed").exists(), "Ray puts the current folder first on the path of its workers"
     assert {path.name for path in (toy / "of-ray/toy").iterdir()} == FILES

@@ -21,7 +21,8 @@ PACKAGES = Path(__file__).parents[2]
 
 def import_ray() -> Any:
     try:
-        import ray  # pyright: ignore[reportMissingImports]
+        with signals.kept():
+            import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
             "--cluster ray: ray is not installed; pip install 'fastweights[cluster]', or leave --cluster out to use "
@@ -52,7 +53,8 @@ def run_on_ray(
     if began_here:
         address = os.environ.get("RAY_ADDRESS")
         local = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+        with signals.kept():
+            ray.init(address=address, log_to_driver=False, logging_level="error", **local)
     remote = ray.remote(num_cpus=1, max_retries=3)(of_ray(os.getcwd(), str(PACKAGES)))
     by_reference: dict[Any, Status] = {}
     try:

@@ -25,6 +25,9 @@ if __name__ == "__main__":
     heard = signals.watched(int(sys.argv[2]))
     streams.begin()
     from fastweights.jobs.worker import main
+    from fastweights.process.codes import STOPPED
 
     heard.code = main(sys.argv[1], heard)
+    if heard.code == STOPPED:
+        streams.leave(STOPPED)
     sys.exit(heard.code)

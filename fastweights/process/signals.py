@@ -127,6 +127,19 @@ def heard(numbers: Iterable[int] = (*STOP, *SAVE)) -> Iterator[Heard]:
 
 
 @contextmanager
+def kept() -> Iterator[None]:
+    """Libraries that take signals as they are imported or begin give them back."""
+    before = {number: signal.getsignal(number) for number in (*STOP, *SAVE)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if signal.getsignal(number) is not handler:
+                    signal.signal(number, handler)
+
+
+@contextmanager
 def held_back() -> Iterator[None]:
     """What comes meanwhile waits. A process that is started within begins so, until `watched` is ready for signals."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, *SAVE))
