@@ -15,6 +15,7 @@ from fastweights.process import codes, signals
 from fastweights.training.checkpoints import load_checkpoint
 
 ENDLESS = ["GRU-LN", *SMALL, "--epochs", "100000"]
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc says what other processes are and do")
 STOPPED = "fastweights: stopped; --resume goes on with it"
 
 
@@ -36,6 +37,7 @@ def saved_at(line):
     return int(re.search(r"saved at update ([\d,]+) of ", line)[1].replace(",", ""))
 
 
+@ON_LINUX
 def test_told_to_stop_or_to_save(tmp_path, capsys):
     """Each of three processes in its own way; the last one is saved first, and goes on."""
     started = {}
@@ -65,7 +67,7 @@ def test_told_to_stop_or_to_save(tmp_path, capsys):
     assert re.search(r"^GRU-LN +\d+\.\d\d%", capsys.readouterr().out, re.M)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc says when a process takes a signal")
+@ON_LINUX
 def test_ctrl_c_while_a_command_starts(tmp_path):
     """Five times, at moments from its first line to the import of torch: one line, and nothing is written."""
     for delay in (0.0, 0.03, 0.1, 0.2, 0.4, 0.8):
@@ -103,6 +105,24 @@ def test_a_worker_saves_what_is_unsaved_and_ends(unsaved, number):
         process.send_signal(number)
         assert process.stdout.read() in (("saved\n",) if unsaved else ("", "saved\n"))
     assert process.returncode == codes.STOPPED
+
+
+HANGS = """
+import sys, time
+from fastweights.process import signals
+signals.GRACE = signals.LOOK = 0.1
+signals.watched(int(sys.argv[1])).unsaved = lambda: True
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_worker_that_does_not_come_to_save_ends_all_the_same():
+    command = [sys.executable, "-c", HANGS, str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        assert process.stdout.read() == "" and process.wait() == codes.STOPPED
 
 
 PARENT = """

@@ -63,6 +63,7 @@ def test_a_log_has_a_line_for_each_tenth_and_each_half_minute_of_silence(clock):
     assert after(29, tenth) == [] and len(after(1, tenth)) == 1
     assert after(0, status("a", update=100_000, state="done")) == ["a: update 100,000 of 100,000, accuracy 43.21%"]
     assert after(99, status("a", update=100_000, state="done")) == []
+    assert after(0, status("c", update=9, said=["compiling\n", "done\n"])) == ["compiling", "done"]
     assert after(0, status("c", update=9, saved=7, asked=7)) == ["c: saved at update 7 of 100,000, and goes on"]
     assert after(0, status("c", update=9, saved=9, asked=7)) == []
 

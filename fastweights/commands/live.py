@@ -68,17 +68,17 @@ def view(label: Label) -> Iterator[View]:
         yield Printer(label, lambda line: print(line, file=sys.stderr, flush=True))
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        saves = Saves(label, lambda line: live.console.print(line, markup=False, highlight=False, soft_wrap=True))
+        notes = Notes(label, lambda line: live.console.print(line, markup=False, highlight=False, soft_wrap=True))
 
         def draw(statuses: list[Status]) -> None:
-            saves(statuses)
+            notes(statuses)
             live.update(progress_table(statuses, label, console.width))
 
         yield draw
 
 
-class Saves:
-    """A line for each time that a run was saved because somebody asked."""
+class Notes:
+    """What runs say on standard error, and a line for each time that one was saved because somebody asked."""
 
     def __init__(self, label: Label, say: Callable[[str], None]) -> None:
         self.label, self.say = label, say
@@ -86,6 +86,8 @@ class Saves:
 
     def __call__(self, statuses: list[Status]) -> None:
         for status in statuses:
+            while status.said:
+                self.say(status.said.pop(0).rstrip("\n"))
             if status.asked != self.told.get(status.job.folder, 0):
                 self.told[status.job.folder] = status.asked
                 self.say(f"{self.label(status.job)}: saved at {place(status, status.asked)}, and goes on")
@@ -95,11 +97,11 @@ class Printer:
     """Progress where there is no terminal: a line for each tenth of a run, and for each half minute without one."""
 
     def __init__(self, label: Label, say: Callable[[str], None]) -> None:
-        self.label, self.say, self.saves = label, say, Saves(label, say)
+        self.label, self.say, self.notes = label, say, Notes(label, say)
         self.told: dict[Path, tuple[int, float]] = {}  # the tenth, and when
 
     def __call__(self, statuses: list[Status]) -> None:
-        self.saves(statuses)
+        self.notes(statuses)
         now = time.monotonic()
         for status in statuses:
             if status.state not in ("running", "done") or (status.state == "done" and status.row is None):

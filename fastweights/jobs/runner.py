@@ -36,6 +36,7 @@ class Status:
     row: dict[str, Any] | None = None
     saved: int = 0  # the update that a stop would leave in the checkpoint
     asked: int = 0  # the update that was saved last because somebody asked
+    said: list[str] = field(default_factory=list)  # lines of its standard error that nobody has shown yet
     error: str = ""
     traceback: str = ""  # of a fault of this library
     process: Any = field(default=None, repr=False)
@@ -154,7 +155,9 @@ def _start(status: Status, shared: bool) -> threading.Thread:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             start_new_session=True,
             env=environment,
         )
@@ -165,7 +168,16 @@ def _start(status: Status, shared: bool) -> threading.Thread:
 
 
 def _listen(status: Status, shared: bool) -> None:
+    saying = threading.Thread(target=_note, args=(status,), daemon=True)
+    saying.start()
     for line in status.process.stdout:
         with suppress(json.JSONDecodeError):
             status.take(json.loads(line))
+    status.process.wait()
+    saying.join(1.0)  # a process that the run has left behind may hold it open
     status.end(status.process.wait(), shared)
+
+
+def _note(status: Status) -> None:
+    for line in status.process.stderr:
+        status.said.append(line)
