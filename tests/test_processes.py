@@ -165,6 +165,13 @@ def test_output_that_nobody_reads_stops_nothing(tmp_path):
     assert mute.wait(120) == codes.NOT_DONE and not (tmp_path / "none").exists()
 
 
+def test_a_current_folder_that_is_gone_is_told_in_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    process = begin(tmp_path / "gone", "plot", before=lambda: os.rmdir(os.getcwd()))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == codes.NOT_DONE and re.fullmatch("fastweights: error: .+\n", err), err
+
+
 TALKS = """
 import sys
 from fastweights.process import streams
