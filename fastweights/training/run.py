@@ -52,9 +52,7 @@ def train(
     run_folder.make_folder(folder)
     with run_folder.only_one(folder), stop_signals() as stop:
         stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
-        for name in (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL):
-            for part in folder.glob(f".{name}.*.part"):  # of a process that was killed as it wrote
-                part.unlink()
+        run_folder.remove_parts(folder, (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL))
         run = Run(setup, data, folder, identity(description))
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored)

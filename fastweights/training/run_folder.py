@@ -7,7 +7,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +51,13 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def remove_parts(folder: Path, names: Iterable[str]) -> None:
+    """What is left of these files by a process that was killed as it wrote."""
+    for name in names:
+        for part in folder.glob(f".{name}.*.part"):
+            part.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
