@@ -30,6 +30,7 @@ print("cached", bool(cpu_kernels.step.stats.cache_path))
 def test_a_first_call_where_no_cache_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file/cache")}
+    environment.pop("FASTWEIGHTS_TOLD_OF_CACHE", None)
     done = subprocess.run([sys.executable, "-c", FRESH], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "cached False" in done.stdout

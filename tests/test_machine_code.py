@@ -27,6 +27,7 @@ class Planted:
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder))
+    monkeypatch.setenv(machine_code.TOLD, "1")  # so that it is taken back, whatever the test makes of it
     monkeypatch.setenv("PLANTED", str(tmp_path / "planted"))
     return folder
 
