@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS := RNN-LN-FW GRU-LN RNN-LN CONTROL
 
-.PHONY: setup extras demo test check clean
+.PHONY: setup extras demo test kills check clean
 
 setup: .venv/.ready
 
@@ -23,6 +23,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+kills: setup
+	FASTWEIGHTS_KILLS=200 $(BIN)/python -m pytest tests/test_kills.py -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def save(figure: Any, path: Path) -> list[Path]:
     written = []
     with rc_context({"svg.hashsalt": "fastweights"}):
         for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            figure.savefig(content := BytesIO(), format=ending, dpi=150, metadata=about)
             written.append(path.with_name(f"{path.name}.{ending}"))
-            figure.savefig(written[-1], dpi=150, metadata=about)
+            run_folder.write_atomically(written[-1], content.getvalue())
     return written

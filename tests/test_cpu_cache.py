@@ -1,6 +1,5 @@
 """Machine code of the kernels on disk: where it cannot be kept, and when it is out of date."""
 
-import logging
 import os
 import shutil
 import subprocess
@@ -8,11 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import fastweights
-from fastweights.ops import fast_weights_rnn
-from fastweights.ops.cpu import launch
 
 pytest.importorskip("numba")
 
@@ -22,11 +18,6 @@ import torch
 logging.basicConfig(level=logging.INFO)
 import fastweights.ops.fast_weights_rnn
 assert "numba" not in sys.modules, "imported before it is needed"
-from numba.core import caching
-def refuse(self):
-    raise OSError("read-only")
-for locator in caching.CacheImpl._locator_classes:
-    locator.ensure_cache_path = refuse
 from fastweights.ops import fast_weights_rnn
 with torch.no_grad():
     got = fast_weights_rnn(torch.ones(2, 1, 3), torch.eye(3))[0]
@@ -37,29 +28,14 @@ print("cached", bool(cpu_kernels.step.stats.cache_path))
 
 
 def test_a_first_call_where_no_cache_can_be_written(tmp_path):
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    (tmp_path / "file").touch()
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file/cache")}
+    environment.pop("FASTWEIGHTS_TOLD_OF_CACHE", None)
     done = subprocess.run([sys.executable, "-c", FRESH], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "cached False" in done.stdout
     assert "the step pass for float32 on CPU is loaded, or compiled" in done.stderr
-    assert not any(tmp_path.rglob("*.nbi"))
-
-
-def test_a_full_disk_only_warns(monkeypatch, caplog):
-    monkeypatch.setattr(launch, "_ready", {})
-    from fastweights.ops.fast_weights_rnn import cpu_kernels
-
-    tries = []
-
-    def full(*arguments):
-        tries.append(arguments)
-        if len(tries) == 1:
-            raise OSError("no space left")
-
-    monkeypatch.setattr(cpu_kernels, "step", full)
-    with torch.no_grad(), caplog.at_level(logging.WARNING, "fastweights"):
-        fast_weights_rnn(torch.ones(2, 1, 3), torch.eye(3), backend="cpu")
-    assert len(tries) == 2 and "could not be kept on disk: no space left" in caplog.text
+    assert done.stderr.count("compiled kernels could not be kept there") == 1
 
 
 IN_FORKS = """

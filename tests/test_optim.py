@@ -301,7 +301,7 @@ def test_data_of_another_shape_is_refused():
     train(model, optimizer, [0])
     model[0].bias.data = torch.zeros(9, dtype=torch.float64)
     with pytest.raises(
-        UserError, match=r"got moments of shape \[7\] for parameter 1, wanted \[9\]; .* a new optimizer"
+        UserError, match=r"got exp_avg of shape \[7\] for parameter 1, wanted \[9\]; .* a new optimizer"
     ):
         optimizer.step()
 
@@ -478,10 +478,12 @@ def test_tensors_of_another_model_are_refused():
     optimizer = FlatAdamW(model.parameters())
     train(model, optimizer, [0])
     other = FlatAdamW(model[0].parameters())
-    with pytest.raises(UserError, match=r"got adam.exp_avg of shape \[89\], wanted \[42\]; load the tensors of"):
+    with pytest.raises(
+        UserError, match=r"got adam.exp_avg of shape \[89\], float64, wanted shape \[42\], float64; load the tensors of"
+    ):
         other.load_tensors(optimizer.tensors())
     turned = FlatAdamW(parameter_groups(model, SOAP, 0.1))
-    with pytest.raises(UserError, match=r"got soap.0.left_covariance of shape None, wanted \[4, 4\]"):
+    with pytest.raises(UserError, match=r"got soap.0.left_covariance of no tensor, wanted shape \[4, 4\]"):
         turned.load_tensors(optimizer.tensors())
 
 
@@ -512,3 +514,31 @@ def test_groups_wait_for_no_torch_and_a_step_not_for_its_compiler():
         import fastweights.optim
 
         _ = fastweights.optim.Nothing
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq", "left", "right", "left_covariance", "right_covariance"])
+def test_a_state_that_could_be_spread_over_a_parameter_is_refused(name, shape):
+    model = network()
+    optimizer = FlatAdamW([{"params": [model[0].weight], "kind": "soap"}, {"params": [model[0].bias]}])
+    train(model, optimizer, [0])
+    stored = optimizer.state_dict()
+    stored["state"][0][name] = torch.ones(shape, dtype=torch.float64)
+    with pytest.raises(UserError, match=rf"got {name} of shape .* for parameter 0, wanted \[\d+, \d+\]"):
+        optimizer.load_state_dict(stored)
+    del stored["state"][0][name]
+    if name not in ("exp_avg", "exp_avg_sq", "left"):  # that was there before; a state without a basis is Adam's
+        with pytest.raises(UserError, match=f"got {name} of shape no tensor"):
+            optimizer.load_state_dict(stored)
+
+
+def test_tensors_of_another_dtype_or_without_a_part_are_refused():
+    model = network()
+    optimizer = FlatAdamW(model.parameters())
+    train(model, optimizer, [0])
+    tensors = {name: tensor.clone() for name, tensor in optimizer.tensors().items()}
+    for name in tensors:
+        with pytest.raises(UserError, match=f"got {name} of no tensor, wanted shape"):
+            optimizer.load_tensors({n: t for n, t in tensors.items() if n != name})
+        with pytest.raises(UserError, match=f"got {name} of shape .*, float16, wanted shape"):
+            optimizer.load_tensors(tensors | {name: tensors[name].half()})

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 
 from fastweights.jobs import runner, worker
@@ -38,6 +39,17 @@ def train(model, config, folder, task=TASK, network=None, **options):
 
 def weights(folder):
     return checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)[0]
+
+
+def as_before(folder):
+    """As an earlier version has written it: the checkpoint has no hash, and does not say of which run it is."""
+    tensors, header = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    save_raw(folder, tensors, {"model": header["model"], "progress": header["progress"]})
+
+
+def save_raw(folder, tensors, header):
+    metadata = {"fastweights": json.dumps(header)}
+    (folder / run_folder.CHECKPOINT).write_bytes(safetensors.torch.save(tensors, metadata=metadata))
 
 
 def same(a, b):
@@ -297,6 +309,9 @@ def test_a_checkpoint_of_other_sizes(tmp_path):
     described = json.loads((tmp_path / run_folder.CONFIG).read_text())
     described["config"]["hidden_size"] = 13
     (tmp_path / run_folder.CONFIG).write_text(json.dumps(described))
+    with pytest.raises(RunError, match="the checkpoint of another run than config.json tells of"):
+        load_run(tmp_path)
+    as_before(tmp_path)
     with pytest.raises(RunError, match="the checkpoint of another model"):
         load_run(tmp_path)
 
@@ -371,7 +386,7 @@ def test_moments_that_are_not_finite_are_refused(tmp_path):
 def test_a_header_that_is_no_object(header, tmp_path):
     train("CONTROL", SMALL, tmp_path)
     tensors, _ = checkpoints.load_checkpoint(tmp_path / run_folder.CHECKPOINT)
-    checkpoints.save_checkpoint(tmp_path / run_folder.CHECKPOINT, tensors, header)
+    save_raw(tmp_path, tensors, header)
     with pytest.raises(RunError, match="no header of fastweights"):
         load_run(tmp_path)
 

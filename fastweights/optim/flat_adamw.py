@@ -14,6 +14,7 @@ from fastweights.errors import UserError
 from fastweights.optim.flat_buffers import FlatBuffers
 from fastweights.optim.group import KINDS
 
+STEP = "adam.step"
 fused_adamw: Any = torch._fused_adamw_  # of torch.optim.AdamW  # pyright: ignore[reportPrivateImportUsage]
 add_param_group: Any = inspect.unwrap(Optimizer.add_param_group)  # its wrapper imports torch.compile, for over a second
 profiling: Any = torch.autograd._profiler_enabled  # pyright: ignore[reportPrivateImportUsage]
@@ -182,28 +183,37 @@ class FlatAdamW(Optimizer):
             self.__dict__.update(before)
             raise
 
+    def wanted(self) -> dict[str, Tensor]:
+        """The tensors that hold the state: their names, shapes and dtypes are those that can be loaded."""
+        return (self._buffers or self._lay_out()).tensors()
+
     def tensors(self) -> dict[str, Tensor]:
         """The state as a few flat tensors, for a file of tensors; none before the first step."""
-        tensors = (self._buffers or self._lay_out()).tensors()
-        if not (steps := tensors["adam.step"].unique()).any():
+        tensors = self.wanted()
+        if not (steps := tensors[STEP].unique()).any():
             return {}
-        return {**tensors, "adam.step": steps[0]} if len(steps) == 1 else tensors  # else of each parameter
+        return {**tensors, STEP: steps[0]} if len(steps) == 1 else tensors  # else of each parameter
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on where `tensors()` was called; other names are passed over, and without `adam.step` all begins anew."""
-        wanted = (self._buffers or self._lay_out()).tensors()
-        if "adam.step" not in tensors:
+        """Go on where `tensors()` was called; other names are passed over, and without any of these all begins anew."""
+        wanted = self.wanted()
+        if not wanted.keys() & tensors.keys():
             tensors = {name: torch.zeros_like(tensor) for name, tensor in wanted.items()}
         for name, tensor in wanted.items():
-            got = list(tensors[name].shape) if name in tensors else None
-            if got != list(tensor.shape) and (name != "adam.step" or got):
+            found = tensors.get(name)
+            got = None if found is None else (list(found.shape), found.dtype)
+            if got != (list(tensor.shape), tensor.dtype) and (name, got) != (STEP, ([], tensor.dtype)):
                 raise UserError(
-                    f"FlatAdamW: got {name} of shape {got}, wanted {list(tensor.shape)}; load the tensors of an "
+                    f"FlatAdamW: got {name} of {describe(found)}, wanted {describe(tensor)}; load the tensors of an "
                     "optimizer of the same parameters and groups"
                 )
         for name, tensor in wanted.items():
             tensor.copy_(tensors[name])
         self._lay_out()  # parameters after as many steps share calls of the kernel
+
+
+def describe(tensor: Tensor | None) -> str:
+    return "no tensor" if tensor is None else f"shape {list(tensor.shape)}, {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def check_settings(group: Mapping[str, Any]) -> None:

@@ -87,9 +87,21 @@ def check(parameters: list[Tensor], states: list[dict[str, Tensor]]) -> None:
     for place, (parameter, own) in enumerate(zip(parameters, states, strict=True)):
         if own and (missing := {"step", *MOMENTS} - own.keys()):
             raise UserError(f"FlatAdamW: got a state without {sorted(missing)[0]}, wanted one of AdamW or FlatAdamW")
-        if own and any(own[name].shape != parameter.shape for name in MOMENTS):
-            got, wanted = list(own["exp_avg"].shape), list(parameter.shape)
-            raise UserError(
-                f"FlatAdamW: got moments of shape {got} for parameter {place}, wanted {wanted}; a parameter of another "
-                "shape needs a new optimizer"
-            )
+        wanted = shapes(parameter, "left" in own)
+        for name, shape in wanted.items() if own else ():
+            if name not in own or list(torch.as_tensor(own[name]).shape) != shape:
+                got = list(torch.as_tensor(own[name]).shape) if name in own else "no tensor"
+                raise UserError(
+                    f"FlatAdamW: got {name} of shape {got} for parameter {place}, wanted {shape}; a parameter of "
+                    "another shape needs a new optimizer"
+                )
+
+
+def shapes(parameter: Tensor, turned: bool) -> dict[str, list[int]]:
+    """Those of the state of a parameter, by name; a step is one number."""
+    found: dict[str, list[int]] = {name: list(parameter.shape) for name in MOMENTS}
+    if turned:
+        rows, columns = parameter.shape
+        found |= {"left": [rows, rows], "left_covariance": [rows, rows]}
+        found |= {"right": [columns, columns], "right_covariance": [columns, columns]}
+    return found

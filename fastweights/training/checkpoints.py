@@ -2,35 +2,82 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fastweights.training.run_folder import RunError, write_atomically
+from fastweights.training import run_folder
+from fastweights.training.run_folder import CHECKPOINT, FINAL, RunError, write_atomically
+
+HASH = "sha256"  # of the header: of all that the file holds but this
+KNOWN = {"model", "run", "progress", HASH}
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     content = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    header = {name: value for name, value in header.items() if name != HASH}
+    header = json.loads(json.dumps(header, allow_nan=False))
+    header[HASH] = checksum(content, header)
     write_atomically(path, save(content, metadata={"fastweights": json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header, as they were saved; a file of an earlier version has no hash to show it."""
     if not path.exists():
         raise RunError(f"{path}: no such file, wanted a checkpoint that `fastweights train` has written")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["fastweights"])
+            header = json.loads((file.metadata() or {})["fastweights"], parse_constant=_refuse)
             if not isinstance(header, dict):
                 raise KeyError
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError, TypeError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError, TypeError) as error:
         reason = str(error).splitlines()[0] if not isinstance(error, KeyError) else "it has no header of fastweights"
         raise RunError(
             f"{path}: got a truncated file, or none of `fastweights train` ({reason}), wanted a checkpoint; "
             "train again into another --run"
+        ) from None
+    if odd := sorted(header.keys() - KNOWN):
+        raise RunError(f"{path}: got a checkpoint with the unknown entry {odd[0][:40]!r}, wanted one of this version")
+    if HASH in header and header[HASH] != checksum(tensors, header):
+        raise RunError(
+            f"{path}: got a damaged checkpoint, for its hash is that of another content; train again into another --run"
+        )
+    return tensors, header
+
+
+def checksum(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
+    """SHA-256 over all that a checkpoint holds but this."""
+    about = [[name, str(tensor.dtype), list(tensor.shape)] for name, tensor in sorted(tensors.items())]
+    said = {name: value for name, value in header.items() if name != HASH}
+    digest = hashlib.sha256(json.dumps([about, said], sort_keys=True).encode())
+    for _, tensor in sorted(tensors.items()):
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse(number: str) -> Any:
+    raise ValueError(f"{number} is no number of JSON")
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """What is wrong with what a checkpoint holds is said in one line."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RunError(
+            f"{path}: got a checkpoint that no run can go on from ({reason}), wanted one that `fastweights train` has "
+            "written; train again into another --run"
         ) from None
 
 
@@ -58,3 +105,23 @@ def hash_weights(module: nn.Module) -> str:
     for name, tensor in module.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_final(folder: Path, module: nn.Module, update: int) -> None:
+    """Raise where final.json says that training ended with other weights than these, which are those after `update`."""
+    if not (folder / FINAL).exists():
+        return
+    final = run_folder.read_final(folder)
+    if final["update"] < update:  # the run went on since
+        return
+    path = folder / CHECKPOINT
+    if final["update"] > update:
+        raise RunError(
+            f"{path}: got the weights after update {update}, wanted those after {final['update']}, where {FINAL} says "
+            f"that the run ended; delete {FINAL} to go on from {update}"
+        )
+    if final["weights_hash"] != hash_weights(module):
+        raise RunError(
+            f"{path}: got weights of another hash than {FINAL} has, wanted those that training ended with; one of the "
+            "two is damaged: train again into another --run"
+        )

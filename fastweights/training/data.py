@@ -10,7 +10,7 @@ from fastweights.errors import UserError
 from fastweights.tasks import Batch, describe, has_text
 from fastweights.tasks.checks import check_batch
 from fastweights.tasks.lines import BadLine, example, from_lines, to_lines
-from fastweights.training.run_folder import make_folder, read_json, write_atomically, write_json
+from fastweights.training.run_folder import make_folder, read_json, remove_parts, write_atomically, write_json
 
 VALID_SHARE = 5  # of a single file of sequences, one in so many validates
 LONGEST = 200  # characters of what is wrong with a line
@@ -64,17 +64,26 @@ def _draw(task: Any, part: str, count: int, generator: torch.Generator) -> Batch
 
 
 def write(data: Data, folder: Path, seed: int) -> None:
-    """train.csv, valid.csv and data.json (the task, the seed, the hashes) into a folder that has none of them."""
-    names = ("train.csv", "valid.csv", "data.json")
-    for name in names:
-        if (folder / name).exists():
-            raise UserError(f"{folder / name}: already there; delete it, or choose another --output")
+    """train.csv, valid.csv and last data.json (the task, the seed, the hashes) into a folder that has none of them.
+
+    What was written before this was killed is taken as it is.
+    """
+    there = [folder / name for name in ("train.csv", "valid.csv", "data.json") if (folder / name).exists()]
+    if folder / "data.json" in there:
+        raise UserError(f"{there[0]}: already there; delete it, or choose another --output")
     _refuse_acting(data.task)
     assert data.train is not None and data.valid is not None
-    contents = [to_lines(data.task, batch) for batch in (data.train, data.valid)]
+    parts = {"train.csv": data.train, "valid.csv": data.valid}
+    contents = {
+        name: "".join(f"{line}\n" for line in to_lines(data.task, part)).encode() for name, part in parts.items()
+    }
+    for path in there:
+        if path.read_bytes() != contents[path.name]:
+            raise UserError(f"{path}: already there; delete it, or choose another --output")
     make_folder(folder)
-    for name, lines in zip(names, contents, strict=False):
-        write_atomically(folder / name, "".join(f"{line}\n" for line in lines).encode())
+    remove_parts(folder, (*contents, "data.json"))
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
     write_json(folder / "data.json", {"task": describe(data.task), "seed": seed, **data.describe()})
 
 

@@ -1,5 +1,6 @@
 """What config.json says of a run, and whether a folder holds the run that is meant."""
 
+import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,11 +13,13 @@ from fastweights import __version__
 from fastweights.nn import SequenceModel
 from fastweights.tasks import Task, better, places
 from fastweights.training import run_folder
-from fastweights.training.checkpoints import load_checkpoint, load_weights
+from fastweights.training.checkpoints import check_final, load_checkpoint, load_weights, usable
 from fastweights.training.data import Data
+from fastweights.training.loop import Progress
 from fastweights.training.run_folder import CHECKPOINT, CONFIG, RunError
 from fastweights.training.setup import Setup, own_names
 
+PARTS = ("model", "sources", "task", "network", "config", "data")
 FREE = {"config": ("target", "device"), "network": ("backend",)}  # what may change when a run goes on
 
 
@@ -46,8 +49,8 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
             f"{folder}: already holds a run of {stored['model']}; --resume goes on with it, or choose another --run"
         )
     wanted = json.loads(json.dumps(description))
-    free = {**FREE, "config": (*FREE["config"], *(["epochs"] if wanted["config"]["schedule"] == "constant" else []))}
-    for part in ("model", "sources", "task", "network", "config", "data"):
+    free = free_in(wanted)
+    for part in PARTS:
         old, new = stored.get(part, {}), wanted.get(part, {})
         if isinstance(old, dict) and isinstance(new, dict):
             name = next((k for k in [*new, *old] if k not in free.get(part, ()) and old.get(k) != new.get(k)), None)
@@ -61,6 +64,34 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
         if old != new:
             raise RunError(f"{folder}: holds another run ({part} {old!r}, not {new!r}); choose another --run")
     return stored
+
+
+def free_in(description: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What may change when the run goes on, by part; how long it trains, unless the schedule hangs on it."""
+    epochs = ("epochs",) if description["config"].get("schedule") == "constant" else ()
+    return {**FREE, "config": (*FREE["config"], *epochs)}
+
+
+def identity(description: dict[str, Any]) -> str:
+    """SHA-256 over all of a description that stays when its run goes on."""
+    description, free = json.loads(json.dumps(description)), free_in(description)
+    kept = {
+        part: {k: v for k, v in found.items() if k not in free.get(part, ()) and v is not None}
+        if isinstance(found := description.get(part, {}), dict)
+        else found
+        for part in PARTS
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def check_header(path: Path, header: dict[str, Any], description: dict[str, Any]) -> None:
+    """Raise unless a checkpoint is of the run that is described; one of an earlier version names its model alone."""
+    if header.get("model") != description["model"]:
+        raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {description['model']}")
+    if header.get("run", here := identity(description)) != here:
+        raise RunError(
+            f"{path}: got the checkpoint of another run than {CONFIG} tells of; train again into another --run"
+        )
 
 
 def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, Task, dict[str, Any]]:
@@ -78,10 +109,11 @@ def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, 
         raise RunError(f"{folder / CONFIG}: got no description of a run ({error}), wanted one") from None
     path = folder / CHECKPOINT
     tensors, header = load_checkpoint(path)
-    if header.get("model") != setup.model:
-        raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {setup.model}")
+    check_header(path, header, described)
     if hasattr(setup.network, "backend"):
         setup = replace(setup, network=replace(setup.network, backend="auto"))
     model = setup.build()
     load_weights(model, tensors, path)
+    with usable(path):
+        check_final(folder, model, Progress.from_json(header["progress"]).update)
     return model.eval(), setup.task, described

@@ -1,7 +1,7 @@
 """The one training loop, whatever is asked: a batch, its loss, an update; what is known of it adds up."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,13 +32,33 @@ class Progress:
     done: bool = False
 
     @staticmethod
-    def from_json(stored: dict[str, Any]) -> "Progress":
-        progress = Progress(**stored)
-        for name, value in vars(Progress()).items():
-            if type(got := getattr(progress, name)) is not type(value):
-                raise TypeError(f"{name} is {got!r}, not a {type(value).__name__}")
-        progress.sums = {str(name): (float(value), float(count)) for name, (value, count) in progress.sums.items()}
+    def from_json(stored: Any) -> "Progress":
+        """All of what a checkpoint holds of it. Raises `LookupError`, `TypeError` or `ValueError` otherwise."""
+        wanted = vars(Progress())
+        if not isinstance(stored, dict):
+            raise TypeError(f"progress is {stored!r:.40}, not an object")
+        if odd := sorted(wanted.keys() ^ stored.keys()):
+            raise LookupError(f"progress {odd[0]!r} is {'missing' if odd[0] in wanted else 'unknown'}")
+        for name, value in wanted.items():
+            if type(got := stored[name]) is not type(value):
+                raise TypeError(f"{name} is {got!r:.40}, not a {type(value).__name__}")
+        sums = {name: (float(value), float(count)) for name, (value, count) in stored["sums"].items()}
+        kept: dict[str, Any] = {**stored, "sums": sums}
+        progress = Progress(**kept)
+        if odd := progress.not_finite():
+            raise ValueError(f"{odd[0]} is {odd[1]}")
         return progress
+
+    def not_finite(self) -> tuple[str, float] | None:
+        """The name and the value of a sum that is no finite number any more."""
+        sums = {f"the sum of {name}": value + count for name, (value, count) in self.sums.items()}
+        return not_finite({"gradient_norm": self.gradient_norm, **sums})
+
+
+def not_finite(numbers: Mapping[str, Any]) -> tuple[str, float] | None:
+    """The first of the numbers that is not finite, with its name."""
+    odd = ((name, value) for name, value in numbers.items() if isinstance(value, float) and not math.isfinite(value))
+    return next(odd, None)
 
 
 def training_step(

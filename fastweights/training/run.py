@@ -9,16 +9,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
+from fastweights.optim.flat_adamw import STEP
 from fastweights.process import signals
 from fastweights.process.signals import Heard
 from fastweights.tasks import Batch, better
 from fastweights.training import provenance, run_folder, source
-from fastweights.training.checkpoints import hash_weights, load_checkpoint, load_weights, save_checkpoint
+from fastweights.training.checkpoints import (
+    check_final,
+    hash_weights,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    usable,
+)
 from fastweights.training.data import Data
-from fastweights.training.description import check_same, describe
+from fastweights.training.description import check_header, check_same, describe, identity
 from fastweights.training.evaluation import evaluate, parts
-from fastweights.training.loop import Loop, NonFiniteLoss, Progress
+from fastweights.training.loop import Loop, NonFiniteLoss, Progress, not_finite
 from fastweights.training.run_folder import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
 from fastweights.training.setup import Setup
 
@@ -51,21 +60,18 @@ def train(
     taken = signals.heard(signals.POLITE) if heard is None else nullcontext(heard)
     with run_folder.only_one(folder), taken as heard:
         stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
-        for name in (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL):
-            for part in folder.glob(f".{name}.*.part"):  # of a process that was killed as it wrote
-                part.unlink()
-        run = Run(setup, data, folder, heard)
+        run_folder.remove_parts(folder, (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL))
+        run = Run(setup, data, folder, identity(description), heard)
         if stored is not None and (folder / CHECKPOINT).exists():
             run.load(stored)
         elif stored is not None or not any((folder / name).exists() for name in (METRICS, TIMINGS, FINAL, CHECKPOINT)):
-            for name in (METRICS, TIMINGS):
+            for name in (METRICS, TIMINGS, FINAL):
                 (folder / name).unlink(missing_ok=True)
             run_folder.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
         else:
             raise RunError(f"{folder}: got files of a run without its {CONFIG}; choose another --run")
-        done = run.progress.done and (folder / FINAL).exists()
         row = run.finish(watch)
-        if not done:
+        if not run.ended:
             run_folder.write_json(folder / FINAL, run.final())
         return row
 
@@ -73,7 +79,8 @@ def train(
 class Run:
     """One model on its way through its epochs."""
 
-    def __init__(self, setup: Setup, data: Data, folder: Path, heard: Heard) -> None:
+    def __init__(self, setup: Setup, data: Data, folder: Path, identity: str, heard: Heard) -> None:
+        self.identity = identity  # of what config.json says
         self.heard, self.saved, self.asked = heard, 0, 0  # what is in the checkpoint; of that, what was asked for
         self.setup, self.config, self.task, self.folder = setup, setup.config, setup.task, folder
         self.device, self.data = self.config.device, data
@@ -102,6 +109,12 @@ class Run:
     def seconds(self) -> float:
         """Of training and validation, over all processes that worked on this run."""
         return time.perf_counter() - self.clock
+
+    @property
+    def ended(self) -> bool:
+        """Whether final.json tells of these weights."""
+        there = (self.folder / FINAL).exists()
+        return there and run_folder.read_final(self.folder)["update"] == self.progress.update
 
     def finish(self, watch: Watch) -> dict[str, Any]:
         watch(self)
@@ -141,12 +154,7 @@ class Run:
         began, first, told = self.seconds, self.progress.update, 0.0
         while self.progress.update < (self.progress.epoch + 1) * self.batches:
             if broken := self.loop.update():
-                kept = f"; the last good checkpoint is kept in {self.folder}"
-                raise NonFiniteLoss(
-                    f"{self.setup.model}: {broken} at update {self.progress.update + 1}"
-                    f"{kept if (self.folder / CHECKPOINT).exists() else ''}; try `fastweights train` with a smaller "
-                    "--learning-rate or --clip, and another --run"
-                )
+                raise self.broken(broken, self.progress.update + 1)
             if self.heard.stop:
                 self.stop(watch)
             if self.heard.save:
@@ -173,6 +181,14 @@ class Run:
         watch(self)
         raise KeyboardInterrupt
 
+    def broken(self, what: str, update: int) -> NonFiniteLoss:
+        kept = f"; the last good checkpoint is kept in {self.folder}"
+        return NonFiniteLoss(
+            f"{self.setup.model}: {what} at update {update}"
+            f"{kept if (self.folder / CHECKPOINT).exists() else ''}; try `fastweights train` with a smaller "
+            "--learning-rate or --clip, and another --run"
+        )
+
     def end_epoch(self, speed: float, valid: dict[str, float]) -> None:
         progress = self.progress
         norm, rate = progress.gradient_norm / self.batches, self.loop.learning_rate()
@@ -181,6 +197,8 @@ class Run:
         row |= {f"train_{name}": value for name, value in trained.items()}
         row |= {f"valid_{name}": value for name, value in valid.items()}
         row |= {"gradient_norm": norm, "learning_rate": rate}
+        if odd := not_finite(row):
+            raise self.broken(f"{odd[0]} became {odd[1]}", progress.update)
         progress.gradient_norm = 0.0
         progress.done = self.reached(row) or progress.epoch >= self.config.epochs
         self.last_row = row
@@ -204,10 +222,12 @@ class Run:
 
     def save(self) -> None:
         self.loop.count()
+        if odd := self.progress.not_finite():
+            raise self.broken(f"{odd[0]} became {odd[1]}", self.progress.update)
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= self.loop.optimizer.tensors()
         tensors |= {f"random.{name}": state for name, state in random_states(self.device).items()}
-        header = {"model": self.setup.model, "progress": asdict(self.progress)}
+        header = {"model": self.setup.model, "run": self.identity, "progress": asdict(self.progress)}
         save_checkpoint(self.folder / CHECKPOINT, tensors, header)
         self.saved = self.progress.update
 
@@ -217,28 +237,40 @@ class Run:
         if not (at.epoch >= 0 and 0 <= at.update - at.epoch * self.batches <= self.batches):
             raise ValueError(f"update {at.update} is not in epoch {at.epoch}")
 
+    def check_state(self, tensors: dict[str, Tensor]) -> None:
+        """Raise unless the state of optimizer and generators is all there, and that after as many updates."""
+        own = {f"random.{name}": state for name, state in random_states(self.device).items()}
+        wanted = self.loop.optimizer.wanted() | own
+        state = {name: tensor for name, tensor in tensors.items() if not name.startswith("model.")}
+        if odd := sorted(wanted.keys() - state.keys()):
+            raise LookupError(f"{odd[0]} is missing")
+        if odd := sorted(state.keys() - wanted.keys() - {"random.cuda"}):
+            raise LookupError(f"{odd[0]} is unknown")
+        for name, tensor in state.items():
+            got, model = (tensor.dtype, list(tensor.shape)), wanted.get(name, tensor)
+            if name == STEP and tensor.dim() == 0:
+                model = model.new_zeros(())
+            if got != (model.dtype, list(model.shape)):
+                raise ValueError(f"{name} is {got}, not {(model.dtype, list(model.shape))}")
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise ValueError(f"{name} is not finite")
+        if not bool((state[STEP] == self.progress.update).all()):
+            raise ValueError(f"{STEP} is {state[STEP].flatten()[:3].tolist()} after {self.progress.update} updates")
+
     def load(self, stored: dict[str, Any]) -> None:
         path = self.folder / CHECKPOINT
         tensors, header = load_checkpoint(path)
-        if header.get("model") != self.setup.model:
-            raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {self.setup.model}")
+        check_header(path, header, stored)
         load_weights(self.model, tensors, path)
-        try:
-            for name, tensor in tensors.items():
-                if name.startswith(("adam.", "soap.")) and not bool(tensor.isfinite().all()):
-                    raise ValueError(f"{name} is not finite")
-            self.loop.optimizer.load_tensors(tensors)
+        with usable(path):
             self.loop.progress = Progress.from_json(header["progress"])
             self.check_place()
+            self.check_state(tensors)
+            self.loop.optimizer.load_tensors(tensors)
             self.saved = self.progress.update
             for name in random_states(self.device):
                 set_random_state(name, tensors[f"random.{name}"])
-        except (LookupError, TypeError, ValueError, RuntimeError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise RunError(
-                f"{path}: got a checkpoint that no run can go on from ({reason}), wanted one that `fastweights train` "
-                "has written; train again into another --run"
-            ) from None
+        check_final(self.folder, self.model, self.progress.update)
         self.keep_logged()
         self.progress.done = self.reached(self.last_row) or self.progress.epoch >= self.config.epochs
         now = json.loads(json.dumps(self.setup.as_json()))

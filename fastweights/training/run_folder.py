@@ -3,10 +3,11 @@
 Nothing in it can execute code.
 """
 
+import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -30,13 +31,33 @@ class RunLocked(RunError):
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """The whole new file or the whole old one, whatever is killed when."""
+    """The whole new file or the whole old one, whatever is killed or cut when; after the call, the new one."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with open(part, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """A power cut leaves the names in the folder as they are now."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that syncs no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(folder: Path, names: Iterable[str]) -> None:
+    """What is left of these files by a process that was killed as it wrote."""
+    for name in names:
+        for part in folder.glob(f".{name}.*.part"):
+            part.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -76,7 +97,10 @@ def read_final(folder: Path) -> dict[str, Any]:
 
 def make_folder(folder: Path) -> None:
     try:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            sync_folder(each.parent)
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder}: got a file on the way there, wanted a folder; choose another") from None
     except OSError as error:
@@ -112,8 +136,14 @@ def read_last(path: Path) -> dict[str, Any]:
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Another row, which a power cut after the call leaves there."""
+    new = not path.exists()
     with open(path, "a") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json.dumps(row, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        sync_folder(path.parent)
 
 
 def keep_rows(path: Path, update: int) -> None:

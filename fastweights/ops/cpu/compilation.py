@@ -8,6 +8,8 @@ from typing import Any
 
 import numba
 
+from fastweights.ops.cpu.machine_code import MachineCode
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by kernels only
 _REASSOCIATE = {"contract", "reassoc", "nsz"}  # not nnan, ninf: a diverged sample must stay visible
@@ -17,21 +19,14 @@ summing_helper = numba.njit(fastmath=_REASSOCIATE, **_OPTIONS, **_INTERNAL)
 
 
 def cached(function: Any) -> Any:
-    """Compiled at the first call and kept on disk, or in this process alone where no folder can be written."""
-    try:
-        compiled: Any = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # "no locator available"
-        return numba.njit(**_OPTIONS)(function)
-    index = compiled._cache._cache_file
-    index._source_stamp = (index._source_stamp, _sources(Path(inspect.getfile(function)).parent))
+    """Compiled at the first call and kept on disk, or in this process alone where no folder is fit for that."""
+    compiled: Any = numba.njit(**_OPTIONS)(function)
+    compiled._cache = MachineCode(function, _sources(Path(inspect.getfile(function)).parent))
     return compiled
 
 
 @functools.cache
 def _sources(folder: Path) -> str:
-    """The hash of all that the kernels of a folder may be made of: its files, and those that all kernels share.
-
-    Numba itself looks at the file of a kernel alone, and would run old code after a change of a helper.
-    """
+    """The hash of all that the kernels of a folder may be made of: its files, and those that all kernels share."""
     sources = [*sorted(folder.glob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -24,15 +24,11 @@ def launch(module: str, name: str, dtype: torch.dtype, *arguments: Any) -> Any:
 
 
 def _first_launch(module: str, name: str, dtype: torch.dtype, arguments: Any) -> Any:
-    """Loads the machine code from Numba's cache or compiles it, and says so where compiling takes long."""
+    """Loads the machine code from disk or compiles it, and says so where that takes long."""
     kernel = getattr(importlib.import_module(f"fastweights.ops.{module}"), name)
     what = f"{module.partition('.')[0]}: the {name} pass for {str(dtype).removeprefix('torch.')} on CPU"
     _log.info("%s is loaded, or compiled where this is its first use", what)
-    try:
-        with _told_while_compiling(what):
-            result = kernel(_kind(dtype), *arguments)
-    except OSError as error:  # compiled, but the folder of the cache is full or has gone
-        _log.warning("%s could not be kept on disk: %s", what, error)
+    with _told_while_compiling(what):
         result = kernel(_kind(dtype), *arguments)
     _ready[module, name, dtype] = kernel
     return result

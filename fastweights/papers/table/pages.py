@@ -8,6 +8,7 @@ from typing import Any
 from fastweights.papers import PAPERS, paper
 from fastweights.papers.table import search, tables
 from fastweights.papers.table.results import Record, read
+from fastweights.training import run_folder
 
 PAGE, FIGURES = Path("docs/papers.md"), Path("docs/figures")
 HEAD = """# Papers, reproduced
@@ -89,7 +90,7 @@ def render(name: str, results: Path) -> list[Path]:
 
     module = paper(name)
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(results), encoding="utf-8")
+    run_folder.write_atomically(PAGE, page(results).encode())
     found, _ = read(results / name, module.RUNS)
     records = [each for cell in module.RUNS for each in found[cell.name]]
     return [PAGE, *(plotting.save(module.figure(records), FIGURES / name) if records else [])]
