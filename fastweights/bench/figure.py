@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fastweights.bench.settings import Record
-from fastweights.plotting import STYLES
+from fastweights.plotting import STYLES, save
 
 PANELS = {
     "curve time": ("steps", "steps", ((1, "time x hidden²"), (2, "time² x hidden"))),
@@ -46,8 +46,4 @@ def draw_curve(records: list[Record], folder: Path) -> list[Path]:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
     figure.axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / f"curve.{ending}" for ending in ("png", "svg")]
-    for path in written:
-        figure.savefig(path, dpi=150)
-    return written
+    return save({folder / "curve": figure})

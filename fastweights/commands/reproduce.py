@@ -186,9 +186,9 @@ def name_of(job: "Job") -> str:
 def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cell], root: Path, folder: Path) -> int:
     """The `able` of the cells are trained, the results of all of them are shown."""
     from fastweights.commands.tables import print_table
+    from fastweights.files import FileError
     from fastweights.papers.table import results, tables
     from fastweights.papers.table.cells import jobs_of
-    from fastweights.training.run_folder import RunError
 
     pairs = jobs_of(able, root, options.seeds)
     if options.missing:
@@ -205,7 +205,7 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
                 written.add(place)
                 try:
                     results.write(results.place(folder, cell, job.setup.config.seed), results.record(cell, job))
-                except RunError as error:
+                except FileError as error:
                     status.state, status.error = "failed", str(error)
 
     statuses = train(options, [job for _, job in pairs], keep) if pairs else []
@@ -226,8 +226,8 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
 
 
 def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> int:
+    from fastweights.files import make_folder
     from fastweights.papers.table import search as searching
-    from fastweights.training.run_folder import make_folder
 
     before = searching.read(folder)
     for cell in cells:

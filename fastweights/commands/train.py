@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from fastweights import tasks
+from fastweights import files, tasks
 from fastweights.commands import options as of
 from fastweights.commands.faults import tell_faults
 from fastweights.commands.live import run_live, where_saved
@@ -156,7 +156,7 @@ def check(jobs: list[Job]) -> None:
 
     for job in jobs:
         try_out(job.setup)  # its backend can run, too
-    holding = [job for job in jobs if (job.folder / run_folder.CONFIG).exists()]
+    holding = [job for job in jobs if files.exists(job.folder / run_folder.CONFIG)]
     if not holding and jobs[0].data is None:
         return
     sequences, config = job_data(jobs[0]), jobs[0].setup.config

@@ -9,24 +9,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fastweights.training.run_folder import RunError, write_atomically
+from fastweights import files
+from fastweights.training.run_folder import RunError
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     content = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(content, metadata={"fastweights": json.dumps(header)}))
+    files.write(path, save(content, metadata={"fastweights": json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.exists():
+    files.check(path, "a checkpoint")
+    if not files.exists(path):
         raise RunError(f"{path}: no such file, wanted a checkpoint that `fastweights train` has written")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["fastweights"])
+            header = files.parse_json((file.metadata() or {})["fastweights"])
             if not isinstance(header, dict):
                 raise KeyError
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError, TypeError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, TypeError) as error:
         reason = str(error).splitlines()[0] if not isinstance(error, KeyError) else "it has no header of fastweights"
         raise RunError(
             f"{path}: got a truncated file, or none of `fastweights train` ({reason}), wanted a checkpoint; "

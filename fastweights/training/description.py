@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from fastweights import __version__
+from fastweights import __version__, files
+from fastweights.errors import shown
 from fastweights.nn import SequenceModel
 from fastweights.tasks import Task, better, places
 from fastweights.training import run_folder
@@ -59,7 +60,7 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
                 )
             old, new, part = old.get(name), new.get(name), f"{part} {name}"
         if old != new:
-            raise RunError(f"{folder}: holds another run ({part} {old!r}, not {new!r}); choose another --run")
+            raise RunError(f"{folder}: holds another run ({part} {shown(old)}, not {shown(new)}); choose another --run")
     return stored
 
 
@@ -71,11 +72,9 @@ def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, 
     described = run_folder.read_description(folder)
     for name in own_names(described):
         if name not in named:
-            raise RunError(f"{folder}: holds a run of {name}; name that yourself to have it imported")
-    try:
+            raise RunError(f"{folder / CONFIG}: holds a run of {name}; name that yourself to have it imported")
+    with files.said_of(folder / CONFIG):
         setup = Setup.from_json(described)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RunError(f"{folder / CONFIG}: got no description of a run ({error}), wanted one") from None
     path = folder / CHECKPOINT
     tensors, header = load_checkpoint(path)
     if header.get("model") != setup.model:

@@ -88,8 +88,7 @@ def render(name: str, results: Path) -> list[Path]:
     from fastweights import plotting
 
     module = paper(name)
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(results), encoding="utf-8")
     found, _ = read(results / name, module.RUNS)
     records = [each for cell in module.RUNS for each in found[cell.name]]
-    return [PAGE, *(plotting.save(module.figure(records), FIGURES / name) if records else [])]
+    figures = {FIGURES / name: module.figure(records)} if records else {}
+    return plotting.save(figures, {PAGE: page(results).encode()})
