@@ -9,6 +9,7 @@ import json
 import os
 import select
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -233,6 +234,25 @@ def is_stream(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return not (path.is_file() or path.is_dir()) and path.exists()
     return False
+
+
+@contextmanager
+def readable_again(path: Path | None) -> Iterator[Path | None]:
+    """What the user names, if it can be read again and again; of a stream a copy, as long as this lasts.
+
+    What is said of the copy is said of the stream.
+    """
+    if path is None or not is_stream(path):
+        yield path
+        return
+    content = read_named(path)
+    with tempfile.TemporaryDirectory(prefix="fastweights-") as folder:
+        copy = Path(folder) / "stream"
+        write(copy, content)
+        try:
+            yield copy
+        except UserError as error:
+            raise FileError(str(error).replace(str(copy), str(path))) from None
 
 
 def read_named(path: Path, wanted: str = "a file") -> bytes:

@@ -14,6 +14,7 @@ from fastweights.commands.live import run_live, where_saved
 from fastweights.commands.parsing import parse
 from fastweights.commands.tables import print_table
 from fastweights.errors import UserError
+from fastweights.files import check_folder, readable_again
 from fastweights.jobs.cores import usable
 from fastweights.jobs.job import Job, job_data
 from fastweights.jobs.runner import Status
@@ -110,13 +111,10 @@ def main(arguments: list[str]) -> int | None:
         raise UserError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
     if len(set(models)) < len(models):
         raise UserError(f"got a model twice in {' '.join(models)}, wanted each once")
-    jobs = make_jobs(asked, options, models)
-    check(jobs)
-    statuses = run_live(
-        jobs,
-        options.workers,
-        label=name_of,
-    )
+    with readable_again(options.data) as data:
+        jobs = make_jobs(asked, replace(options, data=data), models)
+        check(jobs)
+        statuses = run_live(jobs, options.workers, label=name_of)
     if any(status.row and not status.error for status in statuses):
         show_table(statuses)
     if faults := tell_faults(statuses):
@@ -145,6 +143,8 @@ def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
     for model in models:
         network = of.network_from(model, vars(options.network))
         folder = options.run if options.run and not several else root / model.replace(":", "-")
+        if folder != options.run:
+            check_folder(folder)
         jobs.append(Job(Setup(model, task, config, network), folder, options.data, options.resume))
     return jobs
 

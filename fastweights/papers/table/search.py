@@ -8,6 +8,7 @@ from typing import Any, NotRequired, TypedDict
 
 from fastweights import files
 from fastweights.errors import UserError
+from fastweights.files import check_folder
 from fastweights.jobs.job import Job
 from fastweights.jobs.runner import Status
 from fastweights.optim.group import Group
@@ -53,6 +54,7 @@ def search_jobs(
     jobs = []
     for cell in cells:
         for tried in grid_of(cell, grid):
+            check_folder(folder / "search")
             where = folder / "search" / "-".join([cell.name, *(text(value) for value in tried.values())])
             jobs.append((cell, tried, Job(shortened(cell).with_settings(**tried).setup, where)))
     return jobs
