@@ -45,4 +45,4 @@ def size(count: float) -> str:
         if count < 1024 or unit == "TiB":
             break
         count /= 1024
-    return f"{count:,.0f} {unit}"
+    return f"{count:,.1f} {unit}"

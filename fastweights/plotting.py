@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fastweights import files
+from fastweights.errors import plain
 from fastweights.files import FileError
 from fastweights.training import run_folder
 from fastweights.training.metric import Metric
@@ -23,6 +24,7 @@ STYLES = [
     ("#000000", (0, (1, 1)), "X"),
 ]
 LABELS = {"loss": "validation loss", "gradient_norm": "gradient norm before clipping"}
+ENDINGS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 MARKS = 12  # on a curve
 
 
@@ -42,6 +44,9 @@ def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
     if not curves:
         raise FileError(f"{folders[0] / run_folder.METRICS}: got no finished epoch, wanted at least one")
     names = [*dict.fromkeys([*(curve.metric.name for curve in curves), "loss", "gradient_norm"])]
+    for name in names:  # before the time is spent
+        for ending in ENDINGS:
+            files.check(output / f"{name}.{ending}")
     figures = {name: draw(curves, name) for name in names}
     return save({output / name: figure for name, figure in figures.items() if figure is not None})
 
@@ -53,7 +58,7 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
     found = []
     for folder, each in described.items():
         model = each["model"]
-        name = model if models.count(model) == 1 else f"{model} ({folder.name})"
+        name = model if models.count(model) == 1 else f"{model} ({plain(folder.name)})"
         rows = run_folder.read_rows(folder / run_folder.METRICS)
         found.append(Curve(name, Metric.stored(each), each["task"], rows))
     return found
@@ -145,7 +150,7 @@ def drawn(figure: Any, path: Path) -> dict[Path, bytes]:
 
     made = {}
     with rc_context({"svg.hashsalt": "fastweights"}):
-        for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        for ending, about in ENDINGS.items():
             figure.savefig(buffer := BytesIO(), format=ending, dpi=150, metadata=about)
             made[path.with_name(f"{path.name}.{ending}")] = buffer.getvalue()
     return made

@@ -8,7 +8,7 @@ import tyro
 from fastweights import files
 from fastweights.bench.settings import Record, Settings
 from fastweights.commands.parsing import parse
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def finish(options: Bench, records: list[Record], machine: dict[str, Any]) -> in
         files.write_json(options.json, content | {"records": [record.as_json() for record in records]})
     if options.figure is not None:
         for path in draw_curve(records, options.figure):
-            print(path)
+            print(plain(str(path)))
     return int(any(record.wrong for record in records))
 
 

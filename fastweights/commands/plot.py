@@ -19,6 +19,7 @@ class Plot:
 def main(arguments: list[str]) -> None:
     options = parse(Plot, arguments, "fastweights plot")
 
+    from fastweights.errors import plain
     from fastweights.files import FileError, check_folder
     from fastweights.plotting import plot_runs
     from fastweights.training.run_folder import find_runs
@@ -32,4 +33,4 @@ def main(arguments: list[str]) -> None:
     if options.output is None:
         check_folder(output)
     for path in plot_runs(folders, output):
-        print(path)
+        print(plain(str(path)))

@@ -56,11 +56,13 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
                 continue
             if part == "sources":
                 raise RunError(
-                    f"{folder}: holds a run from before the file of {name} was changed; choose another --run"
+                    f"{folder / CONFIG}: holds a run from before the file of {name} was changed; choose another --run"
                 )
             old, new, part = old.get(name), new.get(name), f"{part} {name}"
         if old != new:
-            raise RunError(f"{folder}: holds another run ({part} {shown(old)}, not {shown(new)}); choose another --run")
+            raise RunError(
+                f"{folder / CONFIG}: holds another run ({part} {shown(old)}, not {shown(new)}); choose another --run"
+            )
     return stored
 
 

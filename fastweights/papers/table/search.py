@@ -9,10 +9,12 @@ from typing import Any, NotRequired, TypedDict
 from fastweights import files
 from fastweights.errors import UserError
 from fastweights.files import check_folder
+from fastweights.forms import fault
 from fastweights.jobs.job import Job
 from fastweights.jobs.runner import Status
 from fastweights.optim.group import Group
 from fastweights.papers.cell import Cell
+from fastweights.papers.table.results import Judged
 from fastweights.training import provenance
 from fastweights.training.config import Config
 
@@ -93,7 +95,7 @@ def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]
     for (cell, tried, _), status in zip(jobs, statuses, strict=True):
         begun = {"model": cell.setup.model, "fixed": fixed_of(cell, tried), "tried": []}
         entry = found.setdefault(cell.name, begun)
-        row = status.row if status.state == "done" and status.row is not None else None
+        row = status.row if status.state == "done" and fault(status.row, Judged) is None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
         loss = row["valid_loss"] if row else None
         error = 1 - row["valid_accuracy"] if row else None
