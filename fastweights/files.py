@@ -154,12 +154,12 @@ def said_of(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, content: bytes) -> None:
-    """The whole new file or the whole old one, whatever is killed when."""
+    """The whole new file or the whole old one, whatever is killed or cut when; after the call, the new one."""
     write_all({path: content})
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Every file, or none of them where one cannot be written."""
+    """Every file, or none of them where one cannot be written; they come to be there in this order."""
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     for path in contents:
         check(path)
@@ -174,14 +174,28 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         for path, part in parts.items():
             with named(path, "a file to write"):
                 os.replace(part, path)
+                sync_folder(path.parent)
     finally:
         for part in parts.values():
             with suppress(OSError, ValueError):
                 part.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """A power cut leaves the names in the folder as they are now."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that syncs no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def append(path: Path, line: str) -> None:
-    """A line more, whole or not at all."""
+    """A line more, whole or not at all; after the call, a power cut leaves it there."""
+    new = not exists(path)
     file = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         size, content = os.fstat(file).st_size, line.encode()
@@ -189,6 +203,9 @@ def append(path: Path, line: str) -> None:
             try:
                 while content:
                     content = content[os.write(file, content) :]
+                os.fsync(file)
+                if new:
+                    sync_folder(path.parent)
             except OSError:
                 os.ftruncate(file, size)
                 raise
@@ -213,7 +230,10 @@ def make_folder(folder: Path) -> None:
     """With all folders above it; one that nothing can be written into is refused."""
     try:
         with named(folder, "a folder; choose another"):
+            missing = [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True)
+            for each in missing:
+                sync_folder(each.parent)
     except FileError:
         if any(exists(each) and not each.is_dir() for each in (folder, *folder.parents)):
             raise FileError(f"{folder}: got a file on the way there, wanted a folder; choose another") from None

@@ -14,8 +14,10 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -141,12 +143,10 @@ class Inputs:
         from fastweights.training.description import load_run
 
         self.where = where
-        for name, model, more in (("FW", "RNN-LN-FW", []), ("GRU", "GRU", ["--rate", "0"][:0])):
-            command("train", model, *TINY, *more, "--run", where / name)
+        for name, model in (("FW", "RNN-LN-FW"), ("GRU", "GRU")):
+            command("train", model, *TINY, "--run", where / name)
         self.model, self.task, self.described = load_run(where / "FW")
-        self.files = {
-            name: (where / "FW" / name).read_bytes() for name in (*run_folder.FILES,) if (where / "FW" / name).exists()
-        }
+        self.files = {name: (where / "FW" / name).read_bytes() for name in run_folder.FILES}
         from fastweights.tasks import TASKS
 
         self.tasks = [kind() for kind in TASKS.values()]
@@ -307,7 +307,19 @@ class Inputs:
         base = draw.choice(
             [
                 ["train", draw.choice(["GRU", "RNN-LN-FW", "IRNN", "LSTM-LN"]), *TINY, "--run", "new"],
-                ["train", "RNN-LN-FW", "--rule", "Hebbian", "--decay", "0.9", "--inner-steps", "2", *TINY, "--run", "new"],
+                [
+                    "train",
+                    "RNN-LN-FW",
+                    "--rule",
+                    "Hebbian",
+                    "--decay",
+                    "0.9",
+                    "--inner-steps",
+                    "2",
+                    *TINY,
+                    "--run",
+                    "new",
+                ],
                 ["train", "GRU", "--task", "copying", *TINY[:-2], "--data", "copying", "--run", "new"],
                 ["train", "RNN-LN-FW", *TINY, "--run", "FW", "--resume"],
                 ["data", draw.choice(["copying", "adding"]), "--train", "4", "--valid", "4", "--output", "drawn"],
@@ -369,7 +381,10 @@ def command(*arguments: Any) -> int:
     if code == 2:
         assert lines[-1].startswith("fastweights: error: "), err.getvalue()
         assert lines[-1].isprintable() and len(lines[-1]) < 1500, lines[-1]
-    assert "\x1b" not in out.getvalue() + err.getvalue() and "\x07" not in out.getvalue() + err.getvalue(), (arguments, lines)
+    assert "\x1b" not in out.getvalue() + err.getvalue() and "\x07" not in out.getvalue() + err.getvalue(), (
+        arguments,
+        lines,
+    )
     return code
 
 
@@ -387,7 +402,7 @@ def no_hang() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-SHARES = {"sequences": 30, "csv": 25, "json": 25, "safetensors": 15, "options": 5}  # per cent
+SHARES = {"sequences": 32, "csv": 25, "json": 25, "safetensors": 15, "options": 3}  # per cent
 
 
 @contextlib.contextmanager
@@ -397,16 +412,11 @@ def prepared() -> Iterator[Inputs]:
     from fastweights.jobs import runner, worker
 
     def done(status: Any, shared: bool) -> Any:
-        import threading
-
-        status.state = "running"
         code = worker.outcome(status.job.as_json(), lambda event: status.take(json.loads(json.dumps(event))))
         status.end(code, shared)
-        thread = threading.Thread(target=lambda: None)
-        thread.start()
-        return thread
+        return ended()
 
-    before = runner._start, measure.measure_shape, measure.measure_token, os.getcwd(), runner.time.sleep
+    before = runner._start, measure.measure_shape, measure.measure_token, os.getcwd()
     runner._start = done
     measure.measure_shape = measure.measure_token = lambda *given: None
     with tempfile.TemporaryDirectory() as folder:
@@ -421,9 +431,11 @@ def prepared() -> Iterator[Inputs]:
 
 
 def not_done(status: Any, shared: bool) -> Any:
-    import threading
+    status.state = "done"
+    return ended()
 
-    status.state = "stopped" if False else "done"
+
+def ended() -> threading.Thread:
     thread = threading.Thread(target=lambda: None)
     thread.start()
     return thread
@@ -454,22 +466,29 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=SHARES)
     parser.add_argument("--number", type=int, help="this one alone")
+    parser.add_argument("--parts", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+    parser.add_argument("--part", type=int, help="this one of them alone")
     given = parser.parse_args()
+    if given.part is None and given.number is None and given.parts > 1:
+        again = [sys.executable, __file__, *sys.argv[1:], "--parts", str(given.parts), "--part"]
+        running = [subprocess.Popen([*again, str(part)]) for part in range(given.parts)]
+        return max(abs(process.wait()) for process in running)
     torch.set_num_threads(1)
-    wrong, began = [], time.time()
+    wrong, began, part = [], time.time(), f"part {given.part}, " if given.part is not None else ""
     with prepared() as inputs:
         for kind, share in SHARES.items():
             if given.only not in (None, kind):
                 continue
             start = time.time()
-            numbers = range(given.count * share // 100) if given.number is None else [given.number]
+            numbers: Any = range(given.part or 0, given.count * share // 100, given.parts if part else 1)
+            numbers = numbers if given.number is None else [given.number]
             found = [said for number in numbers if (said := one(inputs, kind, given.seed, number))]
-            print(f"{len(numbers):>7,} {kind}: {len(found)} wrong, {time.time() - start:.0f} s", flush=True)
+            print(f"{part}{len(numbers):,} {kind}: {len(found)} wrong, {time.time() - start:.0f} s", flush=True)
             wrong += found
     for each in wrong[:20]:
         print(each, file=sys.stderr)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"seed {given.seed}: {len(wrong)} wrong, {time.time() - began:.0f} s, {peak:.1f} GiB at most")
+    print(f"{part}seed {given.seed}: {len(wrong)} wrong, {time.time() - began:.0f} s, {peak:.1f} GiB at most")
     return int(bool(wrong))
 
 

@@ -77,18 +77,27 @@ def _draw(task: Any, part: str, count: int, generator: torch.Generator) -> Batch
 
 
 def write(data: Data, folder: Path, seed: int) -> None:
-    """train.csv, valid.csv and data.json (the task, the seed, the hashes) into a folder that has none of them."""
+    """train.csv, valid.csv and last data.json (the task, the seed, the hashes) into a folder that has none of them.
+
+    What was written before this was killed is taken as it is.
+    """
     names = ("train.csv", "valid.csv", "data.json")
-    for name in names:
-        if files.exists(folder / name):
-            raise UserError(f"{folder / name}: already there; delete it, or choose another --output")
+    there = [name for name in names if files.exists(folder / name)]
+    if "data.json" in there:
+        raise FileError(f"{folder / there[0]}: already there; delete it, or choose another --output")
     _refuse_acting(data.task)
     assert data.train is not None and data.valid is not None
-    contents = [to_lines(data.task, batch) for batch in (data.train, data.valid)]
-    written = ["".join(f"{line}\n" for line in lines).encode() for lines in contents]
+    lines = [to_lines(data.task, batch) for batch in (data.train, data.valid)]
+    written = ["".join(f"{line}\n" for line in each).encode() for each in lines]
     written.append(files.json_bytes({"task": describe(data.task), "seed": seed, **data.describe()}))
+    contents: dict[str, bytes] = dict(zip(names, written, strict=True))
+    for path, content in ((folder / name, contents[name]) for name in there):
+        files.check(path)
+        if path.stat().st_size != len(content) or files.read(path, most=len(content)) != content:
+            raise FileError(f"{path}: already there; delete it, or choose another --output")
     files.make_folder(folder)
-    files.write_all({folder / name: content for name, content in zip(names, written, strict=True)})
+    files.remove_parts(folder, names)
+    files.write_all({folder / name: content for name, content in contents.items() if name not in there})
 
 
 def load(path: Path, task: Any) -> Data:

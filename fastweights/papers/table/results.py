@@ -137,7 +137,7 @@ def load(path: Path, cell: Cell, seed: int) -> Record:
     found = files.read_json(path, Result, WANTED)
     if (found["cell"], found["seed"]) != (cell.name, seed):
         raise FileError(f"{path}: got no result of this cell and seed, wanted {WANTED}")
-    if len({len(column) for column in found["curve"].values()}) > 1:
+    if len({len(found["curve"][column]) for column in Curve.__annotations__}) > 1:
         raise FileError(f"{path}: got a curve whose columns are not of one length, wanted {WANTED}")
     return found
 

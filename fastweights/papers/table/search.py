@@ -35,7 +35,10 @@ class Entry(TypedDict):
     model: str
     tried: list[Tried]
     chosen: NotRequired[dict[str, Any]]
-    updates: NotRequired[int | None]
+
+
+class Complete(Entry):
+    updates: int
 
 
 class Search(TypedDict):
@@ -123,6 +126,8 @@ def read(folder: Path) -> dict[str, Any]:
     cells = files.read_json(path, Search, "the record of a search; delete it, or choose another --results")["cells"]
     with files.said_of(path):
         for name, entry in cells.items():
+            if "chosen" in entry and (said := fault(entry, Complete, f"cells.{name}")):
+                raise UserError(said)
             chosen = entry.get("chosen", {})
             for each in (chosen, *entry["tried"]):
                 if missing := chosen.keys() - each.keys():
