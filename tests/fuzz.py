@@ -149,7 +149,7 @@ class Inputs:
         self.files = {name: (where / "FW" / name).read_bytes() for name in run_folder.FILES}
         from fastweights.tasks import TASKS
 
-        self.tasks = [kind() for kind in TASKS.values()]
+        self.tasks = [task for kind in TASKS.values() if (task := kind()) and not missing(task)]
         self.lines = {}
         for task in self.tasks:
             drawn = data.draw(task, 6, 2, 0)
@@ -240,8 +240,8 @@ class Inputs:
         write_json(draw, folder / path.name, json.loads(path.read_text()))
         try:
             found, _ = results.read(folder, module.RUNS)
-            rows = [results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS]
-            tables.terminal(rows)
+            for table in tables.tables(module, module.RUNS, found):
+                tables.terminal(table)
             pages.section("goku2016", module, folder)
             if draw.random() < 0.02:
                 module.figure([record for each in found.values() for record in each])
@@ -349,6 +349,10 @@ class Inputs:
         if base[0] == "plot" and draw.random() < 0.9:  # a figure takes its time
             return
         command(*base)
+
+
+def missing(task: Any) -> str | None:
+    return task.missing() if hasattr(task, "missing") else None
 
 
 def plots(folder: Path) -> None:
@@ -484,9 +488,9 @@ def main() -> int:
             numbers = numbers if given.number is None else [given.number]
             found = [said for number in numbers if (said := one(inputs, kind, given.seed, number))]
             print(f"{part}{len(numbers):,} {kind}: {len(found)} wrong, {time.time() - start:.0f} s", flush=True)
+            for each in found[:20]:
+                print(each, file=sys.stderr, flush=True)
             wrong += found
-    for each in wrong[:20]:
-        print(each, file=sys.stderr)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{part}seed {given.seed}: {len(wrong)} wrong, {time.time() - began:.0f} s, {peak:.1f} GiB at most")
     return int(bool(wrong))
