@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 import warnings
@@ -25,7 +24,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from in_process import run_jobs_here
 
 from fastweights import cli
 from fastweights.errors import UserError, in_one_line
@@ -411,38 +412,22 @@ SHARES = {"sequences": 32, "csv": 25, "json": 25, "safetensors": 15, "options": 
 
 @contextlib.contextmanager
 def prepared() -> Iterator[Inputs]:
-    """Inputs in a folder of their own; no process is started from here on."""
+    """Inputs in a folder of their own; no process is started, and from here on no run is trained."""
     from fastweights.bench import measure
-    from fastweights.jobs import runner, worker
+    from fastweights.jobs import worker
 
-    def done(status: Any, shared: bool) -> Any:
-        code = worker.outcome(status.job.as_json(), lambda event: status.take(json.loads(json.dumps(event))))
-        status.end(code, shared)
-        return ended()
-
-    before = runner._start, measure.measure_shape, measure.measure_token, os.getcwd()
-    runner._start = done
-    measure.measure_shape = measure.measure_token = lambda *given: None
-    with tempfile.TemporaryDirectory() as folder:
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        run_jobs_here(patch)
+        for name in ("measure_shape", "measure_token"):
+            patch.setattr(measure, name, lambda *given: None)
         try:
             os.chdir(folder)
             inputs = Inputs(Path(folder))
-            runner._start = not_done
+            patch.setattr(worker, "outcome", lambda job, tell: 0)
             yield inputs
         finally:
-            os.chdir(before[3])
-            runner._start, measure.measure_shape, measure.measure_token = before[:3]
-
-
-def not_done(status: Any, shared: bool) -> Any:
-    status.state = "done"
-    return ended()
-
-
-def ended() -> threading.Thread:
-    thread = threading.Thread(target=lambda: None)
-    thread.start()
-    return thread
+            os.chdir(before)
 
 
 def one(inputs: Inputs, kind: str, seed: int, number: int) -> str | None:

@@ -133,6 +133,7 @@ def test_a_row_that_lies(name, changes, says, trained, tmp_path, jobs_here, caps
         ),
         (("network", "rule"), "Cosine", "config.json: network.rule: got 'Cosine', wanted an object"),
         (("network", "rule", "rate"), "x", "config.json: --rule Cosine: rate: got 'x', wanted a finite number"),
+        (("network", "rule", "rate"), 1e300, "config.json: Cosine(rate=1e+300): wanted at most 700, for it is learned"),
         (("network", "inner_steps"), [1], "config.json: network: inner_steps: got [1], wanted an integer"),
         (("network", "odd"), None, "config.json: RNN-LN-FW has no option 'odd'"),
         (("task", "num_pairs"), 99, "config.json: num_pairs: got 99, wanted an integer from 1 to 26"),

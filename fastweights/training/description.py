@@ -83,6 +83,7 @@ def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, 
         raise RunError(f"{path}: got the checkpoint of {header.get('model')}, wanted one of {setup.model}")
     if hasattr(setup.network, "backend"):
         setup = replace(setup, network=replace(setup.network, backend="auto"))
-    model = setup.build()
+    with files.said_of(folder / CONFIG):
+        model = setup.build()
     load_weights(model, tensors, path)
     return model.eval(), setup.task, described
