@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS := RNN-LN-FW GRU-LN RNN-LN CONTROL
 
-.PHONY: setup extras demo test kills check clean
+.PHONY: setup extras demo test kills fuzz check clean
 
 setup: .venv/.ready
 
@@ -20,6 +20,9 @@ demo: setup
 	$(BIN)/fastweights train $(MODELS) --run runs/demo --resume
 	$(BIN)/fastweights plot runs/demo
 	$(BIN)/fastweights sample RNN-LN-FW 'g5o8k1??g' 'g5o8k1??k' 'c9k8j3??c' --run runs/demo
+
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count 100000
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal

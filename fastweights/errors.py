@@ -7,15 +7,34 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+MOST_SHOWN, MOST_SAID = 80, 600  # characters of a value in an error, and of each end of what an error says
+
 
 class UserError(ValueError):
     """What was asked cannot be done as it was asked; the message says why and what can."""
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, without the frames of C++ that torch adds; its name where it says nothing of itself."""
-    text = " ".join(str(error).split("Exception raised from")[0].split())
+    """What an error says, without the frames of C++ that torch adds; its name where it says nothing of itself.
+
+    What is too long for a line or two is cut in the middle.
+    """
+    text = plain(" ".join(str(error).split("Exception raised from")[0].split()))
+    text = text if len(text) <= 2 * MOST_SAID else f"{text[:MOST_SAID]} ... {text[-MOST_SAID:]}"
     return f"{type(error).__name__}: {text}".rstrip(": ") if not text or isinstance(error, LookupError) else text
+
+
+def plain(text: str) -> str:
+    """The text with what steers a terminal, or cannot be printed, as escapes: `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def shown(value: object) -> str:
+    """A value in an error, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN + 2 else f"{text[:MOST_SHOWN]}..."
 
 
 def near(got: str, known: Iterable[str]) -> str:

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from fastweights import files
+from fastweights.errors import plain
+from fastweights.files import FileError
 from fastweights.training import run_folder
 from fastweights.training.metric import Metric
 
@@ -20,6 +24,7 @@ STYLES = [
     ("#000000", (0, (1, 1)), "X"),
 ]
 LABELS = {"loss": "validation loss", "gradient_norm": "gradient norm before clipping"}
+ENDINGS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 MARKS = 12  # on a curve
 
 
@@ -37,11 +42,13 @@ def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
     """The tasks' metrics, loss and gradient norm against updates, each as PNG and SVG into `output`; the files."""
     curves = [curve for curve in read_curves(folders) if curve.rows]
     if not curves:
-        raise run_folder.RunError(f"{folders[0]}: got runs without a finished epoch, wanted at least one")
+        raise FileError(f"{folders[0] / run_folder.METRICS}: got no finished epoch, wanted at least one")
     names = [*dict.fromkeys([*(curve.metric.name for curve in curves), "loss", "gradient_norm"])]
+    for name in names:  # before the time is spent
+        for ending in ENDINGS:
+            files.check(output / f"{name}.{ending}")
     figures = {name: draw(curves, name) for name in names}
-    run_folder.make_folder(output)  # once all that can go wrong has gone well
-    return [path for name, figure in figures.items() if figure is not None for path in save(figure, output / name)]
+    return save({output / name: figure for name, figure in figures.items() if figure is not None})
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
@@ -51,7 +58,7 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
     found = []
     for folder, each in described.items():
         model = each["model"]
-        name = model if models.count(model) == 1 else f"{model} ({folder.name})"
+        name = model if models.count(model) == 1 else f"{model} ({plain(folder.name)})"
         rows = run_folder.read_rows(folder / run_folder.METRICS)
         found.append(Curve(name, Metric.stored(each), each["task"], rows))
     return found
@@ -126,15 +133,24 @@ def tidy(axes: Any, x_label: str, y_label: str, floor: float | None) -> None:
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
 
 
-def save(figure: Any, path: Path) -> list[Path]:
-    """PNG and SVG, the same bytes from the same records."""
+def save(figures: Mapping[Path, Any], beside: Mapping[Path, bytes] = MappingProxyType({})) -> list[Path]:
+    """PNG and SVG of each, and other files with them: all, or none where one cannot be written."""
+    contents = dict(beside)
+    for path, figure in figures.items():
+        contents |= drawn(figure, path)
+    for folder in {path.parent for path in contents}:
+        files.make_folder(folder)
+    files.write_all(contents)
+    return list(contents)
+
+
+def drawn(figure: Any, path: Path) -> dict[Path, bytes]:
+    """The same bytes from the same records."""
     from matplotlib import rc_context
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = []
+    made = {}
     with rc_context({"svg.hashsalt": "fastweights"}):
-        for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            figure.savefig(content := BytesIO(), format=ending, dpi=150, metadata=about)
-            written.append(path.with_name(f"{path.name}.{ending}"))
-            run_folder.write_atomically(written[-1], content.getvalue())
-    return written
+        for ending, about in ENDINGS.items():
+            figure.savefig(buffer := BytesIO(), format=ending, dpi=150, metadata=about)
+            made[path.with_name(f"{path.name}.{ending}")] = buffer.getvalue()
+    return made

@@ -12,6 +12,8 @@ from hypothesis import settings
 TYPED = ("nn.associative_lstm", "nn.irnn", "nn.ln_gru", "nn.ln_lstm", "nn.sequence_model", "tasks")
 jaxtyping.install_import_hook([f"fastweights.{name}" for name in TYPED], "beartype.beartype")
 
+torch.set_num_threads(1)  # for what fixtures of a module train, too
+
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")
 

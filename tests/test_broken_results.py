@@ -63,12 +63,16 @@ def test_a_run_without_what_a_result_says_leaves_the_result_alone(file, name, to
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != name}))
     given = ["toy", "--only", "B-8", "--run", tmp_path / "runs", "--results", tmp_path / "results"]
     code, out, err = reproduce(capsys, *given)
-    assert code == 2 and "B-8-seed0: got a run without a valid" in err and re.search(r"^B-8 +\d", out, re.M)
+    assert (
+        code == 2
+        and f"B-8-seed0: {name}: got None, wanted" in err.replace("test_error", "test_accuracy")
+        and re.search(r"^B-8 +\d", out, re.M)
+    )
     assert (tmp_path / "results/toy/B-8-seed0.json").read_bytes() == kept
     (tmp_path / "results/toy/B-8-seed0.json").unlink()
     (tmp_path / "results/toy/B-8-seed0.json").mkdir()
     code, out, err = reproduce(capsys, *given, "--run", tmp_path / "others")
-    assert code == 2 and out == "" and "B-8-seed0.json: got a file that cannot be read" in err
+    assert code == 2 and out == "" and "B-8-seed0.json: got a folder, wanted a regular file" in err
     assert not (tmp_path / "others").exists()  # said before anything is trained
 
 
@@ -83,7 +87,12 @@ def test_a_broken_result_is_named_before_anything_is_trained(change, toy, tmp_pa
     code, out, err = reproduce(
         capsys, "toy", "--only", "A-8", "--seeds", 1, "--results", tmp_path, "--run", tmp_path / "runs"
     )
-    assert code == 2 and out == "" and err.count("\n") == 1 and "A-8-seed1.json: got a result without a valid" in err
+    assert (
+        code == 2
+        and out == ""
+        and err.count("\n") == 1
+        and re.search("A-8-seed1.json: .*got .*, in the result of a run; delete it", err)
+    )
     assert not (tmp_path / "runs").exists()
     code, _, err = reproduce(capsys, "toy", "--only", "B-8", "--results", tmp_path)
     assert code == 0, err
@@ -94,4 +103,4 @@ def test_a_broken_search_is_named(content, toy, tmp_path, capsys):
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy/search.json").write_text(content)
     code, out, err = reproduce(capsys, "toy", "--only", "A-8", "--results", tmp_path)
-    assert code == 2 and out == "" and "search.json: got no record of a search, wanted one; delete it" in err
+    assert code == 2 and out == "" and re.search("search.json: .*got .*, in the record of a search; delete it", err)

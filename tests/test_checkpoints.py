@@ -9,10 +9,10 @@ import pytest
 import torch
 from test_training import SMALL, TASK, as_before, interrupt, same, save_raw, train
 
-from fastweights import cli
+from fastweights import cli, files
 from fastweights.optim import Group
 from fastweights.tasks import AssociativeRetrieval
-from fastweights.training import checkpoints, loop, run, run_folder
+from fastweights.training import checkpoints, loop, run
 from fastweights.training.description import load_run
 from fastweights.training.run_folder import CHECKPOINT, FINAL, METRICS, RunError
 
@@ -226,7 +226,7 @@ def test_final_json_and_the_checkpoint_are_of_one_end(trained, tmp_path):
 def test_a_run_that_is_killed_after_it_was_trained_longer_has_its_own_end(tmp_path, monkeypatch):
     """The end of the shorter run is still there when the longer one is killed before its own is written."""
     train("CONTROL", replace(SMALL, epochs=1), tmp_path / "run")
-    write_json = run_folder.write_json
+    write_json = files.write_json
 
     def killed(path, content):
         if path.name == FINAL:
@@ -234,7 +234,7 @@ def test_a_run_that_is_killed_after_it_was_trained_longer_has_its_own_end(tmp_pa
         write_json(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "write_json", killed)
+        patch.setattr(files, "write_json", killed)
         with pytest.raises(SystemError):
             train("CONTROL", SMALL, tmp_path / "run", resume=True)
     train("CONTROL", SMALL, tmp_path / "run", resume=True)

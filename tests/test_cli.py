@@ -185,7 +185,7 @@ def bad_input(*arguments, says):
         bad_input("bench", "--figure", "figures", says="--figure: got no --curve"),
         bad_input("bench", "--json", "nowhere/bench.json", says="got no folder nowhere"),
         bad_input("bench", "--round", 3, says="--round"),
-        bad_input("bench", "--json", ".", says="--json .: got a folder, wanted a file"),
+        bad_input("bench", "--json", ".", says=".: got a folder, wanted a file for --json"),
         bad_input("bench", "--curve", "--figure", __file__, says="test_cli.py: got a file, wanted a folder"),
         bad_input(
             "data", "associative-retrieval", "--seed", 10**30, says="--seed: got 1000.*wanted an integer from 0 to"

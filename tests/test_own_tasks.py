@@ -84,7 +84,7 @@ def test_it_learns_is_judged_and_resumes_bit_for_bit(task, model, tmp_path):
     config = replace(SMALL, epochs=40)
     row = train(model, task, config, tmp_path / "through")
     assert row[f"valid_{task.METRIC}"] > 0.9
-    assert run_folder.read_json(tmp_path / "through" / run_folder.FINAL)[f"test_{task.METRIC}"] > 0.9
+    assert run_folder.read_final(tmp_path / "through")[f"test_{task.METRIC}"] > 0.9
 
     class Cut(loop.Loop):
         def update(self):
@@ -209,7 +209,7 @@ def test_a_column_of_the_inputs_may_be_the_answer(tmp_path, monkeypatch, capsys)
     assert cli.main(["data", name, "--train", "20", "--valid", "10", "--length", "4"]) == 0
     code = cli.main(["train", "GRU", *TINY, "--batch-size", "4", "--task", name, "--data", "data", "--run", "run"])
     assert code == 0, capsys.readouterr().err
-    assert run_folder.read_json(tmp_path / "run/config.json")["task"]["length"] == 4
+    assert run_folder.read_description(tmp_path / "run")["task"]["length"] == 4
     given = ["train", "GRU", *TINY, "--batch-size", "4", "--task", name, "--data", "data", "--run", "other"]
     assert cli.main([*given, "--length", "5"]) == 2
     assert "data: holds sequences of length 4, not 5" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import pytest
 import torch
 from toy_runs import FILES, no_processes, reproduce, start
 
+from fastweights.errors import UserError
 from fastweights.jobs.job import Job, finished
 from fastweights.papers import paper
 from fastweights.papers.table import pages, results, tables
@@ -121,7 +122,7 @@ def test_a_killed_runner_goes_on_and_ends_where_an_uncut_run_ends(toy_in_process
     assert config.epochs == 100 and 20 < len(found["curve"]["update"]) <= results.CURVE_POINTS
     task = AssociativeRetrieval(2)
     train(Setup("CONTROL", task, config), data.draw(task, 256, 64, 0, 64), tmp_path / "uncut")
-    assert run_folder.read_json(tmp_path / "uncut" / run_folder.FINAL)["weights_hash"] == found["weights_hash"]
+    assert run_folder.read_final(tmp_path / "uncut")["weights_hash"] == found["weights_hash"]
 
 
 def test_a_run_that_another_process_trains_is_waited_for(toy, capsys, monkeypatch):
@@ -164,7 +165,7 @@ def test_search_is_recorded_repeatable_and_draws_no_test_sequences(toy, capsys, 
     entry = json.loads(first)["cells"]["A-8"]
     best = min(entry["tried"], key=lambda each: each["valid_loss"])
     assert len(entry["tried"]) == 2 and entry["chosen"] == {"learning_rate": best["learning_rate"]}
-    stored = run_folder.read_json(toy / "s/search/A-8-0.01" / run_folder.CONFIG)
+    stored = run_folder.read_description(toy / "s/search/A-8-0.01")
     settings = {n: v for n, v in stored["config"].items() if n != "learning_rate"}
     assert entry["fixed"] == {"network": stored["network"], "task": stored["task"], **settings}
     assert stored["config"]["seed"] == 1000 and "test_hash" not in stored["data"]
@@ -203,7 +204,7 @@ def test_results_of_another_setup_are_left_out(part, change, toy, tmp_path):
     found, stale = results.read(tmp_path, paper("toy").RUNS)
     assert found["A-8"] == [] and stale == [tmp_path / "A-8-seed0.json"]
     (tmp_path / "A-8-seed0.json").write_text("[]")
-    with pytest.raises(run_folder.RunError, match="got no result of this cell and seed"):
+    with pytest.raises(UserError, match="A-8-seed0.json: got \\[\\], wanted an object, in the result of a run"):
         results.read(tmp_path, paper("toy").RUNS)
 
 

@@ -8,6 +8,7 @@ import pytest
 from power_cut import states_of, write_state
 from test_training import SMALL, TASK, at_update, interrupt, sequences
 
+from fastweights import files
 from fastweights.training import checkpoints, data, run, run_folder
 from fastweights.training.run_folder import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS
 from fastweights.training.setup import Setup
@@ -122,11 +123,11 @@ def test_a_sync_that_is_left_out_is_found(unsynced, tmp_path, wanted):
 
 def test_of_a_file_that_is_written_whole(tmp_path):
     root = start(tmp_path / "root")
-    run_folder.write_atomically(root / "file", b"old")
+    files.write(root / "file", b"old")
     written = []
 
     def write():
-        run_folder.write_atomically(root / "file", b"the new one")
+        files.write(root / "file", b"the new one")
         written.append(1)
         (root / "another").touch()
 

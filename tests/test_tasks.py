@@ -312,7 +312,7 @@ def test_a_file_does_not_choose_what_is_imported(own):
         ({"name": ["copying"]}, "got the task \\['copying'\\]"),
         ({"name": "copying", "version": 2}, "got version 2 of the task copying, wanted 1"),
         ({"name": "copying", "lenth": 2}, "got the task copying with 'lenth', wanted its options alone: length, delay"),
-        ({"name": "copying", "length": "a"}, "length: got 'a', wanted an integer from 1 to 200"),
+        ({"name": "copying", "length": "a"}, "task: length: got 'a', wanted an integer"),
     ],
 )
 def test_a_file_that_describes_no_task(stored, says, as_users_have_it):

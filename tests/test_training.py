@@ -446,6 +446,6 @@ def test_a_loss_that_breaks_down_at_once_speaks_of_no_checkpoint(tmp_path):
 @pytest.mark.parametrize("name", ["final.json", run_folder.TIMINGS, run_folder.METRICS])
 def test_files_without_a_description_are_left_alone(name, tmp_path):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(RunError, match="files of a run without its config.json"):
+    with pytest.raises(RunError, match=f"{name}: got a file of a run without its config.json"):
         train("CONTROL", SMALL, tmp_path)
     assert (tmp_path / name).read_text() == "mine" and not (tmp_path / run_folder.CONFIG).exists()

@@ -46,4 +46,4 @@ def draw_curve(records: list[Record], folder: Path) -> list[Path]:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
     figure.axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.2, 0.5))
-    return save(figure, folder / "curve")
+    return save({folder / "curve": figure})

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from fastweights import memory
 from fastweights.bench import contenders as work
 from fastweights.bench.contenders import Contender, Stream, contenders
 from fastweights.bench.gate import Shape, mismatch, mismatch_of_cell
@@ -34,6 +35,9 @@ def bench(
         for steps in settings.steps
         for hidden in settings.hidden
     ]
+    for shape in shapes:  # inputs, outputs and their gradients; the weights
+        numbers = 4 * shape.hidden * (shape.batch * shape.steps + shape.hidden)
+        memory.check(4 * numbers, "--batch, --steps and --hidden")
     with threads(settings.threads):
         for number, shape in enumerate(shapes, start=1):
             part = f"{number} of {len(shapes)}: batch {shape.batch}, {shape.steps} steps, hidden {shape.hidden}"

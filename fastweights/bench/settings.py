@@ -3,8 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fastweights.errors import UserError
+from fastweights.errors import UserError, shown
 from fastweights.training.config import flag
+
+MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,27 @@ class Settings:
     """Seconds for the curve; what would take longer is left out."""
 
     def __post_init__(self) -> None:
-        for name, low in (("batch", 1), ("inner_steps", 0), ("rounds", 1), ("threads", 1), ("seed", 0)):
-            check(name, getattr(self, name), low)
+        for name, low, high in (
+            ("batch", 1, MOST), ("inner_steps", 0, 100_000), ("rounds", 1, 100_000), ("threads", 1, 1024),
+            ("seed", 0, 2**63 - 2),
+        ):  # fmt: skip
+            check(name, getattr(self, name), low, high)
         for name in ("steps", "hidden"):
             if not getattr(self, name):
                 raise UserError(f"{flag(name)}: got none, wanted at least one integer >= 1")
             for value in getattr(self, name):
-                check(name, value, 1)
+                check(name, value, 1, MOST)
         if self.device.split(":")[0] not in ("cpu", "cuda"):
             raise UserError(f"--device {self.device}: wanted cpu or cuda")
         if not self.budget >= 0:
             raise UserError(f"--budget {self.budget:g}: wanted a number >= 0")
 
 
-def check(name: str, value: object, low: int) -> None:
+def check(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise UserError(f"{flag(name)} {value}: wanted an integer >= {low}")
+    if value > high:
+        raise UserError(f"{flag(name)} {shown(value)}: wanted at most {high}")
 
 
 @dataclass

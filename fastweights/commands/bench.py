@@ -5,9 +5,10 @@ from typing import Any
 
 import tyro
 
+from fastweights import files
 from fastweights.bench.settings import Record, Settings
 from fastweights.commands.parsing import parse
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ def main(arguments: list[str]) -> int:
     for path in (options.json, options.figure):
         if path is not None and not path.absolute().parent.is_dir():
             raise UserError(f"{path}: got no folder {path.parent}, wanted one that is there")
-    if options.json is not None and options.json.is_dir():
-        raise UserError(f"--json {options.json}: got a folder, wanted a file")
-    if options.figure is not None and options.figure.exists() and not options.figure.is_dir():
-        raise UserError(f"--figure {options.figure}: got a file, wanted a folder")
+    if options.json is not None:
+        files.check(options.json, "a file for --json")
+    if options.figure is not None:
+        if options.figure.exists() and not options.figure.is_dir():
+            raise UserError(f"--figure {options.figure}: got a file, wanted a folder")
+        for ending in ("png", "svg"):
+            files.check(options.figure / f"curve.{ending}")
 
     from fastweights.bench import bench, curve, describe_machine
 
@@ -55,16 +59,15 @@ def finish(options: Bench, records: list[Record], machine: dict[str, Any]) -> in
     """The table, the JSON and the picture; 1 where a backend was wrong."""
     from fastweights.bench.figure import draw_curve
     from fastweights.bench.table import show
-    from fastweights.training.run_folder import write_json
 
     if records:
         print(show(records, machine))
     if options.json is not None:
         content = {"machine": machine, "settings": asdict(options.settings)}
-        write_json(options.json, content | {"records": [record.as_json() for record in records]})
+        files.write_json(options.json, content | {"records": [record.as_json() for record in records]})
     if options.figure is not None:
         for path in draw_curve(records, options.figure):
-            print(path)
+            print(plain(str(path)))
     return int(any(record.wrong for record in records))
 
 

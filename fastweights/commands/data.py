@@ -5,12 +5,13 @@ from pathlib import Path
 import tyro
 
 from fastweights.commands.parsing import parse
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
 from fastweights.tasks import TASKS, find_task
 from fastweights.tasks.task import check_integer
 from fastweights.training.config import MOST_SEQUENCES
 
 MOST_SHOWN = 100  # characters of the first line
+LINE = 250  # bytes at least of one that waits to be written
 
 
 def main(arguments: list[str]) -> None:
@@ -34,13 +35,15 @@ def main(arguments: list[str]) -> None:
 
     from fastweights.tasks.lines import to_lines
     from fastweights.training import data
+    from fastweights.training.fits import check_sequences
 
     for option, low, high in (("train", 1, MOST_SEQUENCES), ("valid", 1, MOST_SEQUENCES), ("seed", 0, 2**63 - 2)):
         check_integer(f"--{option}", getattr(chosen, option), low, high)
+    check_sequences(chosen.task, (chosen.train, chosen.valid), "--train and --valid", LINE)
     drawn = data.draw(chosen.task, chosen.train, chosen.valid, chosen.seed)
     data.write(drawn, chosen.output, chosen.seed)
     first = to_lines(drawn.task, drawn.train.select(slice(1)))[0] if drawn.train is not None else ""
     print(
-        f"{chosen.output}/train.csv ({chosen.train:,} lines), valid.csv ({chosen.valid:,}) and data.json "
-        f"(their hashes); the first line: {first if len(first) <= MOST_SHOWN else first[:MOST_SHOWN] + '...'}"
+        f"{plain(str(chosen.output))}/train.csv ({chosen.train:,} lines), valid.csv ({chosen.valid:,}) and data.json "
+        f"(their hashes); the first line: {plain(first if len(first) <= MOST_SHOWN else first[:MOST_SHOWN] + '...')}"
     )

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 
+from fastweights.errors import plain
 from fastweights.jobs.runner import Status
 from fastweights.process.codes import DONE, OURS
 
@@ -13,7 +14,7 @@ def tell_faults(statuses: Iterable[Status]) -> int:
     """The tracebacks of the runs that broke so, and the exit code; `DONE`: none did."""
     broken = [status for status in statuses if status.traceback]
     for status in broken:
-        print(f"{status.job.folder}:\n{status.traceback}", file=sys.stderr)
+        print("\n".join(map(plain, f"{status.job.folder}:\n{status.traceback}".splitlines())), file=sys.stderr)
     if broken:
         print(PLEASE, file=sys.stderr)
     return OURS if broken else DONE

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fastweights.commands.consoles import console
 from fastweights.jobs.job import Job
 from fastweights.jobs.runner import Status, run_all
 from fastweights.training.metric import Metric
@@ -63,16 +64,16 @@ def place(status: Status, update: int) -> str:
 def view(label: Label) -> Iterator[View]:
     """What shows the states of runs: a table on a terminal that can draw one, else lines."""
     terminal = sys.stderr.isatty()  # and not what the variables of a build server say
-    console = Console(stderr=True, force_terminal=terminal)
-    if not terminal or console.is_dumb_terminal:
+    screen = console(stderr=True, force_terminal=terminal)
+    if not terminal or screen.is_dumb_terminal:
         yield Printer(label, lambda line: print(line, file=sys.stderr, flush=True))
         return
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        notes = Notes(label, lambda line: live.console.print(line, markup=False, highlight=False, soft_wrap=True))
+    with Live(console=screen, refresh_per_second=4, transient=True) as live:
+        notes = Notes(label, lambda line: live.console.print(line, soft_wrap=True))
 
         def draw(statuses: list[Status]) -> None:
             notes(statuses)
-            live.update(progress_table(statuses, label, console.width))
+            live.update(progress_table(statuses, label, screen.width))
 
         yield draw
 

@@ -9,6 +9,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields, make_dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, get_type_hints
 
@@ -42,6 +43,7 @@ def models_in(arguments: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(word for word in words if word in networks.NETWORKS or is_own(word)))
 
 
+@cache
 def docs_of(kind: type) -> dict[str, str]:
     """What stands as a string below each field of a dataclass."""
     try:
@@ -108,9 +110,10 @@ def explained(error: UserError, task: type[Task]) -> UserError:
     if not text.startswith("Unrecognized option"):
         return error
     hints = []
+    options = {model: names_of(model) for model in networks.NETWORKS}
     for word in text.partition("(`")[0].replace(",", " ").split():
         name = word.removeprefix("--").replace("-", "_")
-        having = [f"`train {model}`" for model in networks.NETWORKS if name in names_of(model)]
+        having = [f"`train {model}`" for model, names in options.items() if name in names]
         having += [
             f"--task {other}" for other, kind in tasks.TASKS.items()
             if kind is not task and name in [each.name for each in fields(kind)]

@@ -19,13 +19,18 @@ class Plot:
 def main(arguments: list[str]) -> None:
     options = parse(Plot, arguments, "fastweights plot")
 
+    from fastweights.errors import plain
+    from fastweights.files import FileError, check_folder
     from fastweights.plotting import plot_runs
-    from fastweights.training.run_folder import RunError, find_runs
+    from fastweights.training.run_folder import find_runs
 
     roots = options.runs or (Path("runs"),)
     for root in roots:
         if not find_runs(root):
-            raise RunError(f"{root}: got no run there, wanted a run folder or a folder of them (`fastweights train`)")
+            raise FileError(f"{root}: got no run there, wanted a run folder or a folder of them (`fastweights train`)")
     folders = [folder for root in roots for folder in find_runs(root)]
-    for path in plot_runs(folders, options.output or roots[0] / "figures"):
-        print(path)
+    output = options.output or roots[0] / "figures"
+    if options.output is None:
+        check_folder(output)
+    for path in plot_runs(folders, output):
+        print(plain(str(path)))

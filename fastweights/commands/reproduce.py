@@ -8,7 +8,7 @@ import tyro
 
 from fastweights.commands.faults import tell_faults
 from fastweights.commands.parsing import parse
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
 from fastweights.jobs.cores import usable
 from fastweights.papers import PAPERS, Cell, paper
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastweights.jobs.runner import Status
     from fastweights.training.setup import Setup
 
+MOST_SEEDS = 10_000  # of a cell
 NOT_THE_TABLE = """
 This is the shape of the result after a few minutes of training, with one seed:
 it is not the table, which `fastweights reproduce {name}` makes."""
@@ -67,6 +68,8 @@ def main(arguments: list[str]) -> int | None:
         value = getattr(options, option)
         if value is not None and value < 1:
             raise UserError(f"--{option} {value}: wanted an integer >= 1")
+    if (options.seeds or 1) > MOST_SEEDS:
+        raise UserError(f"--seeds {options.seeds}: wanted at most {MOST_SEEDS:,}")
     if options.quick + options.search + options.render > 1:
         raise UserError("got two of --quick, --search and --render, wanted one of them")
     for other in ("quick", "search", "render"):
@@ -82,7 +85,7 @@ def main(arguments: list[str]) -> int | None:
         if not options.results.is_dir():
             raise UserError(f"--results {options.results}: no such folder, wanted one with results to render")
         for path in pages.render(options.name, options.results):
-            print(path)
+            print(plain(str(path)))
         return None
     if options.run is not None and options.run.exists() and not options.run.is_dir():
         raise UserError(f"--run {options.run}: got a file, wanted a folder for the runs")
@@ -186,9 +189,9 @@ def name_of(job: "Job") -> str:
 def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cell], root: Path, folder: Path) -> int:
     """The `able` of the cells are trained, the results of all of them are shown."""
     from fastweights.commands.tables import print_table
+    from fastweights.files import FileError
     from fastweights.papers.table import results, tables
     from fastweights.papers.table.cells import jobs_of
-    from fastweights.training.run_folder import RunError
 
     pairs = jobs_of(able, root, options.seeds)
     if options.missing:
@@ -205,7 +208,7 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
                 written.add(place)
                 try:
                     results.write(results.place(folder, cell, job.setup.config.seed), results.record(cell, job))
-                except RunError as error:
+                except FileError as error:
                     status.state, status.error = "failed", str(error)
 
     statuses = train(options, [job for _, job in pairs], keep) if pairs else []
@@ -217,8 +220,8 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
     if options.quick:
         print(NOT_THE_TABLE.format(name=options.name))
     if stale:
-        print(f"\nleft out, of other settings: {', '.join(str(path) for path in stale)}")
-    print(f"\nruns: {root}; results: {folder}")
+        print(f"\nleft out, of other settings: {', '.join(plain(str(path)) for path in stale)}")
+    print(f"\nruns: {plain(str(root))}; results: {plain(str(folder))}")
     count, done = sum(map(len, found.values())), sum(status.state == "done" for status in statuses)
     if count > done:
         print(f"{count - done} of the {count} runs of this table were there before")
@@ -226,8 +229,8 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
 
 
 def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folder: Path) -> int:
+    from fastweights.files import make_folder
     from fastweights.papers.table import search as searching
-    from fastweights.training.run_folder import make_folder
 
     before = searching.read(folder)
     for cell in cells:
@@ -248,7 +251,7 @@ def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folde
         told = " ".join(f"{key}={searching.text(value)}" for key, value in entry.get("chosen", {}).items())
         loss = min((e["valid_loss"] for e in entry["tried"] if e["valid_loss"] is not None), default=None)
         print(f"{name}: {told}, validation loss {loss:.4f}" if loss is not None else f"{name}: every run failed")
-    print(f"\n{folder / searching.FILE}")
+    print("\n" + plain(str(folder / searching.FILE)))
     return complain(failed)
 
 

@@ -6,7 +6,7 @@ import tyro
 
 from fastweights.commands.opened import opened
 from fastweights.commands.parsing import parse
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
 
 BAR = 30  # columns
 
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> None:
         best = chances.argmax(-1)
         answer = "".join(text.CLASSES[int(place)] for place in best)
         sure = float(chances.gather(-1, best[:, None]).prod())
-        print(f"{each} -> {answer}   probability {sure:.4f}   {'right' if answer == right else f'wrong: {right}'}")
+        verdict = "right" if answer == right else f"wrong: {right}"
+        print(plain(f"{each} -> {answer}   probability {sure:.4f}   {verdict}"))
         show_attention(model, symbols, text.decode(symbols))
 
 
@@ -71,7 +72,7 @@ def show_attention(model: Any, symbols: Any, text: str) -> None:
 def print_attention(text: str, weights: Any) -> None:
     """A line for each symbol before the last: the weight that the last step gave to it."""
     largest = max(float(weights.abs().max()), 1e-12)
-    print(f"  {'symbol':<8}weight given to it at the last step ({text[-1]})")
+    print(f"  {'symbol':<8}weight given to it at the last step ({plain(text[-1])})")
     for symbol, weight in zip(text[:-1], weights.tolist(), strict=False):
         bar = "#" * round(BAR * abs(weight) / largest)
-        print(f"  {symbol:<8}{weight:9.3f} {bar}")
+        print(f"  {plain(symbol):<8}{weight:9.3f} {bar}")

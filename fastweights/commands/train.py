@@ -1,3 +1,4 @@
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
@@ -7,13 +8,14 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from fastweights import tasks
+from fastweights import files, tasks
 from fastweights.commands import options as of
 from fastweights.commands.faults import tell_faults
 from fastweights.commands.live import run_live, where_saved
 from fastweights.commands.parsing import parse
 from fastweights.commands.tables import print_table
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
+from fastweights.files import check_folder, readable_again, said_of
 from fastweights.jobs.cores import usable
 from fastweights.jobs.job import Job, job_data
 from fastweights.jobs.runner import Status
@@ -110,13 +112,10 @@ def main(arguments: list[str]) -> int | None:
         raise UserError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
     if len(set(models)) < len(models):
         raise UserError(f"got a model twice in {' '.join(models)}, wanted each once")
-    jobs = make_jobs(asked, options, models)
-    check(jobs)
-    statuses = run_live(
-        jobs,
-        options.workers,
-        label=name_of,
-    )
+    with readable_again(options.data) as data:
+        jobs = make_jobs(asked, replace(options, data=data), models)
+        check(jobs, min(options.workers, len(jobs)))
+        statuses = run_live(jobs, options.workers, label=name_of)
     if any(status.row and not status.error for status in statuses):
         show_table(statuses)
     if faults := tell_faults(statuses):
@@ -127,7 +126,7 @@ def main(arguments: list[str]) -> int | None:
     if any(status.state == "stopped" for status in statuses):
         raise KeyboardInterrupt(where_saved(statuses, name_of))
     folders = " ".join(str(status.job.folder) for status in statuses)
-    print(f"runs: {folders}")
+    print(f"runs: {plain(folders)}")
     return 0
 
 
@@ -145,18 +144,20 @@ def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
     for model in models:
         network = of.network_from(model, vars(options.network))
         folder = options.run if options.run and not several else root / model.replace(":", "-")
+        if folder != options.run:
+            check_folder(folder)
         jobs.append(Job(Setup(model, task, config, network), folder, options.data, options.resume))
     return jobs
 
 
-def check(jobs: list[Job]) -> None:
+def check(jobs: list[Job], together: int) -> None:
     """All that can be known to be wrong before the first process starts."""
     from fastweights.training.description import check_same, describe
     from fastweights.training.trial import try_out
 
     for job in jobs:
-        try_out(job.setup)  # its backend can run, too
-    holding = [job for job in jobs if (job.folder / run_folder.CONFIG).exists()]
+        try_out(job.setup, together)  # its backend can run, too
+    holding = [job for job in jobs if files.exists(job.folder / run_folder.CONFIG)]
     if not holding and jobs[0].data is None:
         return
     sequences, config = job_data(jobs[0]), jobs[0].setup.config
@@ -194,10 +195,12 @@ def cells(folder: Path, row: Mapping[str, Any], losses: Sequence[str]) -> list[s
     """What the table says of one run, from its folder."""
     metric = Metric.stored(run_folder.read_description(folder))
     timing = run_folder.read_last(folder / run_folder.TIMINGS)
+    with said_of(folder / run_folder.METRICS):
+        shown = metric.show(metric.value(row))
     return [
-        metric.show(metric.value(row)),
+        shown,
         metric.show(metric.floors.get(metric.name)),
-        *(f"{row[f'valid_{name}']:.4f}" for name in losses),
+        *(f"{row.get(f'valid_{name}', math.nan):.4f}" for name in losses),
         f"{row['gradient_norm']:.3f}",
         f"{row['update']:,}",
         f"{timing['sequences_per_second']:,.0f}",

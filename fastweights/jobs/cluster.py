@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastweights import files
 from fastweights.errors import UserError
 from fastweights.jobs.job import Job
 from fastweights.jobs.runner import Status
@@ -44,8 +45,8 @@ def run_on_ray(
     for status in statuses:
         status.look()
     for folder in {status.job.folder.parent for status in statuses}:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARK).touch()
+        files.make_folder(folder)
+        files.touch(folder / MARK)
     if not any(status.open for status in statuses):
         show(statuses)
         return statuses
@@ -115,7 +116,7 @@ def of_ray(folder: str, packages: str) -> Callable[[str], str]:
 def run_one(text: str) -> str:
     """On a machine of the cluster: train; returns what went wrong, or nothing."""
     job = Job.from_json(text)
-    if not (job.folder.parent / MARK).exists():
+    if not files.exists(job.folder.parent / MARK):
         machine = os.uname().nodename
         return f"{job.folder}: not there on {machine}, wanted a --run on a file system that all machines share"
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastweights import files
 from fastweights.errors import UserError
 from fastweights.tasks import places
 from fastweights.training import run_folder
@@ -61,7 +62,7 @@ def job_data(job: Job) -> "Data":
 
 def finished(job: Job) -> bool:
     """Whether the folder holds this very job, done."""
-    if not (job.folder / run_folder.FINAL).exists():
+    if not files.exists(job.folder / run_folder.FINAL):
         return False
     final, stored = run_folder.read_final(job.folder), run_folder.read_description(job.folder)
     rows = run_folder.read_rows(job.folder / run_folder.METRICS)

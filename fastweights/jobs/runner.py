@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastweights import files
+from fastweights.files import FileError
 from fastweights.jobs.job import Job, finished
 from fastweights.process import search_path, signals
 from fastweights.process.codes import DONE, LOCKED, STOPPED
 from fastweights.training import run_folder
+from fastweights.training.metric import Metric
 
 START = Path(__file__).with_name("start.py")
 EVERY = 0.05  # seconds until it is looked again at what was asked
@@ -80,12 +83,14 @@ class Status:
                 self.state = "elsewhere"
             elif finished(self.job):
                 self.state, self.error = "done", ""
-                self.row = run_folder.read_rows(self.job.folder / run_folder.METRICS)[-1]
+                self.row = run_folder.read_last(path := self.job.folder / run_folder.METRICS)
+                with files.said_of(path):
+                    Metric.of(self.job.setup.task).value(self.row)
                 self.update = self.updates = self.row["update"]
                 self.seconds = run_folder.read_last(self.job.folder / run_folder.TIMINGS)["seconds"]
             else:
                 self.state = "waiting"
-        except run_folder.RunError as error:
+        except FileError as error:
             self.state, self.error = "failed", str(error)
 
 

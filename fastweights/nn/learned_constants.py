@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fastweights.errors import UserError
+
+MOST = 700.0  # that a learned constant may start above a range without an upper end
 EDGE = 1e-4  # how far inside its range a learned constant starts that was given on the edge of it
 
 
@@ -56,4 +59,6 @@ def to_raw(rule: Any, name: str) -> float:
     if math.isfinite(high):
         part = min(max((value - low) / (high - low), EDGE), 1 - EDGE)
         return math.log(part / (1 - part)) / speed
+    if value - low > MOST:
+        raise UserError(f"{type(rule).__name__}({name}={value:g}): wanted at most {low + MOST:g}, for it is learned")
     return math.log(math.expm1(max(value - low, EDGE))) / speed

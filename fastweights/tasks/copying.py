@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastweights.errors import shown
 from fastweights.tasks.answering import answers
-from fastweights.tasks.task import NOTHING, BadSequence, Batch, Spec, check_integer, shown
+from fastweights.tasks.task import NOTHING, BadSequence, Batch, Spec, check_integer
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
     from torch import Generator, Tensor

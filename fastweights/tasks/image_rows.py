@@ -4,17 +4,20 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from fastweights.errors import UserError
+from fastweights import files
+from fastweights.errors import UserError, shown
 from fastweights.tasks.answering import answers
-from fastweights.tasks.task import Batch, Spec, check_integer, shown
+from fastweights.tasks.task import Batch, Spec, check_integer
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
     from torch import Generator, Tensor
 
+MOST = 10**8  # bytes, unpacked
 SIDE, VALID = 28, 5_000  # pixels; the last pictures that are there to train on validate
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 Pictures = Literal["mnist", "fashion-mnist"]
@@ -117,8 +120,10 @@ def checked(folder: Path, name: str, md5: str, pictures: str) -> bytes:
     if not there:
         raise UserError(f"{folder / name}.gz: no such file, {wanted}")
     try:
-        packed = there[0].read_bytes()
-        content = gzip.decompress(packed) if there[0].suffix == ".gz" else packed
+        content = packed = files.read_named(there[0])
+        if there[0].suffix == ".gz":
+            with gzip.open(BytesIO(packed)) as opened:
+                content = opened.read(MOST)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{there[0]}: got a file that cannot be read ({error}), {wanted}") from None
     if md5 not in (hashes := [hashlib.md5(each, usedforsecurity=False).hexdigest() for each in (content, packed)]):

@@ -18,9 +18,9 @@ import numpy
 import torch
 from torch import Tensor
 
-from fastweights.errors import UserError
+from fastweights.errors import UserError, shown
 from fastweights.tasks.checks import check_batch
-from fastweights.tasks.task import NOTHING, BadSequence, Batch, has_text, shown
+from fastweights.tasks.task import NOTHING, BadSequence, Batch, has_text
 
 NO_ANSWER = "-"
 WHOLE = re.compile(r"[-0-9 :]*")

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from fastweights.errors import UserError, near
+from fastweights.errors import UserError, near, shown
+from fastweights.forms import fault
 from fastweights.own import import_own, is_own
-from fastweights.tasks.task import Task, has_text, shown
+from fastweights.tasks.task import Task, has_text
 
 REQUIRED = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
 OF_TEXT = ["SYMBOLS", "CLASSES", "encode", "decode", "answer", "from_text"]
@@ -93,4 +94,6 @@ def make_task(stored: Mapping[str, Any], kind: type[Any] | None = None) -> Any:
     known = [field.name for field in fields(kind)]
     if unknown := [field for field in options if field not in known]:
         raise UserError(f"got the task {name} with {shown(unknown[0])}, wanted its options alone: {', '.join(known)}")
+    if said := fault(options, kind):
+        raise UserError(f"task: {said}")
     return kind(**{field: tuple(value) if isinstance(value, list) else value for field, value in options.items()})

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from fastweights.errors import UserError
+from fastweights.errors import UserError, shown
 from fastweights.tasks.stats import Stats
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads the fields of tasks without it
@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # torch is imported where it is used: the command line reads 
 
 NOTHING = -100  # no answer is wanted here
 LOWER = ("loss", "error", "distance", "perplexity", "cost", "regret")  # words in the names of metrics
-MOST_SHOWN = 80  # characters of a text in an error
 
 
 class Spec(NamedTuple):
@@ -141,9 +140,3 @@ def check_integer(name: str, value: object, low: int, high: int | None = None) -
     wanted = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         raise UserError(f"{name}: got {shown(value)}, wanted {wanted}")
-
-
-def shown(value: object) -> str:
-    """A value in an error, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= MOST_SHOWN + 2 else f"{text[:MOST_SHOWN]}..."

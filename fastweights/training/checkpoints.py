@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from fastweights import files
 from fastweights.training import run_folder
-from fastweights.training.run_folder import CHECKPOINT, FINAL, RunError, write_atomically
+from fastweights.training.run_folder import CHECKPOINT, FINAL, RunError
 
 HASH = "sha256"  # of the header: of all that the file holds but this
 KNOWN = {"model", "run", "progress", HASH}
@@ -24,18 +25,20 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, An
     header = {name: value for name, value in header.items() if name != HASH}
     header = json.loads(json.dumps(header, allow_nan=False))
     header[HASH] = checksum(content, header)
-    write_atomically(path, save(content, metadata={"fastweights": json.dumps(header)}))
+    files.write(path, save(content, metadata={"fastweights": json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header, as they were saved; a file of an earlier version has no hash to show it."""
-    if not path.exists():
+    files.check(path, "a checkpoint")
+    if not files.exists(path):
         raise RunError(f"{path}: no such file, wanted a checkpoint that `fastweights train` has written")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["fastweights"], parse_constant=_refuse)
+            header = files.parse_json((file.metadata() or {})["fastweights"])
             if not isinstance(header, dict):
                 raise KeyError
+            json.dumps(header, allow_nan=False)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError, TypeError) as error:
         reason = str(error).splitlines()[0] if not isinstance(error, KeyError) else "it has no header of fastweights"
@@ -60,10 +63,6 @@ def checksum(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
     for _, tensor in sorted(tensors.items()):
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _refuse(number: str) -> Any:
-    raise ValueError(f"{number} is no number of JSON")
 
 
 @contextmanager
@@ -109,7 +108,7 @@ def hash_weights(module: nn.Module) -> str:
 
 def check_final(folder: Path, module: nn.Module, update: int) -> None:
     """Raise where final.json says that training ended with other weights than these, which are those after `update`."""
-    if not (folder / FINAL).exists():
+    if not files.exists(folder / FINAL):
         return
     final = run_folder.read_final(folder)
     if final["update"] < update:  # the run went on since

@@ -4,10 +4,11 @@ Without torch: the command line answers --help from it.
 """
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from fastweights.errors import UserError, near
+from fastweights.errors import UserError
+from fastweights.forms import fault, unknown
 from fastweights.optim.group import Group
 
 MOST_SEQUENCES = 100_000_000  # of 80 bytes and more each
@@ -108,11 +109,12 @@ class Config:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Config":
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(stored) - known):
-            raise UserError(f"got the unknown setting {unknown[0]!r}{near(unknown[0], known)}")
+        if said := fault(stored, cls) or unknown(stored, cls):
+            raise UserError(said)
         values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in stored.items()}
         if "groups" in values:
+            if said := next(filter(None, (unknown(each, Group, {"pattern"}) for each in values["groups"])), None):
+                raise UserError(said)
             values["groups"] = tuple(Group(**each) for each in values["groups"])
         return cls(**values)
 

@@ -1,19 +1,32 @@
 """The sequences of a run: drawn from a task, or read from CSV files that a person can read (`c9k8j3??c,9`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
+from fastweights import files
 from fastweights.errors import UserError
+from fastweights.files import FileError, MissingFile
+from fastweights.forms import fault
 from fastweights.tasks import Batch, describe, has_text
 from fastweights.tasks.checks import check_batch
 from fastweights.tasks.lines import BadLine, example, from_lines, to_lines
-from fastweights.training.run_folder import make_folder, read_json, remove_parts, write_atomically, write_json
 
 VALID_SHARE = 5  # of a single file of sequences, one in so many validates
 LONGEST = 200  # characters of what is wrong with a line
+
+
+class Named(TypedDict):
+    name: str
+
+
+class Described(TypedDict):
+    """data.json."""
+
+    task: Named
 
 
 @dataclass(frozen=True)
@@ -68,23 +81,23 @@ def write(data: Data, folder: Path, seed: int) -> None:
 
     What was written before this was killed is taken as it is.
     """
-    there = [folder / name for name in ("train.csv", "valid.csv", "data.json") if (folder / name).exists()]
-    if folder / "data.json" in there:
-        raise UserError(f"{there[0]}: already there; delete it, or choose another --output")
+    names = ("train.csv", "valid.csv", "data.json")
+    there = [name for name in names if files.exists(folder / name)]
+    if "data.json" in there:
+        raise FileError(f"{folder / there[0]}: already there; delete it, or choose another --output")
     _refuse_acting(data.task)
     assert data.train is not None and data.valid is not None
-    parts = {"train.csv": data.train, "valid.csv": data.valid}
-    contents = {
-        name: "".join(f"{line}\n" for line in to_lines(data.task, part)).encode() for name, part in parts.items()
-    }
-    for path in there:
-        if path.read_bytes() != contents[path.name]:
-            raise UserError(f"{path}: already there; delete it, or choose another --output")
-    make_folder(folder)
-    remove_parts(folder, (*contents, "data.json"))
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
-    write_json(folder / "data.json", {"task": describe(data.task), "seed": seed, **data.describe()})
+    lines = [to_lines(data.task, batch) for batch in (data.train, data.valid)]
+    written = ["".join(f"{line}\n" for line in each).encode() for each in lines]
+    written.append(files.json_bytes({"task": describe(data.task), "seed": seed, **data.describe()}))
+    contents: dict[str, bytes] = dict(zip(names, written, strict=True))
+    for path, content in ((folder / name, contents[name]) for name in there):
+        files.check(path)
+        if path.stat().st_size != len(content) or files.read(path, most=len(content)) != content:
+            raise FileError(f"{path}: already there; delete it, or choose another --output")
+    files.make_folder(folder)
+    files.remove_parts(folder, names)
+    files.write_all({folder / name: content for name, content in contents.items() if name not in there})
 
 
 def load(path: Path, task: Any) -> Data:
@@ -95,8 +108,8 @@ def load(path: Path, task: Any) -> Data:
     _refuse_acting(task)
     if path.is_dir():
         task = as_drawn(path, task)
-        task, train = read_csv(path / "train.csv", task)
-        other, valid = read_csv(path / "valid.csv", task)
+        task, train = read_csv(path / "train.csv", task, _read_in_folder)
+        other, valid = read_csv(path / "valid.csv", task, _read_in_folder)
         for field in fields(task):
             got, wanted = getattr(other, field.name), getattr(task, field.name)
             if got != wanted:
@@ -111,15 +124,18 @@ def load(path: Path, task: Any) -> Data:
 
 def as_drawn(folder: Path, task: Any) -> Any:
     """The task of the sequences in a folder, as its data.json says; the task as it is where there is none."""
-    if not (folder / "data.json").exists():
+    path = folder / "data.json"
+    if not files.exists(path):
         return task
-    stored = read_json(folder / "data.json")
-    said = stored.get("task") if isinstance(stored, dict) else None
-    if not isinstance(said, dict) or said.get("name") != describe(task)["name"]:
-        got = said.get("name") if isinstance(said, dict) else "no task"
-        raise UserError(f"{folder}: holds sequences of {got}, not of {task.NAME}; name its task by --task")
+    said = files.read_json(path, Described, "the description of a folder of sequences")["task"]
+    if said["name"] != describe(task)["name"]:
+        raise UserError(f"{path}: holds sequences of {said['name']}, not of {task.NAME}; name its task by --task")
     known = {field.name for field in fields(task) if field.metadata.get("drawn", True)}
-    return replace(task, **{name: said[name] for name in known & said.keys()})
+    found = {name: said[name] for name in known & said.keys()}
+    if odd := fault(found, type(task), "task"):
+        raise FileError(f"{path}: {odd}; draw the sequences again by `fastweights data`")
+    with files.said_of(path):
+        return replace(task, **found)
 
 
 def check_asked(path: Path, asked: Any, found: Any) -> None:
@@ -130,14 +146,16 @@ def check_asked(path: Path, asked: Any, found: Any) -> None:
             raise UserError(f"{path}: holds sequences of {field.name} {got}, not {want}; leave that option out")
 
 
-def read_csv(path: Path, task: Any) -> tuple[Any, Batch]:
+def read_csv(path: Path, task: Any, read: Callable[[Path, str], bytes] = files.read_named) -> tuple[Any, Batch]:
     """The task and the sequences of a file."""
     try:  # lines as an editor counts them; spreadsheets write the mark
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, {_wanted(task)} (`fastweights data` writes them)") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}), {_wanted(task)}") from None
+        lines = (
+            read(path, "lines of sequences").decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        )
+    except MissingFile:
+        raise FileError(f"{path}: no such file, {_wanted(task)} (`fastweights data` writes them)") from None
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: cannot be read as text ({error}), {_wanted(task)}") from None
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -149,6 +167,10 @@ def read_csv(path: Path, task: Any) -> tuple[Any, Batch]:
     except BadLine as error:
         said = str(error)
         raise UserError(f"{path}, line {error.number}: {said[:LONGEST]}{'...' * (len(said) > LONGEST)}") from None
+
+
+def _read_in_folder(path: Path, wanted: str) -> bytes:
+    return files.read(path, wanted, files.most_text())
 
 
 def _told(task: Any, text: str) -> Any:

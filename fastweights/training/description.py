@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from fastweights import __version__
+from fastweights import __version__, files
+from fastweights.errors import shown
 from fastweights.nn import SequenceModel
 from fastweights.tasks import Task, better, places
 from fastweights.training import run_folder
@@ -58,11 +59,13 @@ def check_same(folder: Path, description: dict[str, Any], resume: bool) -> dict[
                 continue
             if part == "sources":
                 raise RunError(
-                    f"{folder}: holds a run from before the file of {name} was changed; choose another --run"
+                    f"{folder / CONFIG}: holds a run from before the file of {name} was changed; choose another --run"
                 )
             old, new, part = old.get(name), new.get(name), f"{part} {name}"
         if old != new:
-            raise RunError(f"{folder}: holds another run ({part} {old!r}, not {new!r}); choose another --run")
+            raise RunError(
+                f"{folder / CONFIG}: holds another run ({part} {shown(old)}, not {shown(new)}); choose another --run"
+            )
     return stored
 
 
@@ -102,17 +105,16 @@ def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, 
     described = run_folder.read_description(folder)
     for name in own_names(described):
         if name not in named:
-            raise RunError(f"{folder}: holds a run of {name}; name that yourself to have it imported")
-    try:
+            raise RunError(f"{folder / CONFIG}: holds a run of {name}; name that yourself to have it imported")
+    with files.said_of(folder / CONFIG):
         setup = Setup.from_json(described)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RunError(f"{folder / CONFIG}: got no description of a run ({error}), wanted one") from None
+    if hasattr(setup.network, "backend"):
+        setup = replace(setup, network=replace(setup.network, backend="auto"))
+    with files.said_of(folder / CONFIG):
+        model = setup.build()
     path = folder / CHECKPOINT
     tensors, header = load_checkpoint(path)
     check_header(path, header, described)
-    if hasattr(setup.network, "backend"):
-        setup = replace(setup, network=replace(setup.network, backend="auto"))
-    model = setup.build()
     load_weights(model, tensors, path)
     with usable(path):
         check_final(folder, model, Progress.from_json(header["progress"]).update)

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
 from fastweights import rules
-from fastweights.errors import UserError, near
+from fastweights.errors import UserError, near, shown
+from fastweights.forms import fault
 from fastweights.own import import_own, is_own, name_of
 
 RULE = "a frozen dataclass of constants with the methods write and read"
@@ -188,7 +189,12 @@ def make_rule(name: str, constants: dict[str, Any]) -> Any:
     if not is_own(name):
         known = {each.name for each in fields(kind)}
         if odd := sorted(constants.keys() - known):
-            raise UserError(f"--rule {name}: got the constant {odd[0]!r}, wanted one of {', '.join(sorted(known))}")
+            raise UserError(
+                f"--rule {name}: got the constant {shown(odd[0])}, wanted one of {', '.join(sorted(known))}"
+            )
+        for each in fields(kind):
+            if each.name in constants and (said := fault(constants[each.name], type(each.default), each.name)):
+                raise UserError(f"--rule {name}: {said}")
         return kind(**constants)
     try:
         made = kind(**constants)
@@ -213,7 +219,9 @@ def from_json(model: str, stored: dict[str, Any]) -> Any:
     kind = network_of(model).options
     known = {each.name for each in fields(kind)}
     if odd := sorted(stored.keys() - known):
-        raise UserError(f"{model} has no option {odd[0]!r}{near(odd[0], known)}")
+        raise UserError(f"{model} has no option {shown(odd[0])}{near(odd[0], known)}")
+    if said := fault(stored, kind):
+        raise UserError(f"network: {said}")
     values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in stored.items()}
     if "rule" in values:
         constants = dict(values["rule"])

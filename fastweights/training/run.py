@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from fastweights import files
 from fastweights.optim.flat_adamw import STEP
 from fastweights.process import signals
 from fastweights.process.signals import Heard
@@ -28,6 +29,7 @@ from fastweights.training.data import Data
 from fastweights.training.description import check_header, check_same, describe, identity
 from fastweights.training.evaluation import evaluate, parts
 from fastweights.training.loop import Loop, NonFiniteLoss, Progress, not_finite
+from fastweights.training.metric import Metric
 from fastweights.training.run_folder import CHECKPOINT, CONFIG, FINAL, METRICS, TIMINGS, RunError
 from fastweights.training.setup import Setup
 
@@ -54,25 +56,28 @@ def train(
     """
     setup = replace(setup, task=data.task)  # a file of sequences tells how long they are
     description = describe(setup, data)
-    if (folder / CONFIG).exists():
+    if files.exists(folder / CONFIG):
         check_same(folder, description, resume)  # a folder that is not ours stays untouched
-    run_folder.make_folder(folder)
+    files.make_folder(folder)
     taken = signals.heard(signals.POLITE) if heard is None else nullcontext(heard)
     with run_folder.only_one(folder), taken as heard:
-        stored = check_same(folder, description, resume) if (folder / CONFIG).exists() else None
-        run_folder.remove_parts(folder, (CONFIG, METRICS, TIMINGS, CHECKPOINT, FINAL))
+        stored = check_same(folder, description, resume) if files.exists(folder / CONFIG) else None
+        there = [name for name in run_folder.FILES if files.exists(folder / name)]
+        for name in there:
+            files.check(folder / name)
+        files.remove_parts(folder, run_folder.FILES)
         run = Run(setup, data, folder, identity(description), heard)
-        if stored is not None and (folder / CHECKPOINT).exists():
+        if stored is not None and CHECKPOINT in there:
             run.load(stored)
-        elif stored is not None or not any((folder / name).exists() for name in (METRICS, TIMINGS, FINAL, CHECKPOINT)):
+        elif stored is not None or not there:
             for name in (METRICS, TIMINGS, FINAL):
                 (folder / name).unlink(missing_ok=True)
-            run_folder.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
+            files.write_json(folder / CONFIG, description | {"parameters": run.num_parameters})
         else:
-            raise RunError(f"{folder}: got files of a run without its {CONFIG}; choose another --run")
+            raise RunError(f"{folder / there[0]}: got a file of a run without its {CONFIG}; choose another --run")
         row = run.finish(watch)
         if not run.ended:
-            run_folder.write_json(folder / FINAL, run.final())
+            files.write_json(folder / FINAL, run.final())
         return row
 
 
@@ -113,7 +118,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether final.json tells of these weights."""
-        there = (self.folder / FINAL).exists()
+        there = files.exists(self.folder / FINAL)
         return there and run_folder.read_final(self.folder)["update"] == self.progress.update
 
     def finish(self, watch: Watch) -> dict[str, Any]:
@@ -185,7 +190,7 @@ class Run:
         kept = f"; the last good checkpoint is kept in {self.folder}"
         return NonFiniteLoss(
             f"{self.setup.model}: {what} at update {update}"
-            f"{kept if (self.folder / CHECKPOINT).exists() else ''}; try `fastweights train` with a smaller "
+            f"{kept if files.exists(self.folder / CHECKPOINT) else ''}; try `fastweights train` with a smaller "
             "--learning-rate or --clip, and another --run"
         )
 
@@ -217,7 +222,7 @@ class Run:
         target = self.config.target
         if target is None or row is None:
             return False
-        value = row[f"valid_{self.task.METRIC}"]
+        value = Metric.of(self.task).value(row)
         return value <= target if better(self.task) == "lower" else value >= target
 
     def save(self) -> None:
@@ -275,18 +280,22 @@ class Run:
         self.progress.done = self.reached(self.last_row) or self.progress.epoch >= self.config.epochs
         now = json.loads(json.dumps(self.setup.as_json()))
         if any(stored[part] != now[part] for part in ("config", "network")):
-            run_folder.write_json(self.folder / CONFIG, stored | {part: now[part] for part in ("config", "network")})
+            files.write_json(self.folder / CONFIG, stored | {part: now[part] for part in ("config", "network")})
 
     def keep_logged(self) -> None:
         """Of what was logged, what the checkpoint knows of; the rest is about to be done again."""
         ended = self.progress.epoch * self.batches  # where the last finished epoch ended
         for name in (METRICS, TIMINGS):  # both are read before one is written
-            logged = [row for row in run_folder.read_rows(self.folder / name) if row["update"] <= ended]
-            if len(logged) != self.progress.epoch:
+            path = self.folder / name
+            logged = [row for row in run_folder.read_rows(path) if row["update"] <= ended]
+            if [row["update"] for row in logged] != [self.batches * n for n in range(1, self.progress.epoch + 1)]:
                 raise RunError(
-                    f"{self.folder / name}: got {len(logged)} epochs up to the checkpoint, wanted its "
-                    f"{self.progress.epoch}; train again into another --run"
+                    f"{path}: got {len(logged)} epochs up to the checkpoint, wanted its {self.progress.epoch}, each "
+                    f"of {self.batches} updates; train again into another --run"
                 )
+            with files.said_of(path):
+                for row in logged if name == METRICS else ():
+                    Metric.of(self.task).value(row)
         for name in (METRICS, TIMINGS):
             run_folder.keep_rows(self.folder / name, ended)
         rows = run_folder.read_rows(self.folder / METRICS)

@@ -10,14 +10,18 @@ import torch
 from fastweights.errors import UserError, out_of_memory
 from fastweights.optim import parameter_groups
 from fastweights.tasks import Batch, Spec, Stats, better
+from fastweights.training.fits import check_run, check_weights
 from fastweights.training.setup import Setup, own_names
 from fastweights.training.source import generator_of
 
 FEW = 3  # sequences
 
 
-def try_out(setup: Setup) -> None:
-    """Build the network, answer a few sequences and take a gradient; what is wrong is said in one line."""
+def try_out(setup: Setup, together: int = 1) -> None:
+    """Build the network, answer a few sequences and take a gradient; what is wrong is said in one line.
+
+    together: runs that are to fit into memory at a time.
+    """
     config, task = setup.config, setup.task
     check_device(config.device)
     if config.label_smoothing and not smooths(task):
@@ -30,6 +34,8 @@ def try_out(setup: Setup) -> None:
     with out_of_memory("--hidden-size or --embedding-sizes"):
         with own_faults(setup, wanted):
             check_constants(setup)
+            check_weights(setup)
+            check_run(setup, together)
         model = setup.build()
         parameter_groups(model, config.groups, config.learning_rate)
         with own_faults(setup, wanted):

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from fastweights.errors import UserError, near
+from fastweights.files import check_folder
 from fastweights.jobs.job import Job
 from fastweights.own import is_own
 from fastweights.papers.cell import Cell
@@ -85,6 +86,7 @@ def jobs_of(cells: Iterable[Cell], folder: Path, seeds: int | None) -> list[tupl
         first = cell.setup.config.seed
         for seed in range(first, first + (seeds or cell.seeds)):
             job = Job(cell.with_settings(seed=seed).setup, folder / f"{cell.name}-seed{seed}")
+            check_folder(job.folder)
             pairs.append((seed - first, cell, job))
     pairs.sort(key=lambda each: each[0])
     return [(cell, job) for _, cell, job in pairs]

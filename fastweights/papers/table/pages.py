@@ -8,7 +8,6 @@ from typing import Any
 from fastweights.papers import PAPERS, paper
 from fastweights.papers.table import search, tables
 from fastweights.papers.table.results import Record, read
-from fastweights.training import run_folder
 
 PAGE, FIGURES = Path("docs/papers.md"), Path("docs/figures")
 HEAD = """# Papers, reproduced
@@ -89,8 +88,7 @@ def render(name: str, results: Path) -> list[Path]:
     from fastweights import plotting
 
     module = paper(name)
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    run_folder.write_atomically(PAGE, page(results).encode())
     found, _ = read(results / name, module.RUNS)
     records = [each for cell in module.RUNS for each in found[cell.name]]
-    return [PAGE, *(plotting.save(module.figure(records), FIGURES / name) if records else [])]
+    figures = {FIGURES / name: module.figure(records)} if records else {}
+    return plotting.save(figures, {PAGE: page(results).encode()})

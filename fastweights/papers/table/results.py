@@ -5,8 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from fastweights import files
+from fastweights.files import FileError
+from fastweights.forms import fault
 from fastweights.jobs.job import Job
 from fastweights.papers.cell import Cell
 from fastweights.training import run_folder
@@ -15,22 +18,62 @@ from fastweights.training.evaluation import Estimate, over_seeds
 from fastweights.training.run_folder import RunError
 
 CURVE_POINTS = 40
+WANTED = "the result of a run; delete it, or choose another --results"
 Record = dict[str, Any]
-FORM: dict[str, tuple[type, ...]] = {  # what readers rely on
-    "cell": (str,), "seed": (int,), "model": (str,), "network": (dict,), "task": (dict,), "settings": (dict,),
-    "parameters": (int,), "updates": (int,), "updates_to_99": (int, type(None)), "seconds": (int, float),
-    "test_error": (int, float), "test_loss": (int, float), "backend": (str,), "commit": (str,), "versions": (dict,),
-    "machine": (dict,), "curve": (dict,),
-}  # fmt: skip
+
+
+class Judged(TypedDict):
+    """What a row of metrics.jsonl has that is to become a result."""
+
+    update: int
+    valid_loss: float
+    valid_accuracy: float
+
+
+class Curve(TypedDict):
+    update: list[int]
+    valid_loss: list[float]
+    valid_accuracy: list[float]
+
+
+class Versions(TypedDict):
+    torch: str
+
+
+class Machine(TypedDict):
+    cpu: str
+
+
+class Result(TypedDict):
+    """CELL-seedN.json: what readers rely on."""
+
+    cell: str
+    seed: int
+    model: str
+    network: run_folder.Network
+    sources: NotRequired[dict[str, str]]
+    task: run_folder.Named
+    settings: Config
+    parameters: int
+    updates: int
+    updates_to_99: int | None
+    seconds: float
+    test_error: float
+    test_loss: float
+    backend: str
+    commit: str
+    versions: Versions
+    machine: Machine
+    curve: Curve
 
 
 def record(cell: Cell, job: Job) -> Record:
     """What a run folder says of its run."""
     described, final = run_folder.read_description(job.folder), run_folder.read_final(job.folder)
-    rows, timing = (
-        run_folder.read_rows(job.folder / run_folder.METRICS),
-        run_folder.read_last(job.folder / run_folder.TIMINGS),
-    )
+    metrics = job.folder / run_folder.METRICS
+    rows, timing = run_folder.read_rows(metrics), run_folder.read_last(job.folder / run_folder.TIMINGS)
+    if said := fault(rows, list[Judged]):
+        raise RunError(f"{metrics}: {said}, in a row of a result; delete the run, or choose another --run")
     at_99 = next((row["update"] for row in rows if row["valid_accuracy"] >= 0.99), None)
     found = {
         "cell": cell.name,
@@ -56,16 +99,9 @@ def record(cell: Cell, job: Job) -> Record:
         "machine": final["machine"],
         "curve": curve(rows),
     }
-    if odd := oddities(found):
-        raise RunError(f"{job.folder}: got a run without a valid {odd[0]!r}; delete it, or choose another --run")
+    if said := fault(found, Result):
+        raise RunError(f"{job.folder}: {said}, in a run that is done; delete it, or choose another --run")
     return found
-
-
-def oddities(found: Record) -> list[str]:
-    """What of a result readers could not rely on."""
-    odd = [name for name, kinds in FORM.items() if type(found.get(name)) not in kinds]
-    inner = (("machine", "cpu"), ("versions", "torch"))
-    return odd or [outer for outer, name in inner if not isinstance(found[outer].get(name), str)]
 
 
 def curve(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
@@ -84,27 +120,26 @@ def place(folder: Path, cell: Cell, seed: int) -> Path:
 def write(path: Path, found: Record) -> None:
     compact = dict(found, curve=None)
     text = json.dumps(compact, indent=2).replace('"curve": null', f'"curve": {json.dumps(found["curve"])}')
-    run_folder.write_atomically(path, (text + "\n").encode())
+    files.write(path, (text + "\n").encode())
 
 
 def places(folder: Path, cell: Cell) -> list[tuple[int, Path]]:
     """The results of a cell that are there, (seed, file), in the order of their seeds."""
     found = (
-        (re.fullmatch(rf"{re.escape(cell.name)}-seed(0|[1-9]\d*)", path.stem), path) for path in folder.glob("*.json")
+        (re.fullmatch(rf"{re.escape(cell.name)}-seed(0|[1-9][0-9]{{0,18}})", path.stem), path)
+        for path in folder.glob("*.json")
     )
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
 def load(path: Path, cell: Cell, seed: int) -> Record:
     """The result in a file, held to its form."""
-    found = run_folder.read_json(path)
-    what = "no result of this cell and seed"
-    if isinstance(found, dict):
-        odd = oddities(found)
-        if not odd and (found["cell"], found["seed"]) == (cell.name, seed):
-            return found
-        what = f"a result without a valid {odd[0]!r}" if odd else what
-    raise RunError(f"{path}: got {what}, wanted the result of a run; delete it, or choose another --results")
+    found = files.read_json(path, Result, WANTED)
+    if (found["cell"], found["seed"]) != (cell.name, seed):
+        raise FileError(f"{path}: got no result of this cell and seed, wanted {WANTED}")
+    if len({len(found["curve"][column]) for column in Curve.__annotations__}) > 1:
+        raise FileError(f"{path}: got a curve whose columns are not of one length, wanted {WANTED}")
+    return found
 
 
 def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list[Path]]:
@@ -126,13 +161,14 @@ def read(folder: Path, cells: list[Cell]) -> tuple[dict[str, list[Record]], list
 def check(folder: Path, cells: list[Cell], coming: set[Path]) -> None:
     """Before anything is trained: raise where the results `coming` could not be written or would take the place of
     those of another model, or where one that stays is broken."""
-    run_folder.make_folder(folder)
+    files.make_folder(folder)
     for cell in cells:
         for seed, path in places(folder, cell):
             try:
                 there = load(path, cell, seed)["model"]
-            except RunError:
-                if path not in coming or path.is_dir():
+            except FileError:
+                files.check(path)
+                if path not in coming:
                     raise
                 continue  # it is written anew
             if there != cell.setup.model and path in coming:

@@ -4,13 +4,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from fastweights import files
+from fastweights.errors import UserError
+from fastweights.files import check_folder
+from fastweights.forms import fault
 from fastweights.jobs.job import Job
 from fastweights.jobs.runner import Status
 from fastweights.optim.group import Group
 from fastweights.papers.cell import Cell
-from fastweights.training import provenance, run_folder
+from fastweights.papers.table.results import Judged
+from fastweights.training import provenance
 from fastweights.training.config import Config
 
 FILE = "search.json"
@@ -20,6 +25,26 @@ HOW = (
     f"Every combination of the grid for 1/{SHARE} of the cell's epochs, seed {SEED}; the lowest validation loss after "
     "the last epoch is chosen. No test sequences are drawn."
 )
+
+
+class Tried(TypedDict):
+    valid_loss: float | None
+
+
+class Entry(TypedDict):
+    model: str
+    tried: list[Tried]
+    chosen: NotRequired[dict[str, Any]]
+
+
+class Complete(Entry):
+    updates: int
+
+
+class Search(TypedDict):
+    """search.json."""
+
+    cells: dict[str, Entry]
 
 
 def grid_of(cell: Cell, grid: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
@@ -34,6 +59,7 @@ def search_jobs(
     jobs = []
     for cell in cells:
         for tried in grid_of(cell, grid):
+            check_folder(folder / "search")
             where = folder / "search" / "-".join([cell.name, *(text(value) for value in tried.values())])
             jobs.append((cell, tried, Job(shortened(cell).with_settings(**tried).setup, where)))
     return jobs
@@ -72,7 +98,7 @@ def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]
     for (cell, tried, _), status in zip(jobs, statuses, strict=True):
         begun = {"model": cell.setup.model, "fixed": fixed_of(cell, tried), "tried": []}
         entry = found.setdefault(cell.name, begun)
-        row = status.row if status.state == "done" and status.row is not None else None
+        row = status.row if status.state == "done" and fault(status.row, Judged) is None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
         loss = row["valid_loss"] if row else None
         error = 1 - row["valid_accuracy"] if row else None
@@ -89,25 +115,24 @@ def record(folder: Path, found: dict[str, Any]) -> None:
     """Into search.json, in place of what it had of these cells."""
     path = folder / FILE
     old = read(folder)
-    run_folder.write_json(path, {"how": HOW, "cells": {**old, **found}, **provenance.here()})
+    files.write_json(path, {"how": HOW, "cells": {**old, **found}, **provenance.here()})
 
 
 def read(folder: Path) -> dict[str, Any]:
     """{cell: what was tried and chosen}; empty where nothing was searched."""
     path = folder / FILE
-    if not path.exists():
+    if not files.exists(path):
         return {}
-    found = run_folder.read_json(path)
-    cells = found.get("cells") if isinstance(found, dict) else None
-    if not isinstance(cells, dict) or not all(
-        isinstance(entry, dict)
-        and (type(entry.get("model")), type(entry.get("tried"))) == (str, list)
-        and isinstance(entry.get("chosen", {}), dict)
-        for entry in cells.values()
-    ):
-        raise run_folder.RunError(
-            f"{path}: got no record of a search, wanted one; delete it, or choose another --results"
-        )
+    cells = files.read_json(path, Search, "the record of a search; delete it, or choose another --results")["cells"]
+    with files.said_of(path):
+        for name, entry in cells.items():
+            if "chosen" in entry and (said := fault(entry, Complete, f"cells.{name}")):
+                raise UserError(said)
+            chosen = entry.get("chosen", {})
+            for each in (chosen, *entry["tried"]):
+                if missing := chosen.keys() - each.keys():
+                    raise UserError(f"cells.{name}: got a try without {min(missing)}, wanted what is chosen there")
+                Config.from_json({setting: each[setting] for setting in chosen})
     return cells
 
 

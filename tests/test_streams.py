@@ -1,0 +1,84 @@
+"""`--data` from standard input, from a pipe of the shell and from a FIFO: read once, by as many models as there are."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fastweights import cli, files
+from fastweights.errors import UserError
+from fastweights.training import run_folder
+
+ROOT = Path(__file__).parent.parent
+TINY = "--hidden-size 8 --epochs 1 --batch-size 32".split()
+LINES = "a1b2??a,1\nc3d4??d,4\n" * 50
+
+
+def hashes(folder):
+    return run_folder.read_description(folder)["data"]
+
+
+@pytest.fixture
+def wanted(tmp_path, jobs_here, capsys):
+    (tmp_path / "own.csv").write_text(LINES)
+    assert cli.main(["train", "GRU", *TINY, "--data", str(tmp_path / "own.csv"), "--run", str(tmp_path / "file")]) == 0
+    capsys.readouterr()
+    return hashes(tmp_path / "file")
+
+
+@pytest.mark.parametrize("shell", ["cat own.csv | $GO /dev/stdin", "$GO /dev/stdin < own.csv", "$GO <(cat own.csv)"])
+def test_a_stream_of_the_shell(shell, wanted, tmp_path):
+    command = f"{sys.executable} -m fastweights.cli train GRU CONTROL {' '.join(TINY)} --run runs --data"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        ["bash", "-c", shell.replace("$GO", command)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert hashes(tmp_path / "runs/GRU") == hashes(tmp_path / "runs/CONTROL") == wanted
+    assert not any((tmp_path / "tmp").iterdir())
+
+
+def test_a_fifo_that_somebody_writes_into(wanted, tmp_path, jobs_here, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text(LINES))
+    writer.start()
+    code = cli.main(["train", "GRU", *TINY, "--data", str(tmp_path / "pipe"), "--run", str(tmp_path / "run")])
+    writer.join()
+    assert code == 0 and hashes(tmp_path / "run") == wanted, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "kind, says",
+    [
+        ("fifo", "given: got a FIFO that nobody writes into, wanted lines"),
+        ("device", "/dev/zero: got a character device"),
+        ("closed", "/dev/fd/987: "),
+        ("words", "given, line 1: got 'hello', wanted a sequence"),
+    ],
+)
+def test_a_stream_that_cannot_be_read(kind, says, tmp_path, monkeypatch, jobs_here, capsys):
+    monkeypatch.setattr(files, "WRITER_WAIT", 0.1)
+    given, writer = tmp_path / "given", threading.Thread(target=lambda: None)
+    if kind in ("fifo", "words"):
+        os.mkfifo(given)
+    if kind == "words":
+        monkeypatch.setattr(files, "WRITER_WAIT", 5.0)
+        writer = threading.Thread(target=lambda: given.write_text("hello\n"))
+    path = {"device": "/dev/zero", "closed": "/dev/fd/987"}.get(kind, str(given))
+    writer.start()
+    code = cli.main(["train", "GRU", *TINY, "--data", path, "--run", str(tmp_path / "run")])
+    writer.join()
+    err = capsys.readouterr().err
+    assert code == 2 and says.replace("wanted lines", "wanted") in err and err.count("\n") == 1, err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_text_that_no_memory_holds(tmp_path, monkeypatch):
+    (tmp_path / "large.csv").write_text(LINES)
+    monkeypatch.setattr(files.memory, "available", lambda: 1000.0)
+    with pytest.raises(UserError, match="large.csv: got more than 125.0 bytes, wanted what the free memory can hold"):
+        files.read_named(tmp_path / "large.csv")
