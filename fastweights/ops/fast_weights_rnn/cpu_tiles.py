@@ -7,6 +7,7 @@ carries dtype and lanes; an array is followed by the index where the vector begi
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import (
     fill,
+    fused,
     hyperbolic_tangent,
     integer,
     lanes_of,
@@ -328,7 +329,7 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
             for k in range(0, size, lanes):
                 a = load(past, h0 + k, kind)
                 store(d_u, du0 + k, load(d_u, du0 + k, kind) + q0 * a)
-                v = p0 * load(r, r0 + k, kind) + q0 * load(u, u0 + k, kind)
+                v = fused(p0, load(r, r0 + k, kind), q0 * load(u, u0 + k, kind))
                 store(d_past, g0 + k, load(d_past, g0 + k, kind) + v)
             t += 1
 
