@@ -200,12 +200,15 @@ def backward(
     )
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
     d_weights, d_decay, d_rate = None, None, None
-    if needs[5] or needs[6] or needs[7]:
+    if needs[7] and kind != HEBBIAN:
+        d_rate = sum_scale[2 * time].clone()
+    if needs[5] or needs[6] or (needs[7] and kind == HEBBIAN):
         d_scale, (decay, rate, _) = sum_scale[: 2 * time].view(2, time), memory
         steps = torch.arange(time, dtype=torch.float64, device="cpu")
         powers = decay**steps
         slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
-        d_rate = (powers * d_scale[0]).sum() if kind == HEBBIAN else sum_scale[2 * time].clone()
+        if kind == HEBBIAN:
+            d_rate = (powers * d_scale[0]).sum()
         d_decay = (rate if kind == HEBBIAN else 1.0) * (slopes * d_scale[0]).sum()
         if kind == DELTA:
             d_decay = d_decay + sum_scale[2 * time + 1]
