@@ -208,7 +208,7 @@ def root(typing: Any, value: Any) -> Any:
 
 @intrinsic
 def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a b + c, rounded once where the machine can. Of two products LLVM itself may fuse either, by the code around it."""
+    """a b + c, rounded once where the machine can: of two products LLVM by itself fuses now one, now the other."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _call(builder, "llvm.fmuladd", a, args)
