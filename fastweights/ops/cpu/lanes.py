@@ -208,7 +208,7 @@ def root(typing: Any, value: Any) -> Any:
 
 @intrinsic
 def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a b + c, rounded once where the machine can: of two products LLVM by itself fuses now one, now the other."""
+    """a b + c, rounded once where the machine can, in every copy of a loop: LLVM may part a product from its sum."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _call(builder, "llvm.fmuladd", a, args)

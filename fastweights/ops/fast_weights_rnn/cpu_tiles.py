@@ -307,7 +307,7 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
             for k in range(0, size, lanes):
                 v, w = load(u, u0 + k, kind), load(r, r0 + k, kind)
                 a, b = load(past, h0 + k, kind), load(past, h0 + n + k, kind)
-                p0, p1, q0, q1 = p0 + v * a, p1 + v * b, q0 + w * a, q1 + w * b
+                p0, p1, q0, q1 = fused(v, a, p0), fused(v, b, p1), fused(w, a, q0), fused(w, b, q1)
             store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
             store(d_scale, s0 + (s - 1) * lanes, load(d_scale, s0 + (s - 1) * lanes, kind) + p1 * q1)
             c0, c1 = spread(scale, s, kind), spread(scale, s - 1, kind)
@@ -323,7 +323,7 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
             p0, q0 = fill(0.0, kind), fill(0.0, kind)
             for k in range(0, size, lanes):
                 a = load(past, h0 + k, kind)
-                p0, q0 = p0 + load(u, u0 + k, kind) * a, q0 + load(r, r0 + k, kind) * a
+                p0, q0 = fused(load(u, u0 + k, kind), a, p0), fused(load(r, r0 + k, kind), a, q0)
             store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
             p0, q0 = p0 * spread(scale, s, kind), q0 * spread(scale, s, kind)
             for k in range(0, size, lanes):
