@@ -16,6 +16,7 @@ from fastweights.ops.fast_weights_rnn import run as run_call
 from fastweights.ops.fast_weights_rnn.call import NONLINEARITIES, check, check_settings
 from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
 from fastweights.ops.fast_weights_rnn.kinds import kind_of
+from fastweights.ops.fast_weights_rnn.projected import Constants, run_projected
 from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
 
@@ -79,6 +80,51 @@ def run(
     outputs, state, name = run_call(check(inputs, *slow, state, *settings), module.backend)
     note(module, name)
     return outputs, state
+
+
+def run_layer(
+    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None, need_state: bool
+) -> tuple[Tensor, FastWeightsState | None] | None:
+    """`run` of the projected inputs, with a gradient, in one call; None where they have to be projected before."""
+    if module.backend not in ("auto", "cpu") or not torch.is_grad_enabled() or not limits.runs(inputs.dtype):
+        return None
+    constants = constants_now(module, suffix) if sound(module) else None
+    if constants is None:
+        return None
+    done = run_projected(
+        inputs,
+        parameter(module, "weight_ih" + suffix),
+        boundary_bias(module, suffix),
+        *slow_weights(module, suffix),
+        state,
+        constants,
+        module.inner_steps,
+        module.nonlinearity,
+        lengths,
+        need_state,
+    )
+    if done is not None:
+        note(module, "cpu")
+    return done
+
+
+def constants_now(module: Any, suffix: str) -> Constants | None:
+    """The rule by its numbers, and what learns them."""
+    memory, rule = memory_now(module, suffix), module.rule
+    if memory is None:
+        return None
+    names = ("decay", "rate")
+    raw = [parameter(module, f"{name}_raw{suffix}") if name in module.learned else None for name in names]
+    slopes = [
+        0.0 if each is None else learned_constants.slope(rule, name, value)
+        for name, value, each in zip(names, memory.constants, raw, strict=True)
+    ]
+
+    def tensors(*given: Tensor | None) -> Any:
+        found = {name: each for name, each in zip(names, given, strict=True) if each is not None}
+        return learned_constants.with_learned(rule, found)
+
+    return Constants(memory, (raw[0], raw[1]), (slopes[0], slopes[1]), tensors)
 
 
 def note(module: Any, name: str) -> None:

@@ -18,6 +18,7 @@ from fastweights.nn.fast_weights_layer import (
     project,
     reset_parameters,
     run,
+    run_layer,
     run_symbols,
     slow_weights,
     stream_step,
@@ -148,7 +149,7 @@ class FastWeightsRNN(nn.Module):
         if isinstance(input, PackedSequence):
             padded, lengths = pad_packed_sequence(input, batch_first=True)
             self._check_state(padded, given, [len(lengths)])
-            output, final = self._run(self._project(0, padded), given, lengths, need_state)
+            output, final = self._run(padded, given, lengths, need_state)
             return repack(output, lengths, input), final
         if not isinstance(input, Tensor) or input.dim() not in (2, 3):
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
@@ -161,12 +162,12 @@ class FastWeightsRNN(nn.Module):
         self._check_state(input, given, [] if input.dim() == 2 else [input.shape[0 if self.batch_first else 1]])
         if input.dim() == 2:
             lifted = None if given is None else given.map(lambda tensor: tensor.unsqueeze(1))
-            output, final = self._run(self._project(0, input[None]), lifted, None, need_state)
+            output, final = self._run(input[None], lifted, None, need_state)
             return output[0], None if final is None else final.map(lambda tensor: tensor[:, 0])
         inputs = input if self.batch_first else input.transpose(0, 1)
         if not self._looked_at and self.training and torch.is_grad_enabled() and limits.runs(input.dtype):
             self._look_at(input)
-        output, final = self._run(self._project(0, inputs), given, None, need_state)
+        output, final = self._run(inputs, given, None, need_state)
         return (output if self.batch_first else output.transpose(0, 1)), final
 
     def _look_at(self, input: Tensor) -> None:
@@ -222,7 +223,7 @@ class FastWeightsRNN(nn.Module):
             if last is not None:
                 return last, "cpu"
         projected = [look_up(table, symbols) for table in self._project(0, features)]
-        outputs, _ = self._run(projected, None, None, need_state=False)
+        outputs, _ = self._run(None, None, None, need_state=False, projected=projected)
         return outputs[:, -1], self.ran
 
     @torch.no_grad()
@@ -283,34 +284,55 @@ class FastWeightsRNN(nn.Module):
 
     def _project(self, layer: int, inputs: Tensor) -> list[Tensor]:
         """C x(t), bias included, for each direction."""
-        weight = getattr(self, f"weight_ih_l{layer}")
+        return [self._project_one(suffix, inputs) for suffix in self._suffixes(layer)]
+
+    def _project_one(self, suffix: str, inputs: Tensor) -> Tensor:
+        weight = getattr(self, f"weight_ih{suffix}")
         if weight.dim() != 2:
-            raise UserError(f"weight_ih_l{layer}: got shape {list(weight.shape)}, wanted [hidden_size, input_size]")
+            raise UserError(f"weight_ih{suffix}: got shape {list(weight.shape)}, wanted [hidden_size, input_size]")
         if inputs.shape[-1] != weight.shape[1]:
             raise ValueError(f"input: got {inputs.shape[-1]} features a step, wanted input_size={weight.shape[1]}")
-        return [project(self, suffix, inputs) for suffix in self._suffixes(layer)]
+        return project(self, suffix, inputs)
 
     def _run(
-        self, projected: list[Tensor], state: FastWeightsState | None, lengths: Tensor | None, need_state: bool
+        self,
+        inputs: Any,
+        state: FastWeightsState | None,
+        lengths: Tensor | None,
+        need_state: bool,
+        projected: list[Tensor] | None = None,
     ) -> tuple[Tensor, FastWeightsState | None]:
+        """All layers, over the inputs [batch, time, input_size] or, for each direction, over C x of the first layer."""
         places = self.num_layers * self.num_directions
         first = [None] * places if state is None else list(map(FastWeightsState, state.hidden, state.weights))
         finals: list[FastWeightsState] = []
-        output, place = projected[0], 0
+        output = inputs
         for layer in range(self.num_layers):
             if layer > 0:
-                projected = self._project(layer, functional.dropout(output, self.dropout, self.training))
+                projected, inputs = None, functional.dropout(output, self.dropout, self.training)
             directions = []
-            for suffix, inputs in zip(self._suffixes(layer), projected, strict=True):
-                backwards = suffix.endswith("_reverse")
-                inputs = reverse(inputs, lengths) if backwards else inputs
-                outputs, final = run(self, suffix, inputs, first[place], lengths, need_state)
-                place += 1
-                directions.append(reverse(outputs, lengths) if backwards else outputs)
+            for place, suffix in enumerate(self._suffixes(layer)):
+                start = first[layer * self.num_directions + place]
+                ready = None if projected is None else projected[place]
+                outputs, final = self._run_one(suffix, inputs, start, lengths, need_state, ready)
+                directions.append(outputs)
                 if final is not None:
                     finals.append(final)
             output = directions[0] if len(directions) == 1 else torch.cat(directions, dim=-1)
         return output, stack(finals) if need_state else None
+
+    def _run_one(
+        self, suffix: str, inputs: Any, state: Any, lengths: Tensor | None, need_state: bool, projected: Tensor | None
+    ) -> tuple[Tensor, FastWeightsState | None]:
+        """One layer and direction, its outputs in the order of the inputs."""
+        backwards = suffix.endswith("_reverse")
+        given = inputs if projected is None else projected
+        given = reverse(given, lengths) if backwards else given
+        done = run_layer(self, suffix, given, state, lengths, need_state) if projected is None else None
+        if done is None:
+            given = self._project_one(suffix, given) if projected is None else given
+            done = run(self, suffix, given, state, lengths, need_state)
+        return (reverse(done[0], lengths), done[1]) if backwards else done
 
     @torch.no_grad()
     def constants(self) -> dict[str, list[float]]:

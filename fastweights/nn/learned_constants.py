@@ -53,6 +53,13 @@ def number(rule: Any, name: str, raw: float) -> float:
     return low + max(z, 0.0) + math.log1p(math.exp(-abs(z)))
 
 
+def slope(rule: Any, name: str, value: float) -> float:
+    """The derivative of `number` by what it was computed from, where it is `value`."""
+    low, high = rule.RANGES[name]
+    part = (value - low) / (high - low) if math.isfinite(high) else -math.expm1(low - value)
+    return getattr(rule, "SPEED", 1.0) * part * (high - value if math.isfinite(high) else 1.0)
+
+
 def to_raw(rule: Any, name: str) -> float:
     low, high = rule.RANGES[name]
     value, speed = float(getattr(rule, name)), getattr(rule, "SPEED", 1.0)

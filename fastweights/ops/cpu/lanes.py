@@ -207,6 +207,16 @@ def root(typing: Any, value: Any) -> Any:
 
 
 @intrinsic
+def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once where the machine can, in every copy of a loop: LLVM may part a product from its sum."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, "llvm.fmuladd", a, args)
+
+    return a(a, b, c), generate
+
+
+@intrinsic
 def where_positive(typing: Any, test: Any, value: Any) -> Any:
     """value where test > 0, else 0; where test is NaN, value: as torch's gradient of a ReLU"""
 

@@ -22,7 +22,7 @@ from fastweights.rules import Delta
 
 # Steps in a chunk of a long sequence, or half the hidden units where that is more. The time is flat around it and the
 # memory of the matrices between chunks shrinks with it. Measured: `python benchmarks/cpu_kernel.py chunks`.
-LEAST = 64
+LEAST = 100
 
 FEW = 4  # samples that are streamed one by one; a tile of them is faster for more
 

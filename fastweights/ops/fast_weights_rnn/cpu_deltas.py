@@ -6,6 +6,7 @@ Each array is followed by the index where the vector begins, as in `cpu_tiles.py
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import fill, lanes_of, load, rectify, root, spread, store, where_positive
 from fastweights.ops.fast_weights_rnn.cpu_directions import inner_product
+from fastweights.ops.fast_weights_rnn.cpu_tiles import apart
 from fastweights.rules.delta import SHORTEST
 
 
@@ -56,13 +57,13 @@ def error_backward(kind, d, d0, h, h0, read, r0, units, constants, d_h, d_read, 
 @helper
 def attend_apart_backward(kind, keys, values, steps, hidden, u, u0, r, scale, d_keys, d_values, d_u, du0, d_scale, s0):
     """As `attend_backward`, of values apart from their keys; what has no index begins at 0."""
-    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
+    lanes, size, n = lanes_of(kind), hidden * lanes_of(kind), apart(kind, hidden)
     t = 0
     while t < steps:
         o, s = t * n, steps - 1 - t
         if t + 2 <= steps:
             p0, p1, q0, q1 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 v, w = load(u, u0 + k, kind), load(r, k, kind)
                 p0, p1 = p0 + v * load(keys, o + k, kind), p1 + v * load(keys, o + n + k, kind)
                 q0, q1 = q0 + w * load(values, o + k, kind), q1 + w * load(values, o + n + k, kind)
@@ -70,7 +71,7 @@ def attend_apart_backward(kind, keys, values, steps, hidden, u, u0, r, scale, d_
             store(d_scale, s0 + (s - 1) * lanes, load(d_scale, s0 + (s - 1) * lanes, kind) + p1 * q1)
             c0, c1 = spread(scale, s, kind), spread(scale, s - 1, kind)
             p0, p1, q0, q1 = p0 * c0, p1 * c1, q0 * c0, q1 * c1
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 v, w = load(u, u0 + k, kind), load(r, k, kind)
                 through = q0 * load(keys, o + k, kind) + q1 * load(keys, o + n + k, kind)
                 store(d_u, du0 + k, load(d_u, du0 + k, kind) + through)
@@ -81,12 +82,12 @@ def attend_apart_backward(kind, keys, values, steps, hidden, u, u0, r, scale, d_
             t += 2
         else:
             p0, q0 = fill(0.0, kind), fill(0.0, kind)
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 p0 = p0 + load(u, u0 + k, kind) * load(keys, o + k, kind)
                 q0 = q0 + load(r, k, kind) * load(values, o + k, kind)
             store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
             p0, q0 = p0 * spread(scale, s, kind), q0 * spread(scale, s, kind)
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 store(d_u, du0 + k, load(d_u, du0 + k, kind) + q0 * load(keys, o + k, kind))
                 store(d_keys, o + k, load(d_keys, o + k, kind) + q0 * load(u, u0 + k, kind))
                 store(d_values, o + k, load(d_values, o + k, kind) + p0 * load(r, k, kind))

@@ -45,6 +45,7 @@ from fastweights.ops.fast_weights_rnn.cpu_tiles import (
     add_groups,
     add_row,
     any_nonzero,
+    apart,
     attend,
     attend_backward,
     clear,
@@ -74,7 +75,8 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     batch, time, units, inner, relu, rule, keep, entries = sizes
     inputs, symbols, recurrent, gain, bias, hidden, weights, lengths, outputs, saved, work = tensors
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
-    n, norms, cosine, delta = units * lanes, max(inner, 1) if gain else 0, int(rule == COSINE), int(rule == DELTA)
+    n, size, norms = apart(kind, units), units * lanes, max(inner, 1) if gain else 0
+    cosine, delta = int(rule == COSINE), int(rule == DELTA)
     x_in, W = numba.carray(at(inputs, kind), (_ANY,)), numba.carray(at(recurrent, kind), (_ANY,))
     gains, biases = numba.carray(at(gain, kind), (_ANY,)), numba.carray(at(bias, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
@@ -86,8 +88,6 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
     y, own = numba.carray(at(outputs, kind), (_ANY,)), numba.carray(at(work, kind), (_ANY,))
     boundary, x, rstd, x0, r0 = own[:n], own[n : 2 * n], own[2 * n : 2 * n + lanes], zero, zero
     o = 2 * n + lanes
-    scores = own[o : o + time * lanes]
-    o += time * lanes
     past = numba.carray(at(saved, kind), (_ANY,)) if keep else own[o : o + (time + 1) * n]
     o += (0 if keep else time + 1) * n
     powers, scale, o = own[o : o + time + 1], own[o + time + 1 : o + 2 * time + 2], o + 2 * time + 2
@@ -126,11 +126,11 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                 product(kind, W, zero, units, one, units, units, past, ht - n, lanes, boundary, zero, boundary, zero)
             elif hidden:
                 gather(kind, h_in, first * units, units, units, ends, t, past, ht)
-                if any_nonzero(past, ht, n):
+                if any_nonzero(past, ht, size):
                     product(kind, W, zero, units, one, units, units, past, ht, lanes, boundary, zero, boundary, zero)
             b0 = u_base + time * (inner + norms) * n + time * norms * lanes
             if cosine and keep:
-                for k in range(0, n, lanes):
+                for k in range(0, size, lanes):
                     store(past, b0 + t * n + k, load(boundary, k, kind))
             if inner > 0:
                 activate(kind, relu, boundary, zero, units, past, u0)
@@ -146,7 +146,7 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                     if keep:
                         to, to0 = past, b0 + (time + t * inner + s) * n
                 steps, asked = t if inner else 0, past if delta else query
-                attend(kind, kept, kept0, values, kept0, steps, units, asked, q0, scale, base, zero, to, to0, scores)
+                attend(kind, kept, kept0, values, kept0, steps, units, asked, q0, scale, base, zero, to, to0)
                 if weights and inner:
                     for lane in range(samples):
                         if t < ends[lane]:
@@ -161,14 +161,14 @@ def forward(kind, tiles, sizes, strides, constants, tensors):
                     activate(kind, relu, x, x0, units, past, y0)
             for lane in range(lanes):
                 if t >= ends[lane]:
-                    for k in range(lane, n, lanes):
+                    for k in range(lane, size, lanes):
                         past[ht + k] = 0.0
             if cosine:
                 direct(kind, past, ht, units, kept, t * n, length, zero)
             elif delta and t + 1 < time:  # nobody reads the last
                 unit(kind, past, ht, units, kept, t * n, length, zero)
                 to, to0, q0 = past if keep else read, b0 + t * n if keep else zero, t * n
-                attend(kind, kept, zero, values, zero, t, units, kept, q0, scale, nothing, zero, to, to0, scores)
+                attend(kind, kept, zero, values, zero, t, units, kept, q0, scale, nothing, zero, to, to0)
                 if weights:
                     for lane in range(samples):
                         if t < ends[lane]:
@@ -200,7 +200,8 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     recurrent, gain, hidden, weights, lengths, symbols, saved, d_outputs = tensors[:8]
     d_inputs, d_table, d_hidden, d_recurrent, d_norm, d_scale, reads, d_reads, work = tensors[8:]
     lanes, zero, one = lanes_of(kind), integer(0), integer(1)
-    n, norms, cosine, delta = units * lanes, max(inner, 1) if gain else 0, int(rule == COSINE), int(rule == DELTA)
+    n, size, norms = apart(kind, units), units * lanes, max(inner, 1) if gain else 0
+    cosine, delta = int(rule == COSINE), int(rule == DELTA)
     W, gains = numba.carray(at(recurrent, kind), (_ANY,)), numba.carray(at(gain, kind), (_ANY,))
     h_in, A = numba.carray(at(hidden, kind), (_ANY,)), numba.carray(at(weights, kind), (batch, units, units))
     until = numba.carray(at(lengths, numpy.int64), (batch if lengths else 0,))
@@ -235,7 +236,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
     slots = 2 * time + cosine + 2 * delta  # of the gradients of the constants
     all_tiles, asked = (batch + lanes - 1) // lanes, inner + delta  # what a step asks of A(0)
     for group in range(groups[0], groups[1]):
-        W0, n0, s0, f0 = group * jump_W, group * 2 * n, group * slots * lanes, (group * slots + time) * lanes
+        W0, n0, s0, f0 = group * jump_W, group * 2 * size, group * slots * lanes, (group * slots + time) * lanes
         if d_recurrent and (jump_W or group == groups[0]):
             clear(kind, d_W, W0, blocks * units)
         clear(kind, d_n, n0, 2 * units if norms else 0)
@@ -251,19 +252,19 @@ def backward(kind, groups, sizes, strides, constants, tensors):
             b0, kept0 = x_base + time * norms * (n + lanes), h0
             if cosine:
                 kept0 = zero
-                clear(kind, d_kept, zero, time * units)
+                clear(kind, d_kept, zero, time * n // lanes)
                 for t in range(time):
                     direct(kind, past, h0 + t * n, units, kept, t * n, lengths_of, t * lanes)
             elif delta:
                 kept0 = zero
-                clear(kind, d_kept, zero, time * units)
-                clear(kind, d_values, zero, time * units)
+                clear(kind, d_kept, zero, time * n // lanes)
+                clear(kind, d_values, zero, time * n // lanes)
                 for t in range(time - 1):
                     k, p = h0 + t * n, b0 + t * n
                     unit(kind, past, k, units, kept, t * n, lengths_of, t * lanes)
                     error(kind, past, k, past, p, units, constants, values, t * n)
             if symbols:  # of d_outputs there is the last step alone, [batch, hidden]
-                clear(kind, d_past, zero, (time - 1) * units)
+                clear(kind, d_past, zero, (time - 1) * n // lanes)
             for t in range(time - 1 if symbols else zero, time):
                 gather(kind, d_y, first * strides[0] + t * strides[1], strides[0], units, ends, t, d_past, t * n)
             for t in range(time - 1, -1, -1):
@@ -283,7 +284,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                             scatter(kind, kept, d0, units, samples, read, o, time * asked * units)
                             scatter(kind, d_p, zero, units, samples, d_read, o, time * asked * units)
                         age(kind, through, kept, d0, units, powers, t, d_s, f0 + t * lanes)
-                        for k in range(0, n, lanes):
+                        for k in range(0, size, lanes):
                             store(d_kept, d0 + k, load(d_kept, d0 + k, kind) + load(through, k, kind))
                     attend_apart_backward(
                         kind, kept, values, t, units, kept, d0, d_p, scale, d_kept, d_values, d_kept, d0, d_s, s0
@@ -301,7 +302,7 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                         )
                     else:
                         slope(kind, relu, d, d0, past, to, units, r, zero)
-                    for k in range(0, n, lanes):
+                    for k in range(0, size, lanes):
                         store(d_b, k, load(d_b, k, kind) + load(r, k, kind))
                     if inner == 0:
                         break
@@ -336,11 +337,11 @@ def backward(kind, groups, sizes, strides, constants, tensors):
                         direct_backward(kind, d_query, zero, query, zero, lengths_of, time * lanes, units, d_u, zero)
                 if inner > 0:
                     slope(kind, relu, d_u, zero, past, u_base + t * inner * n, units, r, zero)
-                    for k in range(0, n, lanes):
+                    for k in range(0, size, lanes):
                         store(d_b, k, load(d_b, k, kind) + load(r, k, kind))
                 for lane in range(lanes):
                     if t >= ends[lane]:
-                        for k in range(lane, n, lanes):
+                        for k in range(lane, size, lanes):
                             d_b[k] = 0.0
                 if t > 0:
                     o = (t - 1) * n
@@ -425,7 +426,7 @@ def collect(kind, sizes, tensors):
     units, slots, groups, norms, groups_W, rows, entries = sizes
     d_recurrent, d_norm, d_scale, W_out, norm_out, scale_out, d_inputs, symbols, table_out = tensors
     lanes = lanes_of(kind)
-    n, blocks = units * lanes, (units + lanes - 1) // lanes
+    size, blocks = units * lanes, (units + lanes - 1) // lanes
     d_W, W = numba.carray(at(d_recurrent, kind), (_ANY,)), numba.carray(at(W_out, kind), (_ANY,))
     d_n, norm = numba.carray(at(d_norm, kind), (_ANY,)), numba.carray(at(norm_out, kind), (_ANY,))
     d_s, scale = numba.carray(at(d_scale, kind), (_ANY,)), numba.carray(at(scale_out, numpy.float64), (_ANY,))
@@ -434,7 +435,7 @@ def collect(kind, sizes, tensors):
     table[: entries * units] = 0
     for row in range(rows):
         add_row(kind, d_x, row * units, units, table, names[row] * units)
-    zero, column, jump = integer(0), integer(0), blocks * n
+    zero, column, jump = integer(0), integer(0), blocks * size
     if groups_W and units >= lanes:
         while column < units:
             add_groups(kind, d_W, column * units, jump, groups_W, units, W, min(column, units - lanes))
@@ -444,6 +445,6 @@ def collect(kind, sizes, tensors):
         for k in range(units * units):
             W[k] = d_W[k]
     for i in range(2 * units if norms else 0):
-        norm[i] = total(kind, d_n, i * lanes, 2 * n, groups)
+        norm[i] = total(kind, d_n, i * lanes, 2 * size, groups)
     for i in range(slots):
         scale[i] = total(kind, d_s, i * lanes, slots * lanes, groups)

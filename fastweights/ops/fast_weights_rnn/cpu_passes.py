@@ -71,8 +71,8 @@ def forward(
     kind = memory.kind if inner_steps else HEBBIAN
     sizes = (batch, time, units, inner_steps, int(relu), kind, int(saved is not None), len(rows))
     strides = rows.stride()[:2]
-    n = units * lanes
-    work = 3 * n + lanes + time * lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
+    n = apart(units) * lanes
+    work = 3 * n + lanes + (0 if saved is not None else (time + 1) * n) + 2 * (time + 1) + 2 * units
     work += (kind != HEBBIAN) * ((3 + time) * n + lanes) + (kind == DELTA) * time * n
     threads = worth(tiles, batch * time * units * (units + time) * (1 + inner_steps))
     own = [scratch(f"forward {i}", work, inputs.dtype) for i in range(threads)]  # a large one is held by this alone
@@ -87,6 +87,11 @@ def forward(
     return outputs
 
 
+def apart(units: int) -> int:
+    """From one vector of a tile to the next, as the kernels have it."""
+    return units | 1
+
+
 def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm: bool, kind: int) -> int:
     """How many numbers the forward pass leaves for the backward pass; `cpu_kernels.py` has their order."""
     batch, time, units = shape
@@ -94,7 +99,7 @@ def saved_size(shape: Sequence[int], dtype: torch.dtype, inner_steps: int, norm:
     vectors = 1 + inner_steps + norms
     if inner_steps:
         vectors += (0, 1 + inner_steps, 1)[kind]
-    return (batch + lanes - 1) // lanes * lanes * time * (units * vectors + norms)
+    return (batch + lanes - 1) // lanes * lanes * time * (apart(units) * vectors + norms)
 
 
 def saved_outputs(saved: Tensor, shape: Sequence[int]) -> Tensor:
@@ -102,7 +107,7 @@ def saved_outputs(saved: Tensor, shape: Sequence[int]) -> Tensor:
     batch, time, units = shape
     lanes = LANES[saved.dtype]
     tiles = -(-batch // lanes)
-    past = saved.view(tiles, -1)[:, : time * units * lanes].view(tiles, time, units, lanes)
+    past = saved.view(tiles, -1)[:, : time * apart(units) * lanes].view(tiles, time, -1, lanes)[:, :, :units]
     return past.permute(0, 3, 1, 2).reshape(tiles * lanes, time, units)[:batch]
 
 
@@ -148,11 +153,11 @@ def backward(
     asked = inner_steps + (kind == DELTA)  # of A(0), a step
     reads = d_outputs.new_empty(2, batch, time, asked, units) if needs[5] and inner_steps else None
 
-    n, blocks = units * lanes, -(-units // lanes)
+    n, size, blocks = apart(units) * lanes, units * lanes, -(-units // lanes)
     # one sum of all has the order of a sum over groups where a tile's products are added at once
     one_sum = alone and group_tiles == 1 and units >= lanes
     groups_W = needs[1] * (1 if one_sum else groups)
-    sums = [groups_W * blocks * n, groups * 2 * n * (gain is not None), groups * slots * lanes]
+    sums = [groups_W * blocks * size, groups * 2 * size * (gain is not None), groups * slots * lanes]
     partial, ends = scratch("sums", sum(sums), dtype), accumulate(sums)
     parts = [
         partial.data_ptr() + (end - size) * dtype.itemsize if size else 0 for size, end in zip(sums, ends, strict=True)
@@ -169,7 +174,7 @@ def backward(
         *parts,
         *([0, 0] if reads is None else [reads[0].data_ptr(), reads[1].data_ptr()]),
     )
-    jump_W = 0 if groups_W == 1 else blocks * n
+    jump_W = 0 if groups_W == 1 else blocks * size
     sizes = (batch, time, units, inner_steps, int(relu), kind, group_tiles, jump_W, entries if alone else 0)
     strides = rows.stride()[:2] if symbols is None else (rows.stride(0), 0)
     work = (3 + time) * n + 2 * (time + 1) + units + time * n
@@ -195,12 +200,15 @@ def backward(
     )
     d_gain, d_bias = (None, None) if d_norm is None else d_norm.unbind()
     d_weights, d_decay, d_rate = None, None, None
-    if needs[5] or needs[6] or needs[7]:
+    if needs[7] and kind != HEBBIAN:
+        d_rate = sum_scale[2 * time].clone()
+    if needs[5] or needs[6] or (needs[7] and kind == HEBBIAN):
         d_scale, (decay, rate, _) = sum_scale[: 2 * time].view(2, time), memory
         steps = torch.arange(time, dtype=torch.float64, device="cpu")
         powers = decay**steps
         slopes = steps * decay ** (steps - 1).clamp(min=0)  # of the powers
-        d_rate = (powers * d_scale[0]).sum() if kind == HEBBIAN else sum_scale[2 * time].clone()
+        if kind == HEBBIAN:
+            d_rate = (powers * d_scale[0]).sum()
         d_decay = (rate if kind == HEBBIAN else 1.0) * (slopes * d_scale[0]).sum()
         if kind == DELTA:
             d_decay = d_decay + sum_scale[2 * time + 1]

@@ -7,6 +7,7 @@ carries dtype and lanes; an array is followed by the index where the vector begi
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import (
     fill,
+    fused,
     hyperbolic_tangent,
     integer,
     lanes_of,
@@ -201,50 +202,40 @@ def normalise(kind, relu, x, x0, hidden, gain, bias, rstd, r0, out, out0):
 
 
 @helper
-def attend(kind, past, past0, values, v0, steps, hidden, u, u0, scale, base, b0, out, out0, scores):
-    """out = base + sum_tau scale[steps - 1 - tau] values[tau] <past[tau], u>"""
-    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
-    t = 0
-    while t < steps:
-        four = t + 4 <= steps
-        h0 = past0 + t * n
-        if four:
-            p0, p1, p2, p3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
-            for k in range(0, n, lanes):
-                v = load(u, u0 + k, kind)
-                p0 = p0 + v * load(past, h0 + k, kind)
-                p1 = p1 + v * load(past, h0 + n + k, kind)
-                p2 = p2 + v * load(past, h0 + 2 * n + k, kind)
-                p3 = p3 + v * load(past, h0 + 3 * n + k, kind)
-            store(scores, t * lanes, p0 * spread(scale, steps - 1 - t, kind))
-            store(scores, (t + 1) * lanes, p1 * spread(scale, steps - 2 - t, kind))
-            store(scores, (t + 2) * lanes, p2 * spread(scale, steps - 3 - t, kind))
-            store(scores, (t + 3) * lanes, p3 * spread(scale, steps - 4 - t, kind))
-            t += 4
-        else:
-            p0 = fill(0.0, kind)
-            for k in range(0, n, lanes):
-                p0 = p0 + load(u, u0 + k, kind) * load(past, h0 + k, kind)
-            store(scores, t * lanes, p0 * spread(scale, steps - 1 - t, kind))
-            t += 1
-    for k in range(0, n, lanes):
+def apart(kind, hidden):
+    """From one vector of a tile to the next: an odd number of cache lines, for powers of two share few sets."""
+    return (hidden | 1) * lanes_of(kind)
+
+
+@helper
+def attend(kind, past, past0, values, v0, steps, hidden, u, u0, scale, base, b0, out, out0):
+    """out = base + sum_tau scale[steps - 1 - tau] values[tau] <past[tau], u>, four steps at a time, read once."""
+    lanes, size, n = lanes_of(kind), hidden * lanes_of(kind), apart(kind, hidden)
+    for k in range(0, size, lanes):
         store(out, out0 + k, load(base, b0 + k, kind))
     t = 0
+    while t + 4 <= steps:
+        h, c, s = past0 + t * n, v0 + t * n, steps - 1 - t
+        p0, p1, p2, p3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+        for k in range(0, size, lanes):
+            v = load(u, u0 + k, kind)
+            p0, p1 = p0 + v * load(past, h + k, kind), p1 + v * load(past, h + n + k, kind)
+            p2, p3 = p2 + v * load(past, h + 2 * n + k, kind), p3 + v * load(past, h + 3 * n + k, kind)
+        p0, p1 = p0 * spread(scale, s, kind), p1 * spread(scale, s - 1, kind)
+        p2, p3 = p2 * spread(scale, s - 2, kind), p3 * spread(scale, s - 3, kind)
+        for k in range(0, size, lanes):
+            v = load(out, out0 + k, kind) + p0 * load(values, c + k, kind) + p1 * load(values, c + n + k, kind)
+            v = v + p2 * load(values, c + 2 * n + k, kind) + p3 * load(values, c + 3 * n + k, kind)
+            store(out, out0 + k, v)
+        t += 4
     while t < steps:
-        four = t + 4 <= steps
-        h0, p0 = v0 + t * n, load(scores, t * lanes, kind)
-        if four:
-            p1, p2 = load(scores, (t + 1) * lanes, kind), load(scores, (t + 2) * lanes, kind)
-            p3 = load(scores, (t + 3) * lanes, kind)
-            for k in range(0, n, lanes):
-                v = load(out, out0 + k, kind) + p0 * load(values, h0 + k, kind) + p1 * load(values, h0 + n + k, kind)
-                v = v + p2 * load(values, h0 + 2 * n + k, kind) + p3 * load(values, h0 + 3 * n + k, kind)
-                store(out, out0 + k, v)
-            t += 4
-        else:
-            for k in range(0, n, lanes):
-                store(out, out0 + k, load(out, out0 + k, kind) + p0 * load(values, h0 + k, kind))
-            t += 1
+        h, c, p0 = past0 + t * n, v0 + t * n, fill(0.0, kind)
+        for k in range(0, size, lanes):
+            p0 = p0 + load(u, u0 + k, kind) * load(past, h + k, kind)
+        p0 = p0 * spread(scale, steps - 1 - t, kind)
+        for k in range(0, size, lanes):
+            store(out, out0 + k, load(out, out0 + k, kind) + p0 * load(values, c + k, kind))
+        t += 1
 
 
 @helper
@@ -306,22 +297,22 @@ def slope(kind, relu, d, d0, y, y0, hidden, out, out0):
 @helper
 def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_past, dp0, d_u, du0, d_scale, s0):
     """From r = d (A u): d past and d scale are added to, d u is added to."""
-    lanes, n = lanes_of(kind), hidden * lanes_of(kind)
+    lanes, size, n = lanes_of(kind), hidden * lanes_of(kind), apart(kind, hidden)
     t = 0
     while t < steps:
         h0, g0 = past0 + t * n, dp0 + t * n
         s = steps - 1 - t
         if t + 2 <= steps:
             p0, p1, q0, q1 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 v, w = load(u, u0 + k, kind), load(r, r0 + k, kind)
                 a, b = load(past, h0 + k, kind), load(past, h0 + n + k, kind)
-                p0, p1, q0, q1 = p0 + v * a, p1 + v * b, q0 + w * a, q1 + w * b
+                p0, p1, q0, q1 = fused(v, a, p0), fused(v, b, p1), fused(w, a, q0), fused(w, b, q1)
             store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
             store(d_scale, s0 + (s - 1) * lanes, load(d_scale, s0 + (s - 1) * lanes, kind) + p1 * q1)
             c0, c1 = spread(scale, s, kind), spread(scale, s - 1, kind)
             p0, p1, q0, q1 = p0 * c0, p1 * c1, q0 * c0, q1 * c1
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 v, w = load(u, u0 + k, kind), load(r, r0 + k, kind)
                 a, b = load(past, h0 + k, kind), load(past, h0 + n + k, kind)
                 store(d_u, du0 + k, load(d_u, du0 + k, kind) + q0 * a + q1 * b)
@@ -330,15 +321,15 @@ def attend_backward(kind, past, past0, steps, hidden, u, u0, r, r0, scale, d_pas
             t += 2
         else:
             p0, q0 = fill(0.0, kind), fill(0.0, kind)
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 a = load(past, h0 + k, kind)
-                p0, q0 = p0 + load(u, u0 + k, kind) * a, q0 + load(r, r0 + k, kind) * a
+                p0, q0 = fused(load(u, u0 + k, kind), a, p0), fused(load(r, r0 + k, kind), a, q0)
             store(d_scale, s0 + s * lanes, load(d_scale, s0 + s * lanes, kind) + p0 * q0)
             p0, q0 = p0 * spread(scale, s, kind), q0 * spread(scale, s, kind)
-            for k in range(0, n, lanes):
+            for k in range(0, size, lanes):
                 a = load(past, h0 + k, kind)
                 store(d_u, du0 + k, load(d_u, du0 + k, kind) + q0 * a)
-                v = p0 * load(r, r0 + k, kind) + q0 * load(u, u0 + k, kind)
+                v = fused(p0, load(r, r0 + k, kind), q0 * load(u, u0 + k, kind))
                 store(d_past, g0 + k, load(d_past, g0 + k, kind) + v)
             t += 1
 

@@ -46,6 +46,22 @@ def of_last_hidden(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     return _gradients(again, (*tensors, *constants), d, ctx.needs_input_grad)
 
 
+def of_projected(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
+    """What `projected._Projected.backward` returns."""
+    *tensors, lengths, _ = ctx.saved_tensors
+    settings = (ctx.settings[0], "relu" if ctx.settings[1] else "tanh", lengths, len(d) > 1)
+
+    def again(*arguments: Any) -> tuple[Tensor, ...]:
+        inputs, projection, projection_bias, recurrent, gain, bias, hidden, weights, *raw = arguments
+        x = functional.linear(inputs, projection, projection_bias)
+        hidden = x.new_zeros(len(x), x.shape[2]) if hidden is None else hidden
+        given: Any = (x, recurrent, gain, bias, hidden, weights, ctx.constants.rule(*raw), *settings)
+        outputs, state = attention.run(Call(*given))
+        return (outputs, *(state or ()))
+
+    return _gradients(again, tensors, d, ctx.needs_input_grad)
+
+
 def _constants(ctx: Any, *learned: Tensor | None) -> list[Any]:
     return [c if fixed is None else fixed for c, fixed in zip(learned, ctx.constants, strict=True)]
 
