@@ -61,10 +61,10 @@ def import_own(what: str, name: str, wanted: str) -> Any:
 def import_named(module: str) -> Any:
     """A module that is installed, else one of the current folder."""
     folder = os.getcwd()
-    here = next((each for each in sys.meta_path if isinstance(each, Here) and each.folder == folder), None)
-    if here is None:
-        here = Here(folder)
-        sys.meta_path.append(here)
+    others = [each for each in sys.meta_path if isinstance(each, Here)]
+    here = next((each for each in others if each.folder == folder), None) or Here(folder)
+    sys.meta_path[:] = [each for each in sys.meta_path if each not in others]
+    sys.meta_path += [here, *(each for each in others if each is not here)]  # where a process is now comes first
     here.named.add(module.partition(".")[0])
     return import_module(module)
 
