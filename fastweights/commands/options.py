@@ -44,6 +44,24 @@ def models_in(arguments: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(word for word in words if word in networks.NETWORKS or is_own(word)))
 
 
+def words_after(arguments: Sequence[str], option: str | None) -> list[str]:
+    """All values of an option that takes several; None: the words before the first option."""
+    found: list[str] = []
+    at: str | None = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            at, equals, value = argument.partition("=")
+            found += [value] if equals and at == option else []
+        elif at == option:
+            found.append(argument)
+    return found
+
+
+def flags_in(arguments: Sequence[str]) -> set[str]:
+    """The options that are given, by the names of their fields."""
+    return {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
+
+
 @cache
 def docs_of(kind: type) -> dict[str, str]:
     """What stands as a string below each field of a dataclass."""
