@@ -108,21 +108,28 @@ def best(summaries: Sequence[Summary]) -> Summary | None:
 
 
 def table_of(summaries: Sequence[Summary]) -> Table:
-    """A column for each option that is varied; where that is too wide, all of them in one, a line each."""
+    """A column for each option that is varied. Where that is too wide, the intervals of validation go where there are
+    those of tests; then all options stand in one column, a line each; then the time goes."""
     varied = list(dict.fromkeys(name for each in summaries for name in each.setting.values if name != "task"))
-    models = list(dict.fromkeys(each.setting.setup.model for each in summaries))
-    left = {"model": [each.setting.setup.model for each in summaries]} if len(models) > 1 or not varied else {}
-    left |= {name: [text(each.setting.values[name]) if name in each.setting.values else "" for each in summaries]
-             for name in varied}  # fmt: skip
+    models = [each.setting.setup.model for each in summaries]
+    left = {"model": models} if len(set(models)) > 1 or not varied else {}
+    for name in varied:
+        left[name.replace("_", "\n")] = [text(values[name]) if name in (values := each.setting.values) else ""
+                                         for each in summaries]  # fmt: skip
+    lines = [
+        [f"{'_'.join(name.split())} {cells[place]}" for name, cells in left.items() if cells[place]]
+        for place in range(len(summaries))
+    ]
+    one = {"setting": ["\n".join(each) for each in lines]}
     right = numbers(summaries)
-    if needed({name.replace("_", "\n"): cells for name, cells in (left | right).items()}) > WIDTH:
-        told = [[f"{name} {cells[row]}" for name, cells in left.items() if cells[row]] for row in range(len(summaries))]
-        left = {"setting": ["\n".join(lines) for lines in told]}
+    fewer = {name: cells for name, cells in right.items() if name != "valid\n95%"}
+    least = {name: cells for name, cells in fewer.items() if name != "time"}
+    tries = [(left, right), (left, fewer), (one, right), (one, fewer), (one, least)]
+    left, right = next((pair for pair in tries if needed(pair[0] | pair[1]) <= WIDTH), tries[-1])
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
-    for name in left:
-        table.add_column(name.replace("_", "\n"), no_wrap=True, justify="left", vertical="bottom")
-    for name in right:
-        table.add_column(name, no_wrap=True, justify="right", vertical="bottom")
+    for name in (*left, *right):
+        side, place = "left" if name in left else "right", "top" if left is one else "bottom"
+        table.add_column(name, no_wrap=True, justify=side, vertical=place)
     for cells in zip(*left.values(), *right.values(), strict=True):
         table.add_row(*cells)
     return table
@@ -134,9 +141,9 @@ def numbers(summaries: Sequence[Summary]) -> dict[str, list[str]]:
     tested = any(each.test is not None for each in summaries)
     for part in ("valid", "test") if tested else ("valid",):
         estimates = [getattr(each, part) for each in summaries]
-        head = f"{part} " * tested + summaries[0].metric.name.replace("_", " ")
+        head = f"{part}\n" * tested + summaries[0].metric.name.replace("_", "\n")
         columns[head] = [show(each.mean) if each else "" for each in estimates]
-        columns[f"{part} " * tested + "95%"] = [
+        columns[f"{part}\n" * tested + "95%"] = [
             "-".join(map(show, each.interval)) if each and each.interval else "" for each in estimates
         ]
     columns["guess"] = [show(each.metric.floors.get(each.metric.name)) for each in summaries]

@@ -36,6 +36,10 @@ LONGEST = 150  # characters of the name of a folder
 
 
 def main(arguments: list[str]) -> int:
+    if "--resume" in arguments:
+        raise UserError("--resume: got it where it always holds: the same command goes on; leave it out")
+    if len(words := of.words_after(arguments, "--seed")) > 1:
+        raise UserError(f"--seed {' '.join(words)}: wanted one, the first; `--seeds 3` trains three from there")
     models = of.words_after(arguments, None) + of.words_after(arguments, "--model")
     like = of.word_after(arguments, "--like")
     first = Asked.by([] if like is None else ["--like", like])
