@@ -71,6 +71,7 @@ def foretold(jobs: Sequence[Job], workers: int, cluster: str | None) -> str:
 
 def left(job: Job) -> float:
     """The share of the run that is still to be trained; where its folder is odd, all of it."""
+    from fastweights.files import FileError
     from fastweights.jobs.job import finished
     from fastweights.training import run_folder
 
@@ -78,7 +79,7 @@ def left(job: Job) -> float:
         if finished(job):
             return 0.0
         rows = run_folder.read_rows(job.folder / run_folder.METRICS)
-    except run_folder.RunError:
+    except FileError:
         return 1.0
     return 1 - min(rows[-1]["epoch"] / job.setup.config.epochs, 1) if rows else 1.0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from fastweights import files
 from fastweights.commands.grid import Setting, text
 from fastweights.jobs.job import Job
 from fastweights.papers.table.tables import duration
@@ -69,14 +70,13 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 def write(folder: Path, summaries: Sequence[Summary], rows: Sequence[Row]) -> None:
     """A JSON object a run, and the table with all digits."""
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    run_folder.write_atomically(folder / RUNS, lines.encode())
     records = [record(each) for each in summaries]
     made = io.StringIO()
     writer = csv.DictWriter(made, list(dict.fromkeys(name for each in records for name in each)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    run_folder.write_atomically(folder / TABLE, made.getvalue().encode())
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    files.write_all({folder / RUNS: lines.encode(), folder / TABLE: made.getvalue().encode()})
 
 
 def record(of: Summary) -> Row:

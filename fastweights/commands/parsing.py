@@ -38,13 +38,13 @@ def parse(options: type[T], arguments: list[str], prog: str) -> T:
     except SystemExit as stop:
         if not stop.code:
             raise
-    with plain(UNBROKEN) as said, contextlib.suppress(SystemExit):
+    with caught(UNBROKEN) as said, contextlib.suppress(SystemExit):
         tyro.cli(options, args=arguments, prog=prog)
     raise complaint(in_box(said.getvalue()), options, prog)
 
 
 @contextlib.contextmanager
-def plain(columns: int) -> Iterator[io.StringIO]:
+def caught(columns: int) -> Iterator[io.StringIO]:
     """What is written on both streams, as where there is no terminal: without colours, and so wide."""
     said, before = io.StringIO(), os.environ.get(COLUMNS)
     os.environ[COLUMNS] = str(columns)
@@ -80,6 +80,6 @@ def known_options(options: type, prog: str) -> list[str]:
     """As the help lists them."""
     import tyro
 
-    with plain(LISTED) as streams, contextlib.suppress(SystemExit):
+    with caught(LISTED) as streams, contextlib.suppress(SystemExit):
         tyro.cli(options, args=["--help"], prog=prog)
     return re.findall(r"^[│|\s]*(--[a-z][\w-]*)", streams.getvalue(), re.MULTILINE)

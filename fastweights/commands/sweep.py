@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from fastweights import tasks
+from fastweights import files, tasks
 from fastweights.commands import grid
 from fastweights.commands import options as of
 from fastweights.commands.grid import Setting
 from fastweights.commands.many import complain, need_cluster, train
 from fastweights.commands.parsing import parse
 from fastweights.commands.train import Asked
-from fastweights.errors import UserError
+from fastweights.errors import UserError, plain
 from fastweights.jobs.cores import usable
 from fastweights.jobs.job import Job, job_data
 from fastweights.training import networks, run_folder
@@ -75,9 +75,10 @@ def main(arguments: list[str]) -> int:
         raise UserError("got one setting and one seed, wanted several values of an option, several models or more "
                         "--seeds; `fastweights train` trains one")  # fmt: skip
     root = options.run or Path("runs/sweep")
-    pairs = [(row, job_of(row, seed, root, options.data)) for seed in seeds for row in rows]
-    check(rows, [job for _, job in pairs])
-    return sweep(rows, pairs, options, root)
+    with files.readable_again(options.data) as data:
+        pairs = [(row, job_of(row, seed, root, data)) for seed in seeds for row in rows]
+        check(rows, [job for _, job in pairs], min(options.workers, len(pairs)))
+        return sweep(rows, pairs, options, root)
 
 
 def options_class(asked: Sequence[Asked], parts: dict[str, list[of.Option]]) -> type:
@@ -131,16 +132,20 @@ def folder_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def check(rows: Sequence[Setting], jobs: Sequence[Job]) -> None:
+def check(rows: Sequence[Setting], jobs: Sequence[Job], together: int) -> None:
     """All that can be known to be wrong before the first process starts."""
+    from fastweights.commands import outcome
     from fastweights.training.description import check_same
     from fastweights.training.trial import try_out
 
     for row in rows:
-        try_out(row.setup)
+        try_out(row.setup, together)
     data = job_data(jobs[0]) if jobs[0].data is not None else None
+    for path in (jobs[0].folder.parent / outcome.RUNS, jobs[0].folder.parent / outcome.TABLE):
+        files.check(path)
     for job in jobs:
-        if (job.folder / run_folder.CONFIG).exists():
+        files.check_folder(job.folder)
+        if files.exists(job.folder / run_folder.CONFIG):
             setup = job.setup if data is None else replace(job.setup, task=data.task)
             stored = run_folder.read_description(job.folder)
             described = data.describe() if data is not None else stored.get("data", {})
@@ -166,5 +171,5 @@ def sweep(rows: Sequence[Setting], pairs: Sequence[tuple[Setting, Job]], options
         print(title)
         print_table(table)
         print(f"{best}\n" if best else "")
-    print(f"runs: {root}; results: {root / outcome.RUNS}, {root / outcome.TABLE}")
+    print(plain(f"runs: {root}; results: {root / outcome.RUNS}, {root / outcome.TABLE}"))
     return complain(statuses)
