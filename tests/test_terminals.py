@@ -156,7 +156,7 @@ NAMES = ["a $x^2$ b", "_hidden", r"\frac{1}{2}", "$", "half $open"]
 def test_a_figure_has_names_as_they_are():
     metric = Metric("accuracy of $all$", "higher", {})
     rows = [{"update": 1, f"valid_{metric.name}": 0.5}, {"update": 2, f"valid_{metric.name}": 0.6}]
-    figure = draw([Curve(name, metric, {}, rows) for name in NAMES], metric.name)
+    figure = draw([Curve(name, metric, {}, [rows]) for name in NAMES], metric.name)
     axes = figure.axes[0]
     shown = axes.get_legend().get_texts()
     assert [text.get_text() for text in shown] == NAMES

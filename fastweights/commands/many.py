@@ -119,7 +119,7 @@ def duration(seconds: float) -> str:
     """'40 seconds', '12 minutes', '5.6 hours'."""
     size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), UNITS[-1])
     count = max(1.0, seconds / size)
-    told = f"{count:.1f}" if unit == "hour" and count < 10 else f"{count:.0f}"
+    told = f"{count:.1f}".removesuffix(".0") if unit == "hour" and count < 10 else f"{count:.0f}"
     return f"{told} {unit}{'s' * (told != '1')}"
 
 
