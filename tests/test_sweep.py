@@ -233,7 +233,7 @@ def test_runs_of_one_shape_are_timed_once_and_counted_in_updates(tmp_path, monke
     monkeypatch.setattr(many, "usable", lambda: 2)
     assert many.foretold(jobs[:2], 2, None) == "2 runs, about 3 minutes with 2 workers on free cores"
     assert many.foretold(jobs, 8, None) == "3 runs, at most about 7 minutes with 8 workers on free cores"
-    assert many.foretold(jobs[:1], 1, "ray").startswith("1 run, about 3 minutes of a core")
+    assert many.foretold(jobs[:1], 1, "ray").startswith("1 run, about 3 minutes of one core")
 
 
 def test_a_pace_is_measured_on_the_batches_of_the_run():

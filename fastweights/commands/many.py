@@ -64,7 +64,7 @@ def foretold(jobs: Sequence[Job], workers: int, cluster: str | None) -> str:
         done > 0
     )
     if cluster:
-        return f"{runs}, {most}about {duration(sum(seconds))} of a core like one of this machine's"
+        return f"{runs}, {most}about {duration(sum(seconds))} of one core in all"
     took = makespan(seconds, min(workers, usable()))
     return f"{runs}, {most}about {duration(took)} with {workers} worker{'s' * (workers > 1)} on free cores"
 
