@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "data": ("data", "draw sequences of a task into CSV files"),
     "train": ("train", "train one model, or several side by side"),
+    "sweep": ("sweep", "train every combination of settings, from several seeds each"),
     "sample": ("sample", "ask a trained model, and see what it attended to"),
     "diagnose": ("diagnose", "how loud the memory of a trained model is, by layer and step"),
     "plot": ("plot", "draw the metric, loss and gradient norm of runs"),
@@ -35,7 +36,10 @@ commands:
   fastweights train RNN-LN-FW --run runs/first --epochs 10
   fastweights sample RNN-LN-FW 'g5o8k1??g' --run runs/first"""
 
-GOES_ON = {"train": "; --resume goes on with it", "reproduce": "; the same command goes on with it"}
+GOES_ON = {
+    "train": "; --resume goes on with it",
+    **dict.fromkeys(("sweep", "reproduce"), "; the same command goes on with it"),
+}
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:

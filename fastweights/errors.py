@@ -37,12 +37,12 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_SHOWN + 2 else f"{text[:MOST_SHOWN]}..."
 
 
-def near(got: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?' for a name that is nearly known, or the beginning of one."""
+def near(got: str, known: Iterable[str], least: float = 0.5) -> str:
+    """'; did you mean ...?' for a name that is nearly known (alike by `least`), or the beginning of one."""
     by_upper = {name.upper(): name for name in known}
     matches = [name for name in by_upper if name.startswith(got.upper())]
     if len(matches) != 1:
-        matches = difflib.get_close_matches(got.upper(), by_upper, n=1, cutoff=0.5)
+        matches = difflib.get_close_matches(got.upper(), by_upper, n=1, cutoff=least)
     return f"; did you mean {by_upper[matches[0]]}?" if matches else ""
 
 

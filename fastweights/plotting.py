@@ -1,6 +1,8 @@
 """Figures from run folders alone; no model is touched."""
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +14,7 @@ from fastweights.errors import plain
 from fastweights.files import FileError
 from fastweights.training import run_folder
 from fastweights.training.metric import Metric
+from fastweights.training.setup import what_counts
 
 # Okabe and Ito's colours, told apart by the colour-blind; markers and dashes tell them apart in grey.
 STYLES = [
@@ -26,21 +29,32 @@ STYLES = [
 LABELS = {"loss": "validation loss", "gradient_norm": "gradient norm before clipping"}
 ENDINGS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 MARKS = 12  # on a curve
+FEW = 3  # settings that tell two curves apart in a legend
+LINE, LETTER = 0.25, 0.08  # inches of a line of the legend, and of its letters
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one run folder says: the name in the legend, how it is judged, and a row an epoch."""
+    """What run folders say that differ by their seed alone: their name in the legend, how they are judged, and rows of
+    epochs."""
 
     name: str
     metric: Metric
     task: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
+    runs: Sequence[Sequence[Mapping[str, Any]]]
+
+    def of(self, column: str) -> tuple[list[int], list[list[float]]]:
+        """The updates up to which all runs have come, and for each of them the values of the runs."""
+        together = list(zip(*self.runs, strict=False))
+        return [rows[0]["update"] for rows in together], [[row[column] for row in rows] for rows in together]
+
+    def has(self, column: str) -> bool:
+        return all(isinstance(row.get(column), int | float) for rows in self.runs for row in rows)
 
 
 def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
     """The tasks' metrics, loss and gradient norm against updates, each as PNG and SVG into `output`; the files."""
-    curves = [curve for curve in read_curves(folders) if curve.rows]
+    curves = [curve for curve in read_curves(folders) if curve.runs]
     if not curves:
         raise FileError(f"{folders[0] / run_folder.METRICS}: got no finished epoch, wanted at least one")
     names = [*dict.fromkeys([*(curve.metric.name for curve in curves), "loss", "gradient_norm"])]
@@ -52,16 +66,66 @@ def plot_runs(folders: Sequence[Path], output: Path) -> list[Path]:
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
-    """The runs; the folder is named where two of them share a model."""
+    """The runs, those that differ by their seed alone in one."""
     described = {folder: run_folder.read_description(folder) for folder in folders}
-    models = [each["model"] for each in described.values()]
-    found = []
+    groups: dict[str, list[Path]] = {}
     for folder, each in described.items():
-        model = each["model"]
-        name = model if models.count(model) == 1 else f"{model} ({plain(folder.name)})"
-        rows = run_folder.read_rows(folder / run_folder.METRICS)
-        found.append(Curve(name, Metric.stored(each), each["task"], rows))
+        groups.setdefault(json.dumps([what_counts(each), given_data(each)], sort_keys=True), []).append(folder)
+    apart: list[list[Path]] = []
+    for group in groups.values():
+        seeds = {str(described[folder]["config"].get("seed")) for folder in group}
+        apart += [group] if len(seeds) == len(group) else [[folder] for folder in group]
+    found = []
+    for group, name in zip(
+        apart, names_of([[described[folder] for folder in each] for each in apart], apart), strict=True
+    ):
+        read = [rows for folder in group if (rows := run_folder.read_rows(folder / run_folder.METRICS))]
+        seeds = f" ({len(read)} seeds)" if len(read) > 1 else ""
+        first = described[group[0]]
+        found.append(Curve(name + seeds, Metric.stored(first), first["task"], read))
     return found
+
+
+def given_data(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is said of the sequences, where they were not drawn as the settings say: their seed changes those."""
+    data, config = described.get("data", {}), described["config"]
+    sizes = {name: size for name, size in data.items() if name.endswith("_size")}
+    return {} if all(config.get(name) == size for name, size in sizes.items()) else data
+
+
+def names_of(groups: Sequence[Sequence[Mapping[str, Any]]], folders: Sequence[Sequence[Path]]) -> list[str]:
+    """The model; where several have one, the few settings that tell them apart, or the name of the folder."""
+    models = [group[0]["model"] for group in groups]
+    settings = [dict(leaves(what_counts(dict(group[0])))) for group in groups]
+    found = []
+    for model, mine, where in zip(models, settings, folders, strict=True):
+        others = [each for each, other in zip(settings, models, strict=True) if other == model]
+        odd = [name for name in mine if any(each.get(name) != mine[name] for each in others)]
+        short = re.sub(r"-?seed\d+$", "", where[0].name) if len(where) > 1 else where[0].name
+        told = ", ".join(f"{name.replace('_', ' ')} {mine[name]}" for name in odd) if len(odd) <= FEW else ""
+        found.append((model, told, plain(short)))
+    names = [f"{model}, {told}" if told else model for model, told, _ in found]
+    return [name if names.count(name) == 1 else f"{model} ({short})"
+            for name, (model, _, short) in zip(names, found, strict=True)]  # fmt: skip
+
+
+def leaves(stored: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings by their names, as the command line has them."""
+    for name, value in stored.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, name)
+        else:
+            yield (above if name == "name" else name), value
+
+
+def style(place: int) -> tuple[str, Any, str]:
+    """Of a curve: colours come back with other dashes and markers."""
+    count = len(STYLES)
+    return (
+        STYLES[place % count][0],
+        STYLES[(place + place // count) % count][1],
+        STYLES[(place + place // count) % count][2],
+    )
 
 
 def draw(curves: Sequence[Curve], quantity: str) -> Any:
@@ -69,35 +133,30 @@ def draw(curves: Sequence[Curve], quantity: str) -> Any:
     from matplotlib.figure import Figure
 
     column = quantity if quantity == "gradient_norm" else f"valid_{quantity}"
-    shown = [curve for curve in curves if all(isinstance(row.get(column), int | float) for row in curve.rows)]
+    shown = [curve for curve in curves if curve.has(column)]
     if not shown:
         return None
     higher = any(curve.metric.name == quantity and curve.metric.better == "higher" for curve in shown)
-    shown.sort(key=lambda curve: curve.rows[-1][column], reverse=higher)
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    shown.sort(key=lambda curve: sum(curve.of(column)[1][-1]) / len(curve.runs), reverse=higher)
+    wide = max(7, 4.5 + LETTER * max(len(curve.name) for curve in shown))
+    figure = Figure(figsize=(wide, max(4.2, LINE * len(shown))), layout="constrained")
     axes = figure.add_subplot()
     for place, curve in enumerate(shown):
-        colour, dash, marker = STYLES[place % len(STYLES)]
-        axes.plot(
-            [row["update"] for row in curve.rows],
-            [row[column] for row in curve.rows],
-            color=colour, linestyle=dash, marker=marker, markersize=4,
-            markevery=max(1, len(curve.rows) // MARKS), label=curve.name,
-        )  # fmt: skip
+        band(axes, *curve.of(column), curve.name, style(place))
     floor = shown[0].metric.floors.get(quantity)
     tidy(axes, "updates", LABELS.get(quantity, f"validation {quantity.replace('_', ' ')}"),
          floor if all(curve.task == shown[0].task for curve in shown) else None)  # fmt: skip
-    if not higher and all(row[column] > 0 for curve in shown for row in curve.rows):
+    if not higher and all(row[column] > 0 for curve in shown for rows in curve.runs for row in rows):
         axes.set_yscale("log")
-    name_lines(axes)
+    name_lines(axes, "mean and range of seeds" if any(len(curve.runs) > 1 for curve in shown) else None)
     return figure
 
 
-def name_lines(axes: Any) -> None:
+def name_lines(axes: Any, title: str | None) -> None:
     """The legend: names as they are, where matplotlib reads `$` as mathematics and leaves out what begins with `_`."""
     lines = axes.get_lines()
     legend = axes.legend(
-        lines, map(str, range(len(lines))), frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
+        lines, map(str, range(len(lines))), title=title, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
     )
     for text, line in zip(legend.get_texts(), lines, strict=True):
         text.set_parse_math(False)
@@ -112,15 +171,22 @@ def plot_band(
         return
     length = min(len(record["curve"]["update"]) for record in records)
     updates = [update / per_x for update in records[0]["curve"]["update"][:length]]
-    curves = list(zip(*(record["curve"][column][:length] for record in records), strict=True))
+    values = list(zip(*(record["curve"][column][:length] for record in records), strict=True))
+    band(axes, updates, values, label, style)
+
+
+def band(
+    axes: Any, updates: Sequence[float], values: Sequence[Sequence[float]], label: str, style: Sequence[Any]
+) -> None:
+    """The mean of several runs at each update, and the range between the lowest and the highest of them."""
     colour, dash, marker = style
     axes.plot(
-        updates, [sum(values) / len(values) for values in curves],
-        color=colour, linestyle=dash, marker=marker, markersize=4, markevery=max(1, length // 8), label=label,
+        updates, [sum(each) / len(each) for each in values],
+        color=colour, linestyle=dash, marker=marker, markersize=4, markevery=max(1, len(values) // MARKS), label=label,
     )  # fmt: skip
-    if len(records) > 1:
-        low, high = [min(values) for values in curves], [max(values) for values in curves]
-        axes.fill_between(updates, low, high, color=colour, alpha=0.15, linewidth=0)
+    if values and len(values[0]) > 1:
+        low, high = map(min, values), map(max, values)
+        axes.fill_between(updates, list(low), list(high), color=colour, alpha=0.15, linewidth=0)
 
 
 def tidy(axes: Any, x_label: str, y_label: str, floor: float | None) -> None:

@@ -360,7 +360,7 @@ def plots(folder: Path) -> None:
     from fastweights.plotting import read_curves
 
     for curve in read_curves([folder]):
-        for row in curve.rows:
+        for row in (row for rows in curve.runs for row in rows):
             curve.metric.value(row)
 
 

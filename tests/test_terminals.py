@@ -4,7 +4,10 @@ import io
 import logging
 import os
 import re
+import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,38 @@ def test_a_terminal_that_cannot_draw_gets_lines(term, variables, drawn, monkeypa
         assert isinstance(view, live.Printer)
 
 
+WRONG = {
+    "train RNN-LN-FW --dekay 0.9": "--dekay: no such option; did you mean --decay? (`fastweights train --help` lists the options)",
+    "plot --outputt x": "--outputt: no such option; did you mean --output? (`fastweights plot --help` lists the options)",
+    "train GRU --seed": "Missing value for argument '--seed'. Expected 1 values (`fastweights train --help` lists the options)",
+    "train GRU-LN --decay 1 --clipp=3": "--decay: no such option here; --decay is an option of `train RNN-LN-FW`; "
+                                        "--clipp: no such option; did you mean --clip? (`fastweights train --help` lists the options)",
+    "backends cpu": "got cpu, wanted no more arguments (`fastweights backends --help` lists the options)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [0, 80, 20])
+def test_a_wrong_option_is_one_line_on_any_terminal(width):
+    code = f"from fastweights import cli\nfor line in {list(WRONG)}: print('code', cli.main(line.split()), flush=True)"
+    leader, follower = os.openpty() if width else os.pipe()
+    if width:
+        termios.tcsetwinsize(follower, (24, width))
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment.pop("COLUMNS", None)
+    streams = {"stdout": follower, "stderr": follower, **({"stdin": follower} if width else {})}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **streams) as process:
+        os.close(follower)
+        said = b""
+        with suppress(OSError):  # Linux's end of a terminal
+            while part := os.read(leader, 4096):
+                said += part
+    os.close(leader)
+    assert process.returncode == 0
+    assert said.decode().splitlines() == [
+        line for text in WRONG.values() for line in (f"fastweights: error: {text}", "code 2")
+    ]
+
+
 @pytest.mark.parametrize("width", [80, 60, 40, 30, 20])
 def test_a_narrow_table_of_progress_has_whole_numbers(width, capsys):
     from rich.console import Console
@@ -121,7 +156,7 @@ NAMES = ["a $x^2$ b", "_hidden", r"\frac{1}{2}", "$", "half $open"]
 def test_a_figure_has_names_as_they_are():
     metric = Metric("accuracy of $all$", "higher", {})
     rows = [{"update": 1, f"valid_{metric.name}": 0.5}, {"update": 2, f"valid_{metric.name}": 0.6}]
-    figure = draw([Curve(name, metric, {}, rows) for name in NAMES], metric.name)
+    figure = draw([Curve(name, metric, {}, [rows]) for name in NAMES], metric.name)
     axes = figure.axes[0]
     shown = axes.get_legend().get_texts()
     assert [text.get_text() for text in shown] == NAMES

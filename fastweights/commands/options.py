@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from fastweights import tasks
+from fastweights.commands.parsing import UnknownOptions
 from fastweights.errors import UserError
 from fastweights.own import is_own
 from fastweights.tasks import Task
@@ -41,6 +42,24 @@ def models_in(arguments: Sequence[str]) -> list[str]:
     """The networks that are named: what is none is told when the options are parsed."""
     words = [word for before, word in pairwise(["", *arguments]) if before not in NAMING and not word.startswith("-")]
     return list(dict.fromkeys(word for word in words if word in networks.NETWORKS or is_own(word)))
+
+
+def words_after(arguments: Sequence[str], option: str | None) -> list[str]:
+    """All values of an option that takes several; None: the words before the first option."""
+    found: list[str] = []
+    at: str | None = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            at, equals, value = argument.partition("=")
+            found += [value] if equals and at == option else []
+        elif at == option:
+            found.append(argument)
+    return found
+
+
+def flags_in(arguments: Sequence[str]) -> set[str]:
+    """The options that are given, by the names of their fields."""
+    return {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
 
 
 @cache
@@ -105,22 +124,21 @@ def network_options(models: Sequence[str], rule: str, defaults: Mapping[str, Any
 
 
 def explained(error: UserError, task: type[Task]) -> UserError:
-    """What is said of an unknown option, and who has it."""
-    text = str(error)
-    if not text.startswith("Unrecognized option"):
+    """Of an option that is unknown, who has it."""
+    if not isinstance(error, UnknownOptions):
         return error
-    hints = []
+    said = {}
     options = {model: names_of(model) for model in networks.NETWORKS}
-    for word in text.partition("(`")[0].replace(",", " ").split():
+    for word, text in error.said.items():
         name = word.removeprefix("--").replace("-", "_")
         having = [f"`train {model}`" for model, names in options.items() if name in names]
         having += [
             f"--task {other}" for other, kind in tasks.TASKS.items()
             if kind is not task and name in [each.name for each in fields(kind)]
         ]  # fmt: skip
-        if word.startswith("--") and having:
-            hints.append(f"{word} is an option of {', '.join(having)}")
-    return UserError("; ".join([text, *hints])) if hints else error
+        mine = word.startswith("--") and having
+        said[word] = f"no such option here; {word} is an option of {', '.join(having)}" if mine else text
+    return UnknownOptions(said, error.way_out)
 
 
 def names_of(model: str) -> list[str]:

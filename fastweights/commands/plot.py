@@ -8,7 +8,10 @@ from fastweights.commands.parsing import parse
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the metric, loss and gradient norm of runs against updates, as PNG and SVG."""
+    """Draw the metric, loss and gradient norm of runs against updates, as PNG and SVG.
+
+    Runs that differ by their seed alone are one curve, their mean, with a band.
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
     """Run folders, or folders of run folders."""

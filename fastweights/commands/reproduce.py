@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from fastweights.commands.faults import tell_faults
+from fastweights.commands.many import complain, need_cluster, train
 from fastweights.commands.parsing import parse
 from fastweights.errors import UserError, plain
 from fastweights.jobs.cores import usable
 from fastweights.papers import PAPERS, Cell, paper
 
 if TYPE_CHECKING:
-    from fastweights.jobs.job import Job
     from fastweights.jobs.runner import Status
     from fastweights.training.setup import Setup
 
@@ -75,10 +74,7 @@ def main(arguments: list[str]) -> int | None:
     for other in ("quick", "search", "render"):
         if options.missing and getattr(options, other):
             raise UserError(f"--missing: got --{other} too, which trains no run of the table; leave one of them out")
-    if options.cluster:
-        from fastweights.jobs.cluster import import_ray
-
-        import_ray()
+    need_cluster(options.cluster)
     if options.render:
         from fastweights.papers.table import pages
 
@@ -165,27 +161,6 @@ def check(cells: list[Cell]) -> None:
         try_out(cell.setup)
 
 
-def train(options: Reproduce, jobs: "list[Job]", then: Any = lambda statuses: None) -> "list[Status]":
-    from fastweights.commands.live import run_live
-    from fastweights.jobs.runner import run_all
-
-    run: Any = run_all
-    if options.cluster:
-        from fastweights.jobs.cluster import run_on_ray as run
-    return run_live(
-        jobs,
-        options.workers,
-        label=name_of,
-        run=run,
-        shared=True,
-        then=then,
-    )
-
-
-def name_of(job: "Job") -> str:
-    return job.folder.name
-
-
 def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cell], root: Path, folder: Path) -> int:
     """The `able` of the cells are trained, the results of all of them are shown."""
     from fastweights.commands.tables import print_table
@@ -211,7 +186,7 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
                 except FileError as error:
                     status.state, status.error = "failed", str(error)
 
-    statuses = train(options, [job for _, job in pairs], keep) if pairs else []
+    statuses = train([job for _, job in pairs], options.workers, options.cluster, keep)
     found, stale = results.read(folder, cells)
     print(f"{module.TITLE}\n{tables.legend(module)}\n")
     for place, each in enumerate(tables.tables(module, cells, found)):
@@ -240,7 +215,7 @@ def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folde
                             f"of {model}, or none; choose another --results")  # fmt: skip
     make_folder(folder)
     jobs = searching.search_jobs(cells, module.GRID, root)
-    statuses = train(options, [job for _, _, job in jobs])
+    statuses = train([job for _, _, job in jobs], options.workers, options.cluster)
     failed = [status for status in statuses if status.error and "became" not in status.error]
     lost = {cell.name for (cell, _, _), status in zip(jobs, statuses, strict=True) if status in failed}
     found = {name: entry for name, entry in searching.outcome(jobs, statuses).items() if name not in lost}
@@ -253,18 +228,3 @@ def search(options: Reproduce, module: Any, cells: list[Cell], root: Path, folde
         print(f"{name}: {told}, validation loss {loss:.4f}" if loss is not None else f"{name}: every run failed")
     print("\n" + plain(str(folder / searching.FILE)))
     return complain(failed)
-
-
-def complain(statuses: "list[Status]") -> int:
-    """The exit code after these runs: of a fault of this library, else what the first that failed says is raised."""
-    if faults := tell_faults(statuses):
-        return faults
-    if any(status.state == "stopped" for status in statuses):
-        from fastweights.commands.live import where_saved
-
-        raise KeyboardInterrupt(where_saved(statuses, name_of))
-    failed = [status for status in statuses if status.error]
-    if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise UserError(f"{failed[0].job.folder.name}: {failed[0].error}{more}")
-    return 0

@@ -1,5 +1,6 @@
 """What is trained: a network with its options, on a task, by the settings of a run."""
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,3 +79,12 @@ def own_names(stored: dict[str, Any]) -> list[str]:
 
 def sources_of(stored: dict[str, Any]) -> dict[str, str]:
     return {name: source for name in own_names(stored) if (source := source_of(name)) is not None}
+
+
+def what_counts(stored: dict[str, Any]) -> Any:
+    """What runs have in common that differ by their seed alone, of what `Setup.as_json` made and what config.json says;
+    a setting that is younger than a run had its default there."""
+    config = {k: v for k, v in (Config().as_json() | stored["config"]).items() if k not in ("seed", "device")}
+    network = {k: v for k, v in stored["network"].items() if k != "backend"}
+    parts = {"model": stored["model"], "sources": stored.get("sources", {}), "task": stored["task"]}
+    return json.loads(json.dumps({**parts, "network": network, "config": config}))

@@ -16,6 +16,7 @@ from fastweights.training import run_folder
 from fastweights.training.config import Config
 from fastweights.training.evaluation import Estimate, over_seeds
 from fastweights.training.run_folder import RunError
+from fastweights.training.setup import what_counts
 
 CURVE_POINTS = 40
 WANTED = "the result of a run; delete it, or choose another --results"
@@ -174,14 +175,6 @@ def check(folder: Path, cells: list[Cell], coming: set[Path]) -> None:
             if there != cell.setup.model and path in coming:
                 raise RunError(f"{path}: got the result of {there} there, wanted one of {cell.setup.model}, or none; "
                                "choose another --results")  # fmt: skip
-
-
-def what_counts(stored: dict[str, Any]) -> Any:
-    """What two runs of one cell have in common; a setting that is younger than a run had its default there."""
-    config = {k: v for k, v in (Config().as_json() | stored["config"]).items() if k not in ("seed", "device")}
-    network = {k: v for k, v in stored["network"].items() if k != "backend"}
-    parts = (stored["model"], stored.get("sources", {}), stored["task"], network, config)
-    return json.loads(json.dumps(parts))
 
 
 @dataclass(frozen=True)
