@@ -1,74 +1,39 @@
 """Associative retrieval: Table 1 and Figure 2 of Ba, Hinton, Mnih, Leibo and Ionescu (2016),
 "Using Fast Weights to Attend to the Recent Past", https://arxiv.org/abs/1610.06258.
 
-The test error of four networks with 20, 50 and 100 recurrent units, after sequences such as `c9k8j3f1??c` (answer 9):
-4 pairs, 100,000 training, 10,000 validation and 20,000 test sequences. Every symbol goes through a learned 50-d and a
-100-d embedding, the last hidden vector through 100 ReLU units to a softmax; decay 0.9, rate 0.5, Adam, batch 128.
+The test error of four networks with 20, 50 and 100 recurrent units, after sequences such as `c9k8j3f1??c` (answer 9).
+There are 4 pairs, 100,000 training, 10,000 validation and 20,000 test sequences. Every symbol goes through a learned
+50-d and a 100-d embedding, the last hidden vector through 100 ReLU units to a softmax. Decay is 0.9, rate 0.5; Adam
+takes batches of 128.
 
 What differs from the paper, or is not said there:
 
-1. Four pairs, values with replacement. The paper does not give the number; the errors of its failing cells (60 to 62%)
-   are the guess floor of just this task (61.65%), its examples have four pairs, and one of them repeats a value.
-2. The length of training. The paper's Figure 2 goes to 750,000 updates; ours stop where the column `updates` says, with
-   a learning rate that falls along a cosine to zero, so that no curve is cut while its rate is high.
-3. Learning rate. The paper tuned it on validation and does not give it. Ours are in RUNS; `--search` has tried four (of
-   some rows three, with SOAP, or weight decays too) for the cells that `docs/papers.md` lists, on validation
-   sequences of a seed that no row uses; it shows what was found, and where a row has something else. Such rows, and
-   those that were not searched, have rates that were set by hand: an eighth of the epochs may end on the guess floor,
-   or favour the rate that leaves it first. FW-20 leaves it first at 8e-3: after all epochs seed 0 had 1.01% of the
-   validation sequences wrong there, 0.87% at 4e-3 and 1.34% at 2e-3 (plain labels, no decay of the head); IRNN-100 does
-   at 2e-3, and ends at some 1.3% there instead of 0.7% (`docs/log.md`). The 100-d layer and C learn at a tenth of
-   the learning rate: an update of a layer that all symbols share changes what the network sees of every symbol.
-4. What the paper does not mention: AdamW's weight decay, 0.25 times the learning rate, of the 50-d table, without which
-   an LSTM of 100 units had 0.87% of the validation sequences wrong and not 0.04%, and, for fast weights, of the weights
-   between network and softmax (with 50 units: once the learning rate); smoothed labels, for fast weights by Adam,
-   LSTM-20, LSTM-50, A-LSTM-100 and GRU-LN-50 a tenth, for IRNN-50 and IRNN-100 a fifth: such a share of each target is
-   spread over all classes at first, and falls to zero with the learning rate; dropout, for LSTM-100: a fifth of the
-   last hidden vector. All were set by hand, on validation sequences of seeds 0 and 1, or on sequences that no row uses.
-   A-LSTM-100 has no validation sequence wrong with smoothed labels or plain ones, but of 1,000,000 fresh sequences
-   0.002 and 0.007% (one-off, which no command here repeats). A-LSTM-20, GRU-LN-20 and LSTM-LN lose by smoothed labels,
-   A-LSTM-50 shows no gain with one seed, and other baselines were not tried so (`docs/log.md`). FW-50 and FW-100
-   have none of their test sequences wrong.
-5. No ReLU lies between the two embeddings, the table's initial values give C x unit variance, and the softmax has the
-   10 digits as classes. The paper leaves all of that open. It does not mention clipping: gradients are clipped at norm
-   5, in FW-20 at 1 (at 5, seed 3 lost two letters for good in the last epochs; set by its validation sequences), and in
-   FW-best-10.
-6. Every seed draws its own sequences, so that an interval covers the draw of the data as well as the initial weights.
-   Seeds of FW-20 scatter: three more than the row has ended at 0.5, 0.8 and 1.0% (one-off runs, `docs/log.md`).
-7. A-LSTM: Danihelka et al. (2016) have no heads; how three of them are joined is ours (see `AssociativeLSTM`).
-8. The curves of Figure 2 are test losses; ours are validation losses, which smoothed labels hold near 0.1 nats (a fifth
-   near 0.2) until their share has fallen. Test sequences are used once a run, at the end. But rows were trained anew
-   after their test errors were known: FW-20 had 1.5% when it was clipped at 5; IRNN-50, IRNN-100, A-LSTM-100 and
-   GRU-LN-50 2.95, 1.55, 0.01 and 0.70% with plain labels (IRNN-100 after half the updates); FW-best-10 44% with the
-   paper's decay of 0.9, and 19% without it, when C learnt at the rate of the other weights.
-9. No layer norm on the preliminary vector, one inner step: the literal reading. The paper's baselines have no layer
-   norm; the controls have.
-10. The forget gates of the LSTM and the A-LSTM start with a bias of 1, those of LSTM-LN with 0. The paper does not say.
+1. Four pairs, values with replacement: the guess floor is then 61.65%, and the paper's failing cells have 60 to 62%.
+2. Training is as long as the column `updates` says; the paper's Figure 2 goes to 750,000 updates.
+3. The learning rate falls along a cosine to zero; it was set by validation sequences, and differs from cell to cell.
+4. The 100-d layer and C learn at a tenth of the learning rate: all symbols share them.
+5. The 50-d table has weight decay, 0.25 times the learning rate; for fast weights the weights after the network, too.
+6. Smoothed labels and dropout are ours, and so is clipping; a share of smoothed labels falls with the learning rate.
+7. No ReLU lies between the two embeddings, C x starts at unit variance, and the softmax has the 10 digits as classes.
+8. Every seed draws its own sequences, so that an interval covers the draw of the data.
+9. A-LSTM: how three heads are joined is ours (see `AssociativeLSTM`); Danihelka et al. (2016) have none.
+10. Curves are validation losses, which smoothed labels hold near 0.1 nats at first; Figure 2 has test losses.
+11. Test sequences are used once a run, at the end; but some rows were trained anew after that (`docs/log.md`).
+12. No layer norm on the preliminary vector, one inner step: the literal reading.
+13. The forget gates of the LSTM and the A-LSTM start with a bias of 1, those of LSTM-LN with 0.
 
-Controls that the paper lacks: RNN-LN, GRU-LN and LSTM-LN have layer norm and no fast weights. RNN-LN-FW0 is the
-fast-weights network with rate 0, which in the literal reading is RNN-LN to the last bit: nothing is read, and h_0 is
-thrown away. A control of the same depth is therefore `FW-decay0`: with decay 0, A(t) holds h(t) alone, so that the
-inner loop multiplies and nothing is remembered. It has the settings of FW-100 but for its smoothed labels, with which
-20 units do worse and 50 no better; GRU-LN and LSTM-LN have those of A-LSTM-20 (GRU-LN-50 with smoothed labels), RNN-LN
-and RNN-LN-FW0 those of `FW-plain`: with those of FW, RNN-LN of 50 units stayed on the guess floor
-(`docs/log.md`).
+Controls that the paper lacks:
+
+- RNN-LN, GRU-LN and LSTM-LN have layer norm and no fast weights.
+- RNN-LN-FW0 has rate 0: nothing is read, and the network is RNN-LN to the last bit.
+- FW-decay0 has decay 0: A(t) holds h(t) alone, so that the inner loop multiplies and nothing is remembered.
 
 Beyond the paper, each a row of its own:
 
-- `plain`, with a ReLU between the embeddings, the library's initial values, one learning rate and no weight decay; with
-  10 units, too.
-- `soap`, where SOAP (see `fastweights.optim.soap`) trains all matrices but the table, in batches of 512; the weights
-  after the network decay for fast weights of 50 units alone, by 1; labels are plain, and nothing is dropped. An LSTM
-  bears rates up to 3.2e-2 so.
-- `best`, with symbols one-hot in place of the two embeddings, scaled so that C x has unit variance, in batches of 512
-  and with smoothed labels (a tenth); with 20 units C has weight decay; with 10 it has none and learns at 0.3 of the
-  rate, the memory does not decay either (1 in place of 0.9), and gradients are clipped at 1.
-- `renamed`, one-hot in batches of 512, with the keys of each training sequence replaced by others whenever it is read.
-  That is a symmetry of the task which the paper does not use, and as good as unlimited data: it shows how much of a
-  small network's error is learning by heart. With 10 and 20 units SOAP trains all matrices but C: what Adam leaves at
-  20 units falls only with about the 0.4th power of its updates (0.125% after 1,200 epochs of seed 0, at an earlier
-  commit); at 10 it needed ten times as long (46.3% after 600 epochs of seed 0).
-  FW-renamed-10 has the paper's decay of 0.9, and is not to be compared with FW-best-10.
+- `plain` has a ReLU between the embeddings, the library's initial values, one learning rate and no weight decay.
+- `soap` trains all matrices but the table by SOAP (see `fastweights.optim.soap`), in batches of 512.
+- `best` has one-hot symbols in place of the two embeddings, in batches of 512 and with smoothed labels.
+- `renamed` gives each training sequence other keys whenever it is read, which is as good as unlimited data.
 """
 
 from dataclasses import replace

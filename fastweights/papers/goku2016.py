@@ -3,27 +3,24 @@ its mistakes removed: four networks of 50 units on sequences such as `g5o8k1??g`
 
 What was wrong there, so that its published curves are not those of the networks they name:
 
-- The layer norm of the published curves took mean and variance over the batch, at evaluation too (its issue 9): batch
-  norm, whose output for one sequence depends on the others. The later repair sums over the right axis without keeping
-  it, so that the present code of RNN-LN-FW cannot run with more than one sequence.
+- The layer norm of the published curves took mean and variance over the batch, at evaluation too (its issue 9).
+- The later repair sums over the right axis without keeping it: RNN-LN-FW cannot run with more than one sequence.
 - GRU-LN computes its update gate from the reset gate (`r = ln(r); u = ln(r)`): its own weights are never used.
-- The boundary of the inner loop is W applied to the preliminary vector, not to h(t); and that vector, not the settled
-  one, is written into the fast weights, before they are read.
+- The boundary of the inner loop is W applied to the preliminary vector, not to h(t).
+- That vector, not the settled one, is written into the fast weights, before they are read.
 - RNN-LN normalises after the ReLU, RNN-LN-FW before it.
 - The curves that are labelled test are those of the validation set: there is no test set.
 
 What differs here:
 
-1. The networks are those of the paper: layer norm over the units of one sequence, the boundary W h(t) + C x(t+1), h(t)
-   written, RNN-LN normalised before the ReLU, all gates of GRU-LN their own.
-2. Initial values: there input weights are uniform in +-sqrt(2 / 37), on one-hot symbols. Ours are uniform in
-   +-1/sqrt(50), on one-hot symbols times 1.64, which is the same distribution; the other weights start as this library
-   starts them (biases zero, the softmax uniform in +-1/sqrt(fan out)). Symbols stay scaled while training goes on, so
-   that Adam moves C x 1.64 times as fast.
-3. Sequences are shuffled every epoch (there: never), and there are 10 classes, the digits (there: 37 symbols).
-4. 200 epochs at its learning rate, where it trained for 1,000; its end points are read off its figure at the 1,000th.
-5. The error that is reported is that of 32,000 test sequences; its numbers are on its validation sequences.
-6. Every seed draws its own sequences.
+1. The networks are those of the paper; RNN-LN is normalised before the ReLU, and all gates of GRU-LN are their own.
+2. C x starts with the same distribution: C is uniform in +-1/sqrt(50), and one-hot symbols are scaled by 1.64.
+3. The symbols stay scaled while training goes on, so that Adam moves C x 1.64 times as fast.
+4. Other weights start as this library starts them: biases at zero, the softmax uniform in +-1/sqrt(fan out).
+5. Sequences are shuffled every epoch (there: never), and there are 10 classes, the digits (there: 37 symbols).
+6. Ours train for 200 epochs at its learning rate; its end points are read off its figure at the 1,000th.
+7. Our error is that of 32,000 test sequences; its numbers are on its validation sequences.
+8. Every seed draws its own sequences.
 
 What is kept: 3 pairs, decay 0.95, rate 0.5, one inner step, no embedding, no layer before the softmax, Adam at 1e-4,
 batch 128, gradients clipped at norm 5.

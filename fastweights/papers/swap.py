@@ -13,17 +13,14 @@ The networks are `FastWeightsRNN` by default (`fast-weights`: the rule `Cosine`,
 
 What there is to know of it:
 
-1. All networks of a task are trained alike: Adam with a learning rate that falls along a cosine, gradients clipped at
-   norm 1, sequences that are drawn anew for every update. The rate of a task was set by hand, by one seed of nn.GRU or
-   of `fast-weights`; no network has its own, and none was searched.
-2. Equal units, not equal parameters: nn.GRU and nn.LSTM have three and four times the weights.
-3. Characters go through a 48-d table, of unit variance as that of `nn.Embedding`. Symbols of the other tasks are
-   one-hot, and what a network reads is scaled so that C x has unit variance in a fast-weights network. The answer is a
-   linear layer.
-4. No run goes to convergence: most take less than a minute of one core, and adding up to three.
-5. Files of the text, and pictures, that test are never trained on. The text is that of the Python that runs, and every
-   result has its hash.
-6. Three seeds of each. Such an interval is too short: it covers the mean in three cases of four.
+1. All networks of a task train alike: Adam along a cosine, gradients clipped at norm 1, new sequences each update.
+2. The learning rate of a task was set by hand, by one seed of nn.GRU or of `fast-weights`; none was searched.
+3. Equal units, not equal parameters: nn.GRU and nn.LSTM have three and four times the weights.
+4. Characters go through a 48-d table of unit variance, as `nn.Embedding` has it; other symbols are one-hot.
+5. What a network reads is scaled so that C x has unit variance in a fast-weights network; the answer is a linear layer.
+6. No run goes to convergence: most take less than a minute of one core, and adding up to three.
+7. Files of the text, and pictures, that test are never trained on; the text is that of the Python that runs.
+8. Three seeds of each: such an interval is too short, and covers the mean in three cases of four.
 """
 
 from dataclasses import replace

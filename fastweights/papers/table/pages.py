@@ -6,19 +6,36 @@ from types import ModuleType
 from typing import Any
 
 from fastweights.papers import PAPERS, paper
-from fastweights.papers.table import search, tables
+from fastweights.papers.table import differences, search, tables
 from fastweights.papers.table.results import Record, read
 
 PAGE, FIGURES = Path("docs/papers.md"), Path("docs/figures")
-HEAD = """# Papers, reproduced
+HEAD = """# Reproductions
 
 <!-- Rendered from results/ by `fastweights reproduce NAME --render`; a test compares. -->
 
-Errors are per cent of test sequences that nothing was chosen by, the mean over seeds with a bootstrap 95% interval over
-them (none where there is one seed). `guess` is the error at the guess floor of the task: that of a model which knows
-what may be answered, but not what was asked; `to 99%` the updates until validation accuracy was 99% (median over seeds;
-`never` if a seed did not come there); `updates` those of the whole run; `time` that of one run on one thread,
-validation included.
+Each section repeats one table of a paper, or one comparison, from settings that are data in `fastweights/papers`.
+
+    fastweights reproduce ba2016-retrieval                       # all of it; what is done already is not done again
+    fastweights reproduce ba2016-retrieval --quick               # three minutes: the shape of it
+    fastweights reproduce ba2016-retrieval --only FW-20          # one cell, a kind (paper, control, beyond) or a task
+    fastweights reproduce ba2016-retrieval --model my_package:MyCell --only own     # your cell as a row of the table
+    fastweights reproduce ba2016-retrieval --cluster ray         # over the cluster that RAY_ADDRESS names
+
+A cell of your own is called as `MyCell(input_size, hidden_size, batch_first=True)`, and returns `output, state`. It takes
+the settings of the paper's LSTM or GRU. Name its input projection `weight_ih_l0`: it has a learning rate of its own.
+
+How to read the tables:
+
+| column | meaning |
+| --- | --- |
+| paper | what the paper reports |
+| ours | errors in per cent of test sequences that nothing was chosen by, the mean over the seeds |
+| 95% | a bootstrap interval over the seeds; none where there is one seed |
+| guess | the error at the guess floor: that of a model which knows what may be answered, but not what was asked |
+| to 99% | updates until validation accuracy was 99%, the median over the seeds; `never` if a seed did not come there |
+| updates | those of the whole run |
+| time | that of one run on one thread, validation included |
 """
 
 
@@ -35,6 +52,7 @@ def section(name: str, module: ModuleType, folder: Path) -> str:
     if hasattr(module, "METRICS"):
         parts.append(f"The tables have {tables.legend(module)}.")
     parts += [tables.markdown(each) for each in tables.tables(module, module.RUNS, found)]
+    parts.append(differences.text(module.RUNS))
     runs = [found[cell.name] for cell in module.RUNS if cell.kind == "paper"]
     if all(runs):
         hours = sum(sum(each["seconds"] for each in of_cell) / len(of_cell) for of_cell in runs) / 3600
@@ -57,8 +75,9 @@ def origin(records: list[Record]) -> str:
     versions = sorted({f"torch {each['versions']['torch']}" for each in records})
     backends = sorted({each["backend"] for each in records})
     return (
-        f"{len(records)} runs; commit {', '.join(c[:10] + '+' * c.endswith('+') for c in commits)}; "
-        f"{', '.join(versions)}; backend {', '.join(backends)}; {', '.join(machines)}, one thread a run."
+        f"{len(records)} runs on one thread each, by the commits "
+        f"`{' '.join(c[:10] + '+' * c.endswith('+') for c in commits)}`. {', '.join(versions)}; "
+        f"backend {', '.join(backends)}; {', '.join(machines)}."
     )
 
 
