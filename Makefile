@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS := RNN-LN-FW GRU-LN RNN-LN CONTROL
 
-.PHONY: setup extras demo test kills fuzz check clean
+.PHONY: setup extras demo test kills fuzz check docs clean
 
 setup: .venv/.ready
 
@@ -37,5 +37,9 @@ check: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build
+
 clean:
-	rm -rf .venv
+	rm -rf .venv docs/_build
