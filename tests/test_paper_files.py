@@ -13,7 +13,7 @@ import torch
 from fastweights.nn import FastWeightsRNN
 from fastweights.optim import parameter_groups
 from fastweights.papers import PAPERS, paper
-from fastweights.papers.table import cells, pages, results, search
+from fastweights.papers.table import cells, differences, pages, results, search
 from fastweights.rules import Delta, Hebbian
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.training.networks import FastWeights
@@ -150,31 +150,28 @@ def test_figure_2_has_losses_above_and_errors_in_per_cent_below():
 
 
 def test_the_table_of_the_readme_is_that_of_the_results():
-    lines = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     module = paper("ba2016-retrieval")
     found, _ = results.read(ROOT / "results/ba2016-retrieval", module.RUNS)
     rows = {cell.name: results.summarise(cell, found[cell.name], module.REPORTED["error"]) for cell in module.RUNS}
-    ours = {"architecture, Adam": "FW", "architecture, SOAP": "FW-soap", "A-LSTM, here, Adam (one seed)": "A-LSTM"}
-    ours |= {f"{row}, here, Adam": row for row in ("LSTM", "IRNN")}
-    ours |= {f"{row}, here, SOAP": f"{row}-soap" for row in ("LSTM", "IRNN")}
-    numbers = {end: [rows[f"{row}-{size}"].error.mean for size in (20, 50, 100)] for end, row in ours.items()}
-    reported = {"fast weights, the paper": "FW", **{f"{row}, the paper": row for row in ("LSTM", "A-LSTM", "IRNN")}}
-    numbers |= {end: [rows[f"{row}-{size}"].reported for size in (20, 50, 100)] for end, row in reported.items()}
-    for end, expected in numbers.items():
-        wanted = end + " ".join(["", *(f"{number:.2f}" for number in expected)])
-        assert any(" ".join(line.split()).endswith(wanted) for line in lines), wanted
-    text = " ".join(lines)
-    for start, row in (("fast weights after", "FW"), ("the LSTM after", "LSTM"), ("the IRNN after", "IRNN")):
-        assert f"{start} {rows[f'{row}-soap-100'].to_99:,}" in text, row
-    assert "FW-50 and FW-100 have none of their test sequences wrong" in " ".join(module.__doc__.split())
-    assert all(record["test_error"] == 0 for size in (50, 100) for record in found[f"FW-{size}"])
-    ten = sorted(100 * record["test_error"] for record in found["FW-best-10"])
-    share, ends = module.SLOW_C.share, "{:.1f}, {:.1f} and {:.1f}%".format(*ten)
-    told = f"and whose C learns at {share:g} of the rate, have {ends} wrong (three seeds, `FW-best-10`)"
-    assert f"Ten units whose memory does not decay, {told}" in text
-    plain = [rows[f"FW-plain-{size}"].error.mean for size in (20, 50, 100)]
-    assert "fast weights stay at {:.2f}, {:.2f} and {:.2f}% (`FW-plain`)".format(*plain) in text
-    assert f"20 units come to {rows['FW-renamed-20'].error.mean:.2f}% (`FW-renamed-20`)." in text
+    for name, row in {"fast weights": "FW", "LSTM": "LSTM", "A-LSTM": "A-LSTM", "IRNN": "IRNN"}.items():
+        of_row = [rows[f"{row}-{size}"] for size in (20, 50, 100)]
+        shown = [f"{each.reported:.2f} / {each.error.mean:.2f}" for each in of_row if each.error]
+        assert f"| {' | '.join([name, *shown])} |" in text
+
+
+def test_the_table_of_differences_has_what_differs_and_nothing_else():
+    module = paper("ba2016-retrieval")
+    head, _, *rows = differences.text(module.RUNS).split("\n\n")[1].splitlines()
+    columns = [name.strip() for name in head.strip("|").split("|")]
+    assert {"cell", "model", "rule", "learning rate", "groups", "epochs"} <= set(columns)
+    assert not {"train size", "schedule", "num pairs", "seed"} & set(columns)
+    cells_of = {row.split("|")[1].strip(): [each.strip() for each in row.strip("|").split("|")] for row in rows}
+    assert list(cells_of) == [cell.name for cell in module.RUNS] and {len(row) for row in cells_of.values()} == {
+        len(columns)
+    }
+    twenty = dict(zip(columns, cells_of["FW-20"], strict=True))
+    assert (twenty["clip"], twenty["rule"], twenty["epochs"], twenty["seeds"]) == ("1", "Hebbian 0.9 0.5", "120", "5")
 
 
 def test_the_network_without_rate_is_the_one_without_memory_and_the_one_without_decay_is_not():

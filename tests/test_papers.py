@@ -191,7 +191,11 @@ def test_the_page_and_the_figure_come_from_the_results_alone(toy, capsys):
     reproduce(capsys, "toy", "--render")
     assert {path: (toy / path).read_bytes() for path in first} == first
     text = first["docs/papers.md"].decode()
-    assert "1. It is small." in text and re.search(r"^\| A-8 \| 1\.50 \|", text, re.M) and "3 runs on one thread each, by the commits" in text
+    assert (
+        "1. It is small." in text
+        and re.search(r"^\| A-8 \| 1\.50 \|", text, re.M)
+        and "3 runs on one thread each, by the commits" in text
+    )
 
 
 @pytest.mark.parametrize("part, change", [

@@ -1,4 +1,4 @@
-"""What differs from cell to cell of a paper, as a table of the page: the settings of its RUNS that are not all alike."""
+"""What differs from cell to cell of a paper, as a table: the settings of its RUNS that are not all alike."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -29,7 +29,8 @@ def settings_of(cell: Cell) -> dict[str, str]:
     stored = cell.setup.as_json()
     network = {name: each for name, each in stored["network"].items() if name != "backend"}
     config = {name: each for name, each in stored["config"].items() if name not in ("seed", "device", "hidden_size")}
-    found = {"model": stored["model"], "units": cell.setup.config.hidden_size, **network, "task": stored["task"]["name"]}
+    found = {"model": stored["model"], "units": cell.setup.config.hidden_size, **network}
+    found["task"] = stored["task"]["name"]
     found |= {name: each for name, each in stored["task"].items() if name not in ("name", "version")}
     return {name: told(each) for name, each in {**found, **config, "seeds": cell.seeds}.items()}
 

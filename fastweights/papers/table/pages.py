@@ -22,7 +22,7 @@ Each section repeats one table of a paper, or one comparison, from settings that
     fastweights reproduce ba2016-retrieval --model my_package:MyCell --only own     # your cell as a row of the table
     fastweights reproduce ba2016-retrieval --cluster ray         # over the cluster that RAY_ADDRESS names
 
-A cell of your own is called as `MyCell(input_size, hidden_size, batch_first=True)`, and returns `output, state`. It takes
+A cell of your own is called as `MyCell(input_size, hidden_size, batch_first=True)`, and returns `output, state`. It has
 the settings of the paper's LSTM or GRU. Name its input projection `weight_ih_l0`: it has a learning rate of its own.
 
 How to read the tables:
