@@ -1,6 +1,7 @@
 """The classes of examples/, as somebody's own, through the command line."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -58,3 +59,19 @@ def test_a_task_of_ones_own_has_forty_lines_or_less():
     lines = (ROOT / "examples/n_back.py").read_text().splitlines()
     assert len(lines) <= 42, "the README promises a short file"
     assert "fastweights.tasks" in sys.modules
+
+
+def test_a_swap_in_a_small_model_learns_with_each_network():
+    found = runpy.run_path(str(ROOT / "examples/swap.py"))["main"](updates=20)
+    floor = found.pop("guess floor")
+    assert set(found) == {"nn.LSTM", "FastWeightsRNN", "without its memory"}
+    assert all(0 < loss < floor + 1 for loss in found.values())
+
+
+def test_a_memory_looked_into_answers_right_and_by_its_memory_alone(capsys):
+    looked = runpy.run_path(str(ROOT / "examples/look_into_memory.py"))
+    looked["main"](updates=800)
+    out = capsys.readouterr().out
+    assert "c9k8??c -> 9; with an empty memory" in out and "read/boundary" in out
+    weights = {line[0] + str(place): float(line.split()[1]) for place, line in enumerate(out.splitlines()[:7])}
+    assert max(weights, key=lambda name: weights[name]) in ("91", "c0"), out
