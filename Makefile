@@ -14,7 +14,7 @@ setup: .venv/.ready
 	touch $@
 
 extras: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard]'
 
 demo: setup
 	$(BIN)/fastweights train $(MODELS) --run runs/demo --resume

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from fastweights.nn import FastWeightsRNN, FastWeightsRNNCell
     from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
     from fastweights.rules import Cosine, Delta, Hebbian
+    from fastweights.training.trained import TrainedRun, load, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "FastWeightsRNNCell",
     "FastWeightsState",
     "Hebbian",
+    "TrainedRun",
     "UnsupportedBackend",
     "fast_weights_rnn",
+    "load",
+    "train",
 ]
 
 _HOME = {
@@ -27,8 +31,11 @@ _HOME = {
     "FastWeightsRNNCell": "nn",
     "FastWeightsState": "ops",
     "Hebbian": "rules",
+    "TrainedRun": "training.trained",
     "UnsupportedBackend": "ops",
     "fast_weights_rnn": "ops",
+    "load": "training.trained",
+    "train": "training.trained",
 }
 
 

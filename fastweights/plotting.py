@@ -28,6 +28,7 @@ STYLES = [
 ]
 LABELS = {"loss": "validation loss", "gradient_norm": "gradient norm before clipping"}
 ENDINGS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+TITLED = 2  # tasks that a title names
 MARKS = 12  # on a curve
 FEW = 3  # settings that tell two curves apart in a legend
 LINE, LETTER = 0.25, 0.08  # inches of a line of the legend, and of its letters
@@ -144,12 +145,20 @@ def draw(curves: Sequence[Curve], quantity: str) -> Any:
     for place, curve in enumerate(shown):
         band(axes, *curve.of(column), curve.name, style(place))
     floor = shown[0].metric.floors.get(quantity)
-    tidy(axes, "updates", LABELS.get(quantity, f"validation {quantity.replace('_', ' ')}"),
-         floor if all(curve.task == shown[0].task for curve in shown) else None)  # fmt: skip
+    label = LABELS.get(quantity, f"validation {quantity.replace('_', ' ')}")
+    tidy(axes, "updates", label, floor if all(curve.task == shown[0].task for curve in shown) else None)
+    axes.set_title(title(label, [curve.task for curve in shown]), parse_math=False, loc="left", fontsize="medium")
     if not higher and all(row[column] > 0 for curve in shown for rows in curve.runs for row in rows):
         axes.set_yscale("log")
     name_lines(axes, "mean and range of seeds" if any(len(curve.runs) > 1 for curve in shown) else None)
     return figure
+
+
+def title(label: str, tasks: Sequence[Mapping[str, Any]]) -> str:
+    """What is shown, and on which tasks."""
+    names = list(dict.fromkeys(str(task["name"]) for task in tasks))
+    shown = ", ".join(names[:TITLED]) + (f" and {len(names) - TITLED} more tasks" if len(names) > TITLED else "")
+    return f"{label[:1].upper()}{label[1:]}: {shown}"
 
 
 def name_lines(axes: Any, title: str | None) -> None:

@@ -363,6 +363,34 @@ def test_a_model_of_the_user_that_breaks(source, says, tmp_path, monkeypatch, ca
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_that_the_folder_knows_is_not_named(trained, capsys):
+    named, unnamed = (
+        run(capsys, "sample", *model, "a1b2??b", "--run", trained / "RNN-LN-FW") for model in (["RNN-LN-FW"], [])
+    )
+    assert named == unnamed and named[0] == 0 and named[1].startswith("a1b2??b -> ")
+    for arguments, says in (
+        (["a1b2??b", "--run", trained], "got 2 runs \\(CONTROL, RNN-LN-FW\\), wanted one, such as --run .*/CONTROL"),
+        (["RNN-LN-FX", "a1b2??b", "--run", trained / "CONTROL"], "unknown model 'RNN-LN-FX'; did you mean RNN-LN-FW"),
+        (["RNN-LN-FW", "--run", trained], "as in `fastweights sample 'g5o8k1\\?\\?g' --run .*`"),
+        (["IRNN", "a1b2??b", "--run", trained], "train it with `fastweights train IRNN --run .*/IRNN`, or name"),
+    ):
+        code, out, err = run(capsys, "sample", *arguments)
+        assert code == 2 and out == "" and err.count("\n") == 1 and re.search(says, err), err
+
+
+@pytest.mark.usefixtures("jobs_here")
+def test_what_an_own_cell_attended_to(tmp_path, monkeypatch, capsys):
+    (tmp_path / "plain_cell.py").write_text("import torch\nclass Plain(torch.nn.GRU): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(capsys, "train", "plain_cell:Plain", *TINY, "--run", tmp_path / "run")[0] == 0
+    code, out, _ = run(capsys, "sample", "plain_cell:Plain", "a1b2??b", "--run", tmp_path / "run")
+    assert code == 0 and "Plain has no method attention(input)" in out
+    code, _, err = run(capsys, "sample", "a1b2??b", "--run", tmp_path / "run")
+    assert code == 2 and "add `plain_cell:Plain` to have that imported" in err
+    sys.modules.pop("plain_cell", None)
+
+
+@pytest.mark.usefixtures("jobs_here")
 def test_diagnose(tmp_path, capsys):
     assert run(capsys, "train", "RNN-LN-FW", *TINY, "--run", tmp_path / "run")[0] == 0
     code, out, _ = run(capsys, "diagnose", "RNN-LN-FW", "--run", tmp_path / "run", "--sequences", 4)

@@ -41,7 +41,7 @@ def test_an_example_trains_resumes_and_is_loaded_only_where_it_is_named(name, tm
         load_run(folder, named)
         own = [described["model"], described["task"]["name"], described["network"].get("rule", {}).get("name", "")]
         if any(":" in each for each in own):
-            with pytest.raises(ValueError, match="name that yourself to have it imported"):
+            with pytest.raises(ValueError, match="to have that imported"):
                 load_run(folder)
 
 

@@ -19,7 +19,7 @@ TINY = "--hidden-size 8 --epochs 2 --train-size 256 --valid-size 64 --batch-size
 def test_a_model_of_ones_own_is_a_row(toy, capsys):
     (toy / "my_package.py").write_text("from torch import nn\nclass MyCell(nn.GRU):\n    pass\n")
     code, out, err = reproduce(
-        capsys, "toy", "--model", "my_package:MyCell", "--only", "MyCell-8", "--seeds", 1, "--run", "o",
+        capsys, "toy", "--model", "my_package:MyCell", "--only", "own-8", "--seeds", 1, "--run", "o",
         "--results", "own",
     )  # fmt: skip
     assert code == 0 and re.search(r"^MyCell-8 +\d", out, re.M), err

@@ -107,7 +107,7 @@ def test_every_model_trains_and_writes_the_same_columns(model, tmp_path):
     ({"head_dropout": 0.5, "fresh": True}, TASK),
     ({"groups": (Group(r"recurrent\.weight_ih_l0", share=0.5, decay=0.25),)}, TASK),
     ({"groups": (Group(r"recurrent\.weight_hh_l0|head\..*weight", kind="soap"),)}, TASK),
-    *(({}, kind()) for name, kind in TASKS.items() if name != TASK.NAME),
+    *(({}, kind()) for name, kind in TASKS.items() if name != TASK.NAME and not hasattr(kind, "read")),
     ({"fresh": True}, TASKS["copying"](length=3, delay=4)),
 ])  # fmt: skip
 def test_stopped_anywhere_and_resumed_equals_one_run(settings, task, tmp_path):
@@ -320,7 +320,7 @@ def test_a_run_folder_cannot_choose_what_is_imported(tmp_path):
     train("CONTROL", SMALL, tmp_path)
     described = json.loads((tmp_path / run_folder.CONFIG).read_text()) | {"model": "antigravity:Cell"}
     (tmp_path / run_folder.CONFIG).write_text(json.dumps(described))
-    with pytest.raises(RunError, match="name that yourself to have it imported"):
+    with pytest.raises(RunError, match="to have that imported"):
         load_run(tmp_path)
     assert "antigravity" not in sys.modules
 

@@ -16,6 +16,7 @@ def draw_curve(records: list[Record], folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    figure.suptitle("Cost of forward and backward")
     names = list(dict.fromkeys(r.contender for r in records if r.measure in PANELS and r.value is not None))
     for place, (measure, (field, label, slopes)) in enumerate(PANELS.items()):
         axes = figure.add_subplot(1, 2, place + 1)

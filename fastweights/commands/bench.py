@@ -1,13 +1,12 @@
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import tyro
 
 from fastweights import files
 from fastweights.bench.settings import Record, Settings
-from fastweights.commands.parsing import parse
+from fastweights.commands.parsing import MaybePath, parse
 from fastweights.errors import UserError, plain
 
 
@@ -23,10 +22,10 @@ class Bench:
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
     curve: tyro.conf.FlagCreatePairsOff[bool] = False
     """Measure cost against time and hidden units instead."""
-    json: Path | None = None
-    """Where all numbers go."""
-    figure: Path | None = None
-    """The folder of the picture of --curve."""
+    json: MaybePath = None
+    """The file that all numbers go into; none: none."""
+    figure: MaybePath = None
+    """The folder of the picture of --curve; none: none is drawn."""
 
 
 def main(arguments: list[str]) -> int:

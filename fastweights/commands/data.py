@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> None:
     if name is None:
         raise UserError(f"got no task (tasks: {', '.join(TASKS)}, or package.module:Class)")
     kind = find_task(name)
+    if hasattr(kind, "read"):
+        raise UserError(f"task {name}: got one whose sequences stand in a file of yours, wanted one that draws them")
     options = [("train", int, 64_000), ("valid", int, 32_000), ("seed", int, 0), ("output", Path, Path("data"))]
     for taken in {option for option, *_ in options} & {field.name for field in fields(kind)}:
         raise UserError(f"task {name}: got a field {taken}, wanted another name, for the command has --{taken}")

@@ -1,10 +1,10 @@
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from fastweights.commands.opened import opened
-from fastweights.commands.parsing import parse
+from fastweights.commands.parsing import MaybeOwn, MaybePath, parse
 from fastweights.errors import UserError
 from fastweights.tasks.task import check_integer
 
@@ -13,18 +13,18 @@ from fastweights.tasks.task import check_integer
 class Diagnose:
     """How loud the memory of a trained model is, by layer and step."""
 
-    model: tyro.conf.Positional[str]
-    """The model, as it was trained."""
-    run: Path | None = None
-    """The run folder (runs/MODEL), or the folder above it."""
-    task: str | None = None
-    """The task, where it is your own: package.module:Class."""
-    rule: str | None = None
-    """The update rule, likewise."""
+    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL]", help_behavior_hint="")] = None
+    """The model, as it was trained; none: that of the only run there."""
+    run: MaybePath = None
+    """The run folder, or the folder above it; none: runs."""
+    task: MaybeOwn = None
+    """The task, where it is your own; none: that of the run."""
+    rule: MaybeOwn = None
+    """The update rule, likewise; none: that of the run."""
     sequences: int = 64
-    """Sequences that are drawn."""
+    """Sequences that are drawn and looked at."""
     seed: int = 0
-    """Of the sequences."""
+    """Of their draw: the same seed, the same sequences."""
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +40,12 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     model, task = opened(options)
     if not isinstance(model.recurrent, FastWeightsRNN):
-        raise UserError(f"{options.model} has no fast weights, wanted a network that has, such as RNN-LN-FW")
+        kind = options.model or type(model.recurrent).__name__
+        raise UserError(f"{kind} has no fast weights, wanted a network that has, such as RNN-LN-FW")
+    if hasattr(task, "read"):
+        raise UserError(
+            f"{task.NAME} has no sequences but those of its file; in Python, model.recurrent.diagnose(input)"
+        )
     hidden = model.recurrent.hidden_size
     check_sequences(task, (options.sequences,), "--sequences", more=4 * hidden**2)
     inputs = task.draw(options.sequences, torch.Generator().manual_seed(options.seed)).inputs

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields, make_dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
@@ -87,7 +87,15 @@ def options_of(kind: type, defaults: Mapping[str, Any], leave_out: Iterable[str]
 
 
 def described(hint: Any, text: str) -> Any:
-    return Annotated[hint, tyro.conf.arg(help=text), *([tyro.conf.FlagCreatePairsOff] if hint is bool else [])]
+    """The help says itself what an option does that is left out: a default of None or of nothing is not shown."""
+    options: dict[str, Any] = {"help": text, "help_behavior_hint": lambda shown: f"(default: {shown})" if shown else ""}
+    if type(None) in get_args(hint):
+        named = [getattr(kind, "__name__", str(kind)).upper() for kind in get_args(hint) if kind is not type(None)]
+        options |= {
+            "metavar": "|".join(named),
+            "help_behavior_hint": lambda shown: "" if shown == "None" else f"(default: {shown})",
+        }
+    return Annotated[hint, tyro.conf.arg(**options), *([tyro.conf.FlagCreatePairsOff] if hint is bool else [])]
 
 
 def constants_of(kind: type, defaults: Mapping[str, Any]) -> Iterator[Option]:

@@ -6,13 +6,21 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
 
 from fastweights.errors import UserError, near
 
 T = TypeVar("T")
 COLUMNS = "COLUMNS"  # what a terminal is as wide as, where that is set
 PARSING = r"^Error parsing (?!-)[\w-]+: |^Error parsing "
+# options that may be left out: their help says what is done then
+MaybePath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+MaybeName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+MaybeOwn = Annotated[str | None, tyro.conf.arg(metavar="PACKAGE.MODULE:CLASS", help_behavior_hint="")]
+MaybeCount = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 UNBROKEN, LISTED = 10_000, 80  # columns: of a line of any length, and of boxes one below the other
 
 
@@ -26,8 +34,6 @@ class UnknownOptions(UserError):
 
 def parse(options: type[T], arguments: list[str], prog: str) -> T:
     """The options of a command from its arguments; what is wrong with them is said in one line."""
-    import tyro
-
     for before, argument in itertools.pairwise([prog, *arguments]):  # as a path, nothing would be the current folder
         if not argument or (argument.startswith("--") and argument.endswith("=")):
             after = argument or before
@@ -78,8 +84,6 @@ def complaint(text: str, options: type, prog: str) -> UserError:
 
 def known_options(options: type, prog: str) -> list[str]:
     """As the help lists them."""
-    import tyro
-
     with caught(LISTED) as streams, contextlib.suppress(SystemExit):
         tyro.cli(options, args=["--help"], prog=prog)
     return re.findall(r"^[│|\s]*(--[a-z][\w-]*)", streams.getvalue(), re.MULTILINE)

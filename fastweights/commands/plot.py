@@ -3,7 +3,7 @@ from pathlib import Path
 
 import tyro
 
-from fastweights.commands.parsing import parse
+from fastweights.commands.parsing import MaybePath, parse
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,10 @@ class Plot:
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
     """Run folders, or folders of run folders."""
-    output: Path | None = None
+    output: MaybePath = None
     """Where the figures go; none: `figures` in the first folder named."""
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write the metrics for TensorBoard, too: `tensorboard --logdir runs/figures/tensorboard` shows them."""
 
 
 def main(arguments: list[str]) -> None:
@@ -25,6 +27,7 @@ def main(arguments: list[str]) -> None:
     from fastweights.errors import plain
     from fastweights.files import FileError, check_folder
     from fastweights.plotting import plot_runs
+    from fastweights.tensorboard import summary_writer, write_events
     from fastweights.training.run_folder import find_runs
 
     roots = options.runs or (Path("runs"),)
@@ -35,5 +38,10 @@ def main(arguments: list[str]) -> None:
     output = options.output or roots[0] / "figures"
     if options.output is None:
         check_folder(output)
-    for path in plot_runs(folders, output):
+    if options.tensorboard:
+        summary_writer()  # before anything is written
+    written = plot_runs(folders, output)
+    if options.tensorboard:
+        written += write_events(folders, output / "tensorboard")
+    for path in written:
         print(plain(str(path)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from fastweights.commands.many import complain, need_cluster, train
-from fastweights.commands.parsing import parse
+from fastweights.commands.parsing import MaybeCount, MaybeName, MaybePath, parse
 from fastweights.errors import UserError, plain
 from fastweights.jobs.cores import usable
 from fastweights.papers import PAPERS, Cell, paper
@@ -31,16 +31,17 @@ class Reproduce:
     """
 
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(help=f"The paper: {', '.join(PAPERS)}.")] = None
-    only: str | None = None
-    """A cell, a task, a kind (paper, control, beyond, own), or a regular expression for such a whole name."""
-    seeds: int | None = None
+    only: MaybeName = None
+    """A cell, a task, a kind (paper, control, beyond, own), or a regular expression for such a whole name; none: all.
+    Rows of --model are named own, too: own-20."""
+    seeds: MaybeCount = None
     """Runs a cell; none: as many as the paper file says."""
     missing: tyro.conf.FlagCreatePairsOff[bool] = False
     """Only the runs without a result in --results, wherever the others were trained."""
     workers: int = usable()
     """Runs at a time, one thread each."""
-    run: Path | None = None
-    """The folder of the run folders (runs/NAME)."""
+    run: MaybePath = None
+    """The folder of the run folders; none: runs/NAME."""
     results: Path = Path("results")
     """Where the JSON files of finished runs go, in a folder NAME."""
     model: tuple[str, ...] = ()
@@ -54,7 +55,7 @@ class Reproduce:
     """Write docs/papers.md and docs/figures from the results; trains nothing."""
     cluster: Literal["ray"] | None = None
     """Run over the cluster that RAY_ADDRESS names, or a local one of `workers` cores."""
-    data_dir: Path | None = None
+    data_dir: MaybePath = None
     """The folder of the files that a task of the paper reads (of swap: MNIST's)."""
 
 

@@ -1,12 +1,15 @@
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from fastweights.commands.opened import opened
-from fastweights.commands.parsing import parse
+from fastweights.commands.parsing import MaybeOwn, MaybePath, parse
 from fastweights.errors import UserError, plain
+from fastweights.training import networks, run_folder
 
 BAR = 30  # columns
 
@@ -15,64 +18,100 @@ BAR = 30  # columns
 class Sample:
     """Ask a trained model: its answer, how sure it is, and what it attended to."""
 
-    model: tyro.conf.Positional[str]
-    """The model, as it was trained."""
-    sequences: tyro.conf.Positional[tuple[str, ...]]
-    """Sequences of its task, such as g5o8k1??g."""
-    run: Path | None = None
-    """The run folder (runs/MODEL), or the folder above it."""
-    task: str | None = None
-    """The task, where it is your own: package.module:Class."""
-    rule: str | None = None
-    """The update rule, likewise."""
+    words: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] SEQUENCE ...")]
+    """Sequences of its task, such as g5o8k1??g; before them the model, if it is your own or one of several there."""
+    run: MaybePath = None
+    """The run folder, or the folder above it; none: runs."""
+    task: MaybeOwn = None
+    """The task, where it is your own; none: that of the run."""
+    rule: MaybeOwn = None
+    """The update rule, likewise; none: that of the run."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What `words` are: a model or none, and sequences."""
+
+    model: str | None
+    sequences: tuple[str, ...]
+    run: Path | None
+    task: str | None
+    rule: str | None
+
+
+def named(options: Sample) -> Named:
+    """A first word that is a network, or the model of a run that is there, is no sequence."""
+    root = options.run or Path("runs")
+    held = [run_folder.read_description(folder)["model"] for folder in run_folder.find_runs(root)]
+    first, *others = options.words or ("",)
+    is_model = first in networks.NETWORKS or first in held or bool(others and not held)
+    return Named(
+        first if is_model else None,
+        tuple(others) if is_model else options.words,
+        options.run,
+        options.task,
+        options.rule,
+    )
 
 
 def main(arguments: list[str]) -> None:
-    options = parse(Sample, arguments, "fastweights sample")
-    if not options.sequences:
-        raise UserError("got no sequence, wanted at least one, as in `fastweights sample RNN-LN-FW 'g5o8k1??g'`")
+    asked = named(parse(Sample, arguments, "fastweights sample"))
+    if not asked.sequences:
+        where = f" --run {shlex.quote(str(asked.run))}" if asked.run else ""
+        raise UserError(f"got no sequence, wanted at least one, as in `fastweights sample 'g5o8k1??g'{where}`")
 
     import torch
 
     torch.set_num_threads(1)
-    model, task = opened(options)
+    model, task = opened(asked)
     text: Any = task  # what a task with text has beyond the others
-    if not all(hasattr(task, name) for name in ("CLASSES", "encode", "answer")):
+    if not all(hasattr(task, name) for name in ("CLASSES", "encode")):
         raise UserError(
             f"{task.NAME} has no text, wanted a task whose sequences can be written (SYMBOLS, encode, answer)"
         )
-    encoded = [text.encode(each) for each in options.sequences]  # all are checked before one is answered
-    for each, symbols in zip(options.sequences, encoded, strict=True):
-        right = text.answer(each)
+    try:
+        encoded = [text.encode(each) for each in asked.sequences]  # all are checked before one is answered
+    except UserError:
+        if asked.model is None and len(asked.sequences) > 1:
+            networks.network_of(asked.sequences[0])  # a model's name with a slip of the pen is no sequence either
+        raise
+    for each, symbols in zip(asked.sequences, encoded, strict=True):
+        right = text.answer(each) if hasattr(task, "answer") else None
         with torch.no_grad():
             chances = model(symbols[None])[0].softmax(-1)
-        chances = chances[-len(right) :] if task.spec.every else chances[None]
+        chances = chances[-len(right or chances) :] if task.spec.every else chances[None]
         best = chances.argmax(-1)
-        answer = "".join(text.CLASSES[int(place)] for place in best)
+        between = " " if getattr(task, "separated", False) else ""
+        answer = between.join(text.CLASSES[int(place)] for place in best)
         sure = float(chances.gather(-1, best[:, None]).prod())
-        verdict = "right" if answer == right else f"wrong: {right}"
-        print(plain(f"{each} -> {answer}   probability {sure:.4f}   {verdict}"))
-        show_attention(model, symbols, text.decode(symbols))
+        judged = "" if right is None else "   right" if answer == right else f"   wrong: {right}"
+        print(plain(f"{each} -> {answer}   probability {sure:.4f}{judged}"))
+        show_attention(model, symbols, text.tokens(each) if hasattr(task, "tokens") else text.decode(symbols))
 
 
-def show_attention(model: Any, symbols: Any, text: str) -> None:
-    """What the last step attended to, where the network reads fast weights."""
+def show_attention(model: Any, symbols: Any, tokens: Sequence[str]) -> None:
+    """What the last step attended to, where the network can say."""
+    from fastweights.nn import FastWeightsRNN
     from fastweights.ops.fast_weights_rnn import UnsupportedBackend
 
     attention = getattr(model.recurrent, "attention", None)
-    if attention is None or model.recurrent.inner_steps == 0:
+    if attention is None:
+        kind = type(model.recurrent).__name__
+        print(f"  ({kind} has no method attention(input), which would say what the last step attended to)")
+        return
+    if isinstance(model.recurrent, FastWeightsRNN) and model.recurrent.inner_steps == 0:
         print("  (this network reads no fast weights)")
         return
     try:
-        print_attention(text, attention(model.look_up(symbols[None]))[0, -1])
+        print_attention(tokens, attention(model.look_up(symbols[None]))[0, -1])
     except UnsupportedBackend as error:
         print(f"  ({error})")
 
 
-def print_attention(text: str, weights: Any) -> None:
+def print_attention(tokens: Sequence[str], weights: Any) -> None:
     """A line for each symbol before the last: the weight that the last step gave to it."""
     largest = max(float(weights.abs().max()), 1e-12)
-    print(f"  {'symbol':<8}weight given to it at the last step ({plain(text[-1])})")
-    for symbol, weight in zip(text[:-1], weights.tolist(), strict=False):
+    print(f"  {'symbol':<8}weight given to it at the last step ({plain(tokens[-1])})")
+    for symbol, weight in zip(tokens[:-1], weights.tolist(), strict=False):
         bar = "#" * round(BAR * abs(weight) / largest)
         print(f"  {plain(symbol):<8}{weight:9.3f} {bar}")

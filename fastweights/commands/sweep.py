@@ -14,7 +14,7 @@ from fastweights.commands import options as of
 from fastweights.commands.grid import Setting
 from fastweights.commands.many import complain, need_cluster, train
 from fastweights.commands.parsing import parse
-from fastweights.commands.train import Asked
+from fastweights.commands.train import Asked, tell_reading
 from fastweights.errors import UserError, plain
 from fastweights.jobs.cores import usable
 from fastweights.jobs.job import Job, job_data
@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--seed {' '.join(words)}: wanted one, the first; `--seeds 3` trains three from there")
     models = of.words_after(arguments, None) + of.words_after(arguments, "--model")
     like = of.word_after(arguments, "--like")
-    first = Asked.by([] if like is None else ["--like", like])
+    file = of.word_after(arguments, "--data")
+    first = Asked.by([*(["--like", like] if like else []), *(["--data", file] if file else [])])
     given: dict[str, Sequence[Any]] = {
         "task": of.words_after(arguments, "--task") or [first.task_name],
         "rule": of.words_after(arguments, "--rule") or [first.rule],
@@ -138,9 +139,9 @@ def check(rows: Sequence[Setting], jobs: Sequence[Job], together: int) -> None:
     from fastweights.training.description import check_same
     from fastweights.training.trial import try_out
 
-    for row in rows:
-        try_out(row.setup, together)
     data = job_data(jobs[0]) if jobs[0].data is not None else None
+    for row in rows:
+        try_out(row.setup if data is None else replace(row.setup, task=data.task), together)
     for path in (jobs[0].folder.parent / outcome.RUNS, jobs[0].folder.parent / outcome.TABLE):
         files.check(path)
     for job in jobs:
@@ -150,6 +151,7 @@ def check(rows: Sequence[Setting], jobs: Sequence[Job], together: int) -> None:
             stored = run_folder.read_description(job.folder)
             described = data.describe() if data is not None else stored.get("data", {})
             check_same(job.folder, setup.as_json() | {"sources": setup.sources, "data": described}, resume=True)
+    tell_reading(jobs[0].data, data)
 
 
 def sweep(rows: Sequence[Setting], pairs: Sequence[tuple[Setting, Job]], options: Any, root: Path) -> int:

@@ -1,4 +1,5 @@
 import math
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
@@ -45,7 +46,9 @@ class Asked:
     def by(arguments: Sequence[str]) -> "Asked":
         like = of.defaults_like(of.word_after(arguments, "--like"))
         liked = {} if like is None else like.setup.as_json()
-        task = of.word_after(arguments, "--task") or liked.get("task", {}).get("name", "associative-retrieval")
+        usual = liked.get("task", {}).get("name", "associative-retrieval")
+        data = of.word_after(arguments, "--data")
+        task = of.word_after(arguments, "--task") or (tasks.task_told(Path(data), usual) if data else usual)
         rule = of.word_after(arguments, "--rule")
         rule = rule or liked.get("network", {}).get("rule", {}).get("name", networks.DEFAULT_RULE.__name__)
         return Asked(of.models_in(arguments) or ["RNN-LN-FW"], tasks.find_task(task), task, rule, like)
@@ -72,12 +75,12 @@ class Asked:
         }
         own = [
             ("task", str, self.task_name, f"{', '.join(tasks.TASKS)}, or your own as package.module:Class."),
-            ("model", tuple[str, ...], (), "More models, as package.module:Class."),
+            ("model", tuple[str, ...], (), "More models, as package.module:Class; none: those named first."),
             ("like", str | None, None, "PAPER/CELL: that row's settings as defaults, such as ba2016-retrieval/FW-20."),
             ("run", Path | None, None, "The run folder (runs/MODEL); of several models the folder of theirs (runs)."),
             ("data", Path | None, None, "A folder with train.csv and valid.csv, or one CSV file; none: drawn."),
-            ("resume", bool, False, "Go on with the runs that are there already."),
-            ("workers", int, usable(), "Models trained at a time."),
+            ("resume", bool, False, "Go on with runs that are there already, and begin the others."),
+            ("workers", int, usable(), "Models trained at a time; as many as cores."),
         ]  # fmt: skip
         names = {part: [name for name, _, _ in each] for part, each in parts.items()}
         of.check_apart({"train": ["models", "training", "network", "sequence", *(name for name, *_ in own)], **names})
@@ -155,20 +158,22 @@ def check(jobs: list[Job], together: int) -> None:
     from fastweights.training.description import check_same, describe
     from fastweights.training.trial import try_out
 
-    for job in jobs:
-        try_out(job.setup, together)  # its backend can run, too
-    holding = [job for job in jobs if files.exists(job.folder / run_folder.CONFIG)]
-    if not holding and jobs[0].data is None:
-        return
-    sequences, config = job_data(jobs[0]), jobs[0].setup.config
-    if sequences.train is not None and len(sequences.train.targets) < config.batch_size:
-        raise UserError(
-            f"{jobs[0].data}: got {len(sequences.train.targets)} training sequences, "
-            f"wanted at least one batch of {config.batch_size}; choose a smaller --batch-size"
-        )
-    for job in holding:
-        setup = replace(job.setup, task=sequences.task)
-        check_same(job.folder, describe(setup, sequences), job.resume)
+    sequences = job_data(jobs[0]) if jobs[0].data is not None else None
+    setups = [job.setup if sequences is None else replace(job.setup, task=sequences.task) for job in jobs]
+    for setup in setups:
+        try_out(setup, together)  # its backend can run, too
+    for job, setup in zip(jobs, setups, strict=True):
+        if files.exists(job.folder / run_folder.CONFIG):
+            sequences = sequences or job_data(job)
+            check_same(job.folder, describe(setup, sequences), job.resume)
+    tell_reading(jobs[0].data, sequences)
+
+
+def tell_reading(path: Path | None, sequences: Any) -> None:
+    """How a file of the user's own symbols was read."""
+    if sequences is not None and hasattr(sequences.task, "summary"):
+        said = f"note: {path} is read as {sequences.task.NAME}: {sequences.task.summary()}"
+        print(plain(said), file=sys.stderr)
 
 
 def show_table(statuses: list[Status]) -> None:

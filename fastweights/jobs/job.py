@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastweights import files
-from fastweights.errors import UserError
 from fastweights.tasks import places
 from fastweights.training import run_folder
-from fastweights.training.config import flag
 from fastweights.training.setup import Setup
 
 if TYPE_CHECKING:
@@ -47,17 +45,7 @@ def job_data(job: Job) -> "Data":
     """The sequences of a job: read, or drawn from its task."""
     from fastweights.training import data
 
-    config, task = job.setup.config, job.setup.task
-    if job.data is not None:
-        for option in ("test_size", "fresh"):
-            if getattr(config, option):
-                raise UserError(
-                    f"{flag(option)}: got --data too, whose sequences are all there are; leave one of them out"
-                )
-        found = data.load(job.data, task)
-        data.check_asked(job.data, task, found.task)
-        return found
-    return data.draw(task, 0 if config.fresh else config.train_size, config.valid_size, config.seed, config.test_size)
+    return data.sequences(job.setup, job.data)
 
 
 def finished(job: Job) -> bool:
@@ -67,5 +55,6 @@ def finished(job: Job) -> bool:
     final, stored = run_folder.read_final(job.folder), run_folder.read_description(job.folder)
     rows = run_folder.read_rows(job.folder / run_folder.METRICS)
     wanted = json.loads(json.dumps({**job.setup.as_json(), "sources": job.setup.sources}))
-    same = all(stored.get(part, {}) == wanted[part] for part in wanted)
+    told = () if job.data is None else ("task",)  # by the file
+    same = all(stored.get(part, {}) == wanted[part] for part in wanted if part not in told)
     return same and bool(rows) and rows[-1]["update"] == final["update"]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from fastweights.errors import UserError, in_one_line, out_of_memory
-from fastweights.jobs.job import Job, job_data
+from fastweights.errors import UserError, in_one_line
+from fastweights.jobs.job import Job
 from fastweights.own import fault_of_own
 from fastweights.process.codes import DONE, LOCKED, NOT_DONE, OURS, STOPPED
 from fastweights.process.signals import Heard
@@ -20,11 +20,8 @@ Tell = Callable[[dict[str, Any]], None]
 
 def work(job: Job, report: Tell = lambda event: None, heard: Heard | None = None) -> dict[str, Any]:
     """Train the job in this process on one thread; returns the last row of its metrics."""
-    import torch
-
-    from fastweights.training.run import Run, train
-
-    torch.set_num_threads(1)
+    from fastweights.training.run import Run
+    from fastweights.training.trained import train_setup
 
     def watch(run: Run) -> None:
         run.heard.farewell = lambda: tell_of(run)
@@ -34,8 +31,7 @@ def work(job: Job, report: Tell = lambda event: None, heard: Heard | None = None
         at = {"update": run.progress.update, "updates": run.updates, "seconds": run.seconds, "row": run.last_row}
         report(at | {"saved": run.saved, "asked": run.asked})
 
-    with out_of_memory("--hidden-size, --batch-size or --valid-size"):
-        return train(job.setup, job_data(job), job.folder, resume=job.resume, watch=watch, heard=heard)
+    return train_setup(job.setup, job.data, job.folder, resume=job.resume, watch=watch, heard=heard)
 
 
 def main(job: str, heard: Heard) -> int:

@@ -9,6 +9,7 @@ from fastweights.tasks.associative_retrieval import AssociativeRetrieval as Asso
 from fastweights.tasks.copying import Copying as Copying
 from fastweights.tasks.image_rows import ImageRows as ImageRows
 from fastweights.tasks.next_character import NextCharacter as NextCharacter
+from fastweights.tasks.own_lines import OwnLines as OwnLines
 from fastweights.tasks.registry import describe as describe
 from fastweights.tasks.registry import find_task as find_task
 from fastweights.tasks.registry import make_task as make_task
@@ -24,5 +25,6 @@ from fastweights.tasks.task import Spec as Spec
 from fastweights.tasks.task import Task as Task
 from fastweights.tasks.task import better as better
 from fastweights.tasks.task import has_text as has_text
+from fastweights.tasks.told import task_told as task_told
 
 TASKS = registered(globals())  # by name

@@ -9,6 +9,8 @@ out:
     renew(batch, generator) -> Batch: what a fixed training set becomes for another epoch
     held_out(part, count, generator) -> Batch: draws the sequences of "valid" and of "test", where those of `draw` must
         not be among them
+    read(lines) -> (Task, Batch): its sequences are lines of a file, which tell what the task is; `draw` makes some up,
+        to try a network out
     missing() -> str | None: why nothing can be drawn on this machine, where it needs files
     a field with metadata={"place": True}: where its files lie, which is no part of its identity
 

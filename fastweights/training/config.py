@@ -21,43 +21,43 @@ class Config:
     """The settings of one training run, and of the layers around its network."""
 
     hidden_size: int = 50
-    """Recurrent units."""
+    """Recurrent units; 50 and 100 are the paper's."""
     embedding_sizes: tuple[int, ...] = ()
     """Sizes of the embedding layers; none: one-hot."""
     linear_embeddings: bool = field(default=False, metadata=DATA)
     """No ReLU between embedding layers, and C x starts at unit variance."""
     head_sizes: tuple[int, ...] = ()
-    """Sizes of the ReLU layers before the answer."""
+    """Sizes of the ReLU layers before the answer; none: linear."""
     head_dropout: float = 0.0
-    """Share of the hidden units that the head does not see in an update."""
+    """Share of the hidden units that the head does not see in an update; 0: it sees all."""
     input_scale: float | None = field(default=None, metadata=DATA)
     """What a symbol or a feature is multiplied by; none: what gives C x unit variance."""
     batch_size: int = 128
-    """Sequences an update."""
+    """Sequences an update; fewer make more updates an epoch, each slower for its size."""
     learning_rate: float = 8e-3
-    """Of Adam, at first."""
+    """Step of Adam, at first; what is unstable wants less, such as 2e-3."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """How the learning rate falls; label smoothing falls with it."""
+    """How the learning rate falls: along a cosine to 0 at the last epoch, or not; label smoothing falls with it."""
     groups: tuple[Group, ...] = field(default=(), metadata=DATA)
     """How parameters learn; the first pattern that matches a name has it."""
     label_smoothing: float = 0.0
-    """Share of each target that is spread over all classes, at first."""
+    """Share of each target that is spread over all classes, at first; 0: none."""
     clip: float = 5.0
-    """Largest global norm of the gradient."""
+    """Largest norm of the gradient of all weights: a longer one is cut to it."""
     epochs: int = 10
     """Times through the training sequences."""
     fresh: bool = False
     """Draw new sequences for every update; an epoch is --train-size of them."""
     target: float | None = None
-    """Stop once the task's metric is there on validation sequences."""
+    """Stop once the task's metric is there on validation sequences; none: after the last epoch."""
     seed: int = 0
-    """Of the weights, the data and their order."""
+    """Of the weights, the data and their order: the same seed, the same run."""
     train_size: int = 64_000
     """Training sequences, where no data is given."""
     valid_size: int = 32_000
     """Validation sequences, likewise."""
     test_size: int = 0
-    """Test sequences, likewise; the final weights are judged on them, once."""
+    """Test sequences, likewise; the final weights are judged on them, once; 0: none."""
     device: str = "cpu"
     """Where it is computed: cpu, cuda, cuda:1 ..."""
 

@@ -14,6 +14,8 @@ from fastweights.forms import fault
 from fastweights.tasks import Batch, describe, has_text
 from fastweights.tasks.checks import check_batch
 from fastweights.tasks.lines import BadLine, example, from_lines, to_lines
+from fastweights.training.config import flag
+from fastweights.training.setup import Setup
 
 VALID_SHARE = 5  # of a single file of sequences, one in so many validates
 LONGEST = 200  # characters of what is wrong with a line
@@ -69,6 +71,25 @@ def draw(task: Any, train_size: int, valid_size: int, seed: int, test_size: int 
         except UserError as error:
             raise UserError(f"task {task.NAME}: {error}") from None
     return Data(task, *drawn)
+
+
+def sequences(setup: Setup, path: Path | None) -> Data:
+    """The sequences of a setup: read from `path`, or drawn from its task."""
+    config, task = setup.config, setup.task
+    if path is None:
+        size = 0 if config.fresh else config.train_size
+        return draw(task, size, config.valid_size, config.seed, config.test_size)
+    for option in ("test_size", "fresh"):
+        if getattr(config, option):
+            raise UserError(f"{flag(option)}: got --data too, whose sequences are all there are; leave one of them out")
+    found = load(path, task)
+    check_asked(path, task, found.task)
+    if found.train is not None and found.train.size < config.batch_size:
+        raise UserError(
+            f"{path}: got {found.train.size} training sequences, "
+            f"wanted at least one batch of {config.batch_size}; choose a smaller --batch-size"
+        )
+    return found
 
 
 def _draw(task: Any, part: str, count: int, generator: torch.Generator) -> Batch:
@@ -135,7 +156,8 @@ def as_drawn(folder: Path, task: Any) -> Any:
     if odd := fault(found, type(task), "task"):
         raise FileError(f"{path}: {odd}; draw the sequences again by `fastweights data`")
     with files.said_of(path):
-        return replace(task, **found)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+        return replace(task, **values)
 
 
 def check_asked(path: Path, asked: Any, found: Any) -> None:
@@ -153,7 +175,8 @@ def read_csv(path: Path, task: Any, read: Callable[[Path, str], bytes] = files.r
             read(path, "lines of sequences").decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
         )
     except MissingFile:
-        raise FileError(f"{path}: no such file, {_wanted(task)} (`fastweights data` writes them)") from None
+        by = "" if hasattr(task, "read") else " (`fastweights data` writes them)"
+        raise FileError(f"{path}: no such file, {_wanted(task)}{by}") from None
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: cannot be read as text ({error}), {_wanted(task)}") from None
     while lines and not lines[-1].strip():
@@ -161,6 +184,8 @@ def read_csv(path: Path, task: Any, read: Callable[[Path, str], bytes] = files.r
     if not lines:
         raise UserError(f"{path}: got an empty file, {_wanted(task)}")
     try:
+        if hasattr(task, "read"):
+            return task.read(lines)
         if has_text(task):
             task = _told(task, lines[0].strip().partition(",")[0])
         return task, from_lines(task, lines)

@@ -17,6 +17,7 @@ from fastweights.training import run_folder
 from fastweights.training.checkpoints import check_final, load_checkpoint, load_weights, usable
 from fastweights.training.data import Data
 from fastweights.training.loop import Progress
+from fastweights.training.pretrained import WEIGHTS, load_pretrained
 from fastweights.training.run_folder import CHECKPOINT, CONFIG, RunError
 from fastweights.training.setup import Setup, own_names
 
@@ -105,13 +106,17 @@ def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, 
     described = run_folder.read_description(folder)
     for name in own_names(described):
         if name not in named:
-            raise RunError(f"{folder / CONFIG}: holds a run of {name}; name that yourself to have it imported")
+            option = {described["model"]: "", described["task"]["name"]: "--task "}.get(name, "--rule ")
+            raise RunError(f"{folder / CONFIG}: holds a run of {name}; add `{option}{name}` to have that imported")
     with files.said_of(folder / CONFIG):
         setup = Setup.from_json(described)
     if hasattr(setup.network, "backend"):
         setup = replace(setup, network=replace(setup.network, backend="auto"))
     with files.said_of(folder / CONFIG):
         model = setup.build()
+    if files.exists(path := folder / WEIGHTS):
+        load_weights(model, load_pretrained(path), path)
+        return model.eval(), setup.task, described
     path = folder / CHECKPOINT
     tensors, header = load_checkpoint(path)
     check_header(path, header, described)

@@ -25,7 +25,7 @@ class SlowOnly:
     """Of the fast-weights network without its inner loop."""
 
     backend: str = "auto"
-    """How the recurrence is computed."""
+    """How the recurrence is computed; auto: the fastest that can."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Empty:
     """Of the fast-weights network whose memory stays empty."""
 
     inner_steps: int = 1
-    """Iterations of the inner loop (S)."""
+    """Iterations of the inner loop (S); the paper's: 1."""
     backend: str = "auto"
-    """How the recurrence is computed."""
+    """How the recurrence is computed; auto: the fastest that can."""
 
     def __post_init__(self) -> None:
         check_steps(self.inner_steps)
@@ -51,11 +51,11 @@ class FastWeights:
     rule: Any = field(default_factory=DEFAULT_RULE)
     """The update rule of the fast weights."""
     learned: tuple[str, ...] = cast(Any, None)  # what the rule learns where nobody says
-    """Constants of the rule to learn."""
+    """Constants of the rule to learn, as --learned decay rate."""
     inner_steps: int = 1
-    """Iterations of the inner loop (S)."""
+    """Iterations of the inner loop (S); the paper's: 1."""
     backend: str = "auto"
-    """How the recurrence is computed."""
+    """How the recurrence is computed; auto: the fastest that can."""
 
     MOST_STEPS: ClassVar[int] = 100_000
 

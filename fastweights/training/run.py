@@ -125,7 +125,7 @@ class Run:
         watch(self)
         while not self.progress.done:
             self.epoch(watch)
-        watch(self)
+            watch(self)
         assert self.last_row is not None
         return self.last_row
 

@@ -18,19 +18,24 @@ KINDS = ("paper", "control", "beyond", "own")
 
 
 def choose(cells: list[Cell], only: str | None) -> list[Cell]:
-    """The cells whose whole name, task or kind matches."""
+    """The cells whose whole name, task or kind matches; a user's model has the name own, too: own-20."""
     if only is None:
         return cells
     try:
         pattern = re.compile(only)
     except re.error as error:
         raise UserError(f"--only {only}: got no regular expression ({error}), wanted one such as 'FW-.*'") from None
-    chosen = [cell for cell in cells if any(map(pattern.fullmatch, (cell.name, cell.setup.task.NAME, cell.kind)))]
+    chosen = [cell for cell in cells if any(map(pattern.fullmatch, names_of(cell)))]
     if not chosen:
         names = [cell.name for cell in cells]
         raise UserError(f"--only {only}: matches no cell{near(only, names)} (cells: {', '.join(names)}; "
                          f"or a kind: {', '.join(KINDS)})")  # fmt: skip
     return chosen
+
+
+def names_of(cell: Cell) -> list[str]:
+    also = [cell.name.replace(cell.row, "own", 1)] if cell.kind == "own" else []
+    return [cell.name, cell.setup.task.NAME, cell.kind, *also]
 
 
 def own_cells(paper: ModuleType, model: str, chosen: dict[tuple[str, str], Any]) -> list[Cell]:

@@ -109,5 +109,11 @@ def render(name: str, results: Path) -> list[Path]:
     module = paper(name)
     found, _ = read(results / name, module.RUNS)
     records = [each for cell in module.RUNS for each in found[cell.name]]
-    figures = {FIGURES / name: module.figure(records)} if records else {}
+    figures = {FIGURES / name: titled(module, records)} if records else {}
     return plotting.save(figures, {PAGE: page(results).encode()})
+
+
+def titled(module: ModuleType, records: list[dict[str, Any]]) -> Any:
+    drawn = module.figure(records)
+    drawn.suptitle(module.TITLE)
+    return drawn
