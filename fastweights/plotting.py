@@ -156,9 +156,9 @@ def draw(curves: Sequence[Curve], quantity: str) -> Any:
 
 def title(label: str, tasks: Sequence[Mapping[str, Any]]) -> str:
     """What is shown, and on which tasks."""
-    names = list(dict.fromkeys(str(task["name"]) for task in tasks))
+    names = list(dict.fromkeys(str(task["name"]) for task in tasks if "name" in task))
     shown = ", ".join(names[:TITLED]) + (f" and {len(names) - TITLED} more tasks" if len(names) > TITLED else "")
-    return f"{label[:1].upper()}{label[1:]}: {shown}"
+    return f"{label[:1].upper()}{label[1:]}{': ' if shown else ''}{shown}"
 
 
 def name_lines(axes: Any, title: str | None) -> None:

@@ -150,7 +150,7 @@ class Inputs:
         self.files = {name: (where / "FW" / name).read_bytes() for name in run_folder.FILES}
         from fastweights.tasks import TASKS
 
-        self.tasks = [task for kind in TASKS.values() if (task := kind()) and not missing(task)]
+        self.tasks = [task for kind in TASKS.values() if not hasattr(kind, "read") and not missing(task := kind())]
         self.lines = {}
         for task in self.tasks:
             drawn = data.draw(task, 6, 2, 0)

@@ -150,9 +150,23 @@ def test_a_file_is_taken_as_the_usual_task_where_its_first_line_is_one(first, to
     assert task_told(tmp_path / "nowhere.csv", "copying") == "copying"
 
 
-def test_a_folder_says_which_task_it_is_of(tmp_path, capsys):
-    assert cli.main(["data", "copying", "--train", "5", "--valid", "5", "--output", str(tmp_path / "d")]) == 0
-    assert task_told(tmp_path / "d", "associative-retrieval") == "copying"
+def test_what_the_data_command_wrote_is_no_file_of_ones_own(tmp_path, capsys):
+    where = str(tmp_path / "d")
+    assert cli.main(["data", "copying", "--train", "5", "--valid", "5", "--output", where]) == 0
+    assert cli.main(["train", "GRU", "--data", where, "--run", str(tmp_path / "run")]) == 2
+    assert (
+        "holds sequences of copying, not of associative-retrieval; name its task by --task" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.usefixtures("jobs_here")
+def test_a_sweep_takes_the_file_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "own.csv", lines_of(3))
+    command = ["sweep", "GRU", *TINY, "--data", "own.csv", "--seeds", "2", "--run", "runs"]
+    assert cli.main(command) == 0 == cli.main(command)
+    said = capsys.readouterr()
+    assert "note: own.csv is read as own-lines: 6 symbols" in said.err and "GRU" in said.out
 
 
 @pytest.mark.usefixtures("jobs_here")
