@@ -16,12 +16,15 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from os import environ
+from typing import Any
 
 import torch
 
 from fastweights import FastWeightsRNNCell
 from fastweights.ops import fast_weights_rnn
 from fastweights.ops.fast_weights_rnn import cpu, cpu_passes
+from fastweights.ops.fast_weights_rnn.cpu_passes import Memory
+from fastweights.ops.fast_weights_rnn.kinds import HEBBIAN
 from fastweights.optim import FlatAdamW
 from fastweights.tasks import AssociativeRetrieval, answers
 from fastweights.training.config import Config
@@ -29,6 +32,7 @@ from fastweights.training.loop import training_step
 from fastweights.training.setup import Setup
 
 BATCH = 128
+ROUNDS = 300  # of the kernels
 SHAPES = [(9, 50), (11, 50), (9, 100), (11, 100)]  # time, hidden
 
 
@@ -79,6 +83,7 @@ def training(batch: int, steps: int, hidden: int, backend: str = "cpu", inner_st
 
 def kernel() -> None:
     torch.set_num_threads(1)
+    memory = Memory(0.95, 0.5, HEBBIAN)
     print(f"one thread, batch {BATCH}, float32, layer norm; ms, and ratios to the bare products (3 time torch.mm)")
     print(
         "time hidden inner | bare products | kernels forward | kernels backward | op forward + backward"
@@ -92,23 +97,16 @@ def kernel() -> None:
             )
             start = torch.zeros(BATCH, hidden)
             needs = (True, True, True, True, False, False, False, False)
-            settings = (0.95, 0.5, inner_steps, True)
             d_outputs = torch.randn(BATCH, steps, hidden)
-            saved = torch.empty(cpu_passes.saved_size(x.shape, x.dtype, inner_steps, True))
-            kept: list[torch.Tensor] = [torch.empty(0), saved]
+            saved = torch.empty(cpu_passes.saved_size(x.shape, x.dtype, inner_steps, True, HEBBIAN))
 
             def bare(a=a, b=b, c=c, steps=steps) -> None:
                 for _ in range(3 * steps):
                     torch.mm(a, b, out=c)
 
-            def forward(x=x, w=w, gain=gain, bias=bias, start=start, inner=inner_steps, kept=kept) -> None:
-                kept[0] = cpu_passes.forward(x, w, gain, bias, start, None, 0.95, 0.5, None, inner, True, kept[1])
-
-            def backward(
-                d=d_outputs, w=w, gain=gain, bias=bias, start=start, kept=kept, last=settings, needs=needs
-            ) -> None:
-                cpu_passes.backward(d, w, gain, bias, start, None, None, *kept, *last, needs)
-
+            slow: Any = (w, gain, bias, start, None)
+            forward = partial(cpu_passes.forward, x, *slow, memory, None, inner_steps, True, saved)
+            backward = partial(cpu_passes.backward, d_outputs, *slow, None, saved, memory, inner_steps, True, needs)
             times = rounds(
                 {
                     "bare": bare,
@@ -116,7 +114,7 @@ def kernel() -> None:
                     "backward": backward,
                     "op": training(BATCH, steps, hidden, inner_steps=inner_steps),
                 },
-                300,
+                ROUNDS,
             )
             kernels = times["forward"] + times["backward"]
             columns = [*times.values(), kernels / times["bare"], times["op"] - kernels]
@@ -201,7 +199,7 @@ def chunks() -> None:
 
             return with_size
 
-        times = rounds({str(n): cut(n) for n in (64, 128, 256, 512)}, 5)
+        times = rounds({str(n): cut(n) for n in (64, 100, 128, 256, 512)}, 5)
         print(f"hidden {hidden:4}, {steps} steps: " + ", ".join(f"{n}: {v.median():.0f}" for n, v in times.items()))
     cpu.LEAST = kept
 

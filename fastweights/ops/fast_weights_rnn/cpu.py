@@ -144,26 +144,35 @@ class _Recurrence(torch.autograd.Function):
     @limits.first_order(second_order.of_recurrence)
     def backward(ctx: Any, *d: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad[:8]
-        inputs, recurrent, gain, bias, hidden, weights, lengths, kept, decay, rate = ctx.saved_tensors
+        inputs, *slow, lengths, kept, decay, rate = ctx.saved_tensors
         constants = [c if fixed is None else fixed for c, fixed in zip((decay, rate), ctx.constants, strict=True)]
         decay, rate = constants
         memory = Memory(float(decay), float(rate), ctx.kind)
-        d_outputs, *d_state = d
         if all(each is None for each in d):
             return (None,) * 13
-        through = None
-        if any(each is not None for each in d_state):
-            outputs = cpu_passes.saved_outputs(kept, inputs.shape)
-            d_hidden, d_weights = d_state
-            through = cpu_state.backward(d_hidden, d_weights, outputs, weights, memory, lengths)
-            d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
-        read = (recurrent, gain, bias, hidden, weights if ctx.settings[0] else None, lengths, kept)
-        given: Any = (d_outputs, *read, memory, *ctx.settings, needs)
-        gradients: list[Any] = cpu_passes.backward(*given)
-        if through is not None:
-            for place, more in zip((4, 5, 6, 7), through[1:], strict=True):
-                there = gradients[place]
-                gradients[place] = more if there is None else there if more is None else there + more
+        gradients = backward(d, inputs.shape, slow, lengths, kept, memory, ctx.settings, needs)
         for place, constant in zip((6, 7), constants, strict=True):
             gradients[place] = gradients[place].to(constant).view_as(constant) if needs[place] else None
         return *(g if needed else None for g, needed in zip(gradients, needs, strict=True)), *(None,) * 5
+
+
+def backward(
+    d: Any, shape: Any, slow: Any, lengths: Tensor | None, kept: Tensor, memory: Memory, settings: Any, needs: Any
+) -> list[Any]:
+    """From the gradients of what `_forward` returned, those of inputs (of this shape), of the slow tensors (recurrent,
+    gain, bias, hidden, weights), of decay and of rate. settings: inner_steps, and whether f is ReLU."""
+    recurrent, gain, bias, hidden, weights = slow
+    d_outputs, *d_state = d
+    through = None
+    if any(each is not None for each in d_state):
+        outputs = cpu_passes.saved_outputs(kept, shape)
+        through = cpu_state.backward(d_state[0], d_state[1], outputs, weights, memory, lengths)
+        d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
+    read = (recurrent, gain, bias, hidden, weights if settings[0] else None, lengths, kept)
+    given: Any = (d_outputs, *read, memory, *settings, needs)
+    gradients: list[Any] = cpu_passes.backward(*given)
+    if through is not None:
+        for place, more in zip((4, 5, 6, 7), through[1:], strict=True):
+            there = gradients[place]
+            gradients[place] = more if there is None else there if more is None else there + more
+    return gradients

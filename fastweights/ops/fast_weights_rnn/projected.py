@@ -100,25 +100,12 @@ class _Projected(torch.autograd.Function):
     @limits.first_order(second_order.of_projected)
     def backward(ctx: Any, *d: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         needs = ctx.needs_input_grad
-        *slow, raw_decay, raw_rate, lengths, kept = ctx.saved_tensors
-        inputs, projection, _, recurrent, gain, bias, hidden, weights = slow
-        (inner_steps, relu), (memory, _, slopes, _) = ctx.settings, ctx.constants
-        d_outputs, *d_state = d
         if all(each is None for each in d):
             return (None,) * 15
-        through: Any = None
-        if any(each is not None for each in d_state):
-            outputs = cpu_passes.saved_outputs(kept, (*inputs.shape[:2], len(recurrent)))
-            through = cpu_state.backward(d_state[0], d_state[1], outputs, weights, memory, lengths)
-            d_outputs = through[0] if d_outputs is None else d_outputs + through[0]
-        wanted = (True, *needs[3:])
-        read = (recurrent, gain, bias, hidden, weights if inner_steps else None, lengths, kept)
-        given: Any = (d_outputs, *read, memory, inner_steps, relu, wanted)
-        found: list[Any] = cpu_passes.backward(*given)
-        if through is not None:
-            for place, more in zip((4, 5, 6, 7), through[1:], strict=True):
-                there = found[place]
-                found[place] = more if there is None else there if more is None else there + more
+        inputs, projection, _, *slow, raw_decay, raw_rate, lengths, kept = ctx.saved_tensors
+        memory, _, slopes, _ = ctx.constants
+        shape = (*inputs.shape[:2], len(slow[0]))
+        found = cpu.backward(d, shape, slow, lengths, kept, memory, ctx.settings, (True, *needs[3:]))
         rows = found[0].flatten(0, 1)
         for place, raw, slope in zip((6, 7), (raw_decay, raw_rate), slopes, strict=True):
             found[place] = None if raw is None else raw.new_full(raw.shape, float(found[place]) * slope)
