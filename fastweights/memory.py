@@ -5,29 +5,36 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
+from fastweights.cgroups import groups, read
 from fastweights.errors import UserError
 
-MEMINFO, CGROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-LIMITS = (  # of a container: what it may have, and what it has
-    (CGROUPS / "memory.max", CGROUPS / "memory.current"),
-    (CGROUPS / "memory/memory.limit_in_bytes", CGROUPS / "memory/memory.usage_in_bytes"),
-)
 
-
-def available() -> float:
+def available(root: Path = Path("/")) -> float:
     """Bytes; infinite where the system does not say."""
     found = [math.inf]
-    with suppress(OSError, ValueError, LookupError):
-        lines = (line.split() for line in MEMINFO.read_text().splitlines())
-        kilobytes = {words[0]: int(words[1]) for words in lines}
-        found.append(1024 * (kilobytes["MemAvailable:"] + kilobytes["SwapFree:"]))
-    for limit, used in LIMITS:
-        with suppress(OSError, ValueError):  # "max", or no such file
-            found.append(int(limit.read_text()) - int(used.read_text()))
+    with suppress(ValueError, LookupError):
+        system = numbers(read(root / "proc/meminfo"))
+        found.append(1024 * (system["MemAvailable:"] + system["SwapFree:"]))
+    for folder, first in groups("memory", root):
+        limit, used = ("limit_in_bytes", "usage_in_bytes") if first else ("max", "current")
+        with suppress(ValueError):  # "max", or no such file
+            most, taken = (int(read(folder / f"memory.{name}")) for name in (limit, used))
+            found.append(most - taken + cached(numbers(read(folder / "memory.stat")), "total_" if first else ""))
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         if (soft := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
             found.append(soft)
     return max(0.0, min(found))
+
+
+def cached(counted: dict[str, int], prefix: str) -> int:
+    """Of what a group has taken, the pages of files: the system gives them back where memory is wanted."""
+    return sum(counted.get(f"{prefix}{name}", 0) for name in ("inactive_file", "active_file"))
+
+
+def numbers(text: str) -> dict[str, int]:
+    """The first number of each line, by its first word."""
+    words = [line.split() for line in text.splitlines()]
+    return {line[0]: int(line[1]) for line in words if len(line) > 1}
 
 
 def check(needed: float, what: str) -> None:

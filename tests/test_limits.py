@@ -58,13 +58,31 @@ def test_sequences_of_a_diagnosis_are_refused(tmp_path, monkeypatch, capsys):
         assert code == 2 and out == "" and re.search(says, err), err
 
 
-def test_memory_is_what_the_system_and_the_container_leave(tmp_path, monkeypatch):
-    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 300 kB\nSwapFree: 100 kB\nHugePages_Free: 0\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "LIMITS", ((tmp_path / "max", tmp_path / "current"),))
-    assert memory.available() == 400 * 1024
-    (tmp_path / "max").write_text("300000\n")
-    (tmp_path / "current").write_text("100000\n")
-    assert memory.available() == 200_000
-    (tmp_path / "max").write_text("max\n")
-    assert memory.available() == 400 * 1024
+MEMINFO = "MemTotal: 900 kB\nMemAvailable: 300 kB\nSwapFree: 100 kB\nHugePages_Free: 0\n"
+CACHE = "anon 7\ninactive_file 50000\nactive_file 30000\n"  # pages of files, which the system gives back
+GROUPS = {  # files below the root, and bytes that are free
+    "no group": ({}, 400 * 1024),
+    "no limit": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, 400 * 1024),
+    "second": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "300000\n",
+                "sys/fs/cgroup/memory.current": "100000\n"}, 200_000),
+    "second, full of files": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "300000\n",
+                               "sys/fs/cgroup/memory.current": "299000\n", "sys/fs/cgroup/memory.stat": CACHE}, 81_000),
+    "second, of a job": ({"proc/self/cgroup": "0::/slurm/job_1\n", "sys/fs/cgroup/slurm/memory.max": "200000\n",
+                          "sys/fs/cgroup/slurm/memory.current": "50000\n",
+                          "sys/fs/cgroup/slurm/job_1/memory.max": "max\n"}, 150_000),
+    "first": ({"proc/self/cgroup": "9:cpu:/\n4:memory:/docker/x\n",
+               "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+               "sys/fs/cgroup/memory/memory.usage_in_bytes": "1000\n",
+               "sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": "300000\n",
+               "sys/fs/cgroup/memory/docker/x/memory.usage_in_bytes": "290000\n",
+               "sys/fs/cgroup/memory/docker/x/memory.stat": "total_inactive_file 40000\n"}, 50_000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_memory_is_what_the_system_and_the_container_leave(kind, tmp_path):
+    files, free = GROUPS[kind]
+    for name, content in {"proc/meminfo": MEMINFO, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert memory.available(tmp_path) == free
