@@ -1,5 +1,6 @@
 import fcntl
 import os
+import signal
 
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
@@ -12,6 +13,9 @@ from hypothesis import settings
 TYPED = ("nn.associative_lstm", "nn.irnn", "nn.ln_gru", "nn.ln_lstm", "nn.sequence_model", "tasks")
 jaxtyping.install_import_hook([f"fastweights.{name}" for name in TYPED], "beartype.beartype")
 
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background job ignores it, and tests stop runs by it
 torch.set_num_threads(1)  # for what fixtures of a module train, too
 
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
