@@ -82,8 +82,7 @@ def train(
     settings: fields of `Config` (epochs, seed, learning_rate, hidden_size, ...) and options of the network (rule,
         learned, inner_steps, backend).
     """
-    name, read_from = str(name_of_own(model)), None if data is None else Path(data)
-    setup = setup_of(name, task, read_from, settings)
+    name = str(name_of_own(model))
     place = Path("runs") / name.replace(":", "-") if folder is None else Path(folder)
     told = -1  # epochs
 
@@ -93,7 +92,9 @@ def train(
         if progress is not None and told > before >= 0 and under_way.last_row is not None:
             progress(dict(under_way.last_row))
 
-    train_setup(setup, read_from, place, resume=resume, watch=watch, check=try_out)
+    with files.readable_again(None if data is None else Path(data)) as source:
+        setup = setup_of(name, task, source, settings)
+        train_setup(setup, source, place, resume=resume, watch=watch, check=try_out)
     rule = networks.as_json(setup.network).get("rule", {}).get("name")
     return load(place, name, task=tasks.describe(setup.task)["name"], rule=rule)
 
