@@ -98,7 +98,7 @@ def test_a_stream_tells_its_task_in_python(tmp_path):
         with open(tmp_path / "own.csv") as file:
             where = f"/dev/fd/{file.fileno()}"
             run = fastweights.train("GRU", data=where, folder=tmp_path / name, hidden_size=8, epochs=1, batch_size=32)
-        assert run.task.NAME == name
+        assert name == run.task.NAME
 
 
 def test_a_text_that_no_memory_holds(tmp_path, monkeypatch):
