@@ -272,6 +272,8 @@ def readable_again(path: Path | None) -> Iterator[Path | None]:
         try:
             yield copy
         except UserError as error:
+            if str(copy) not in str(error):
+                raise
             raise FileError(str(error).replace(str(copy), str(path))) from None
 
 

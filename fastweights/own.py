@@ -15,6 +15,8 @@ from typing import Any
 from fastweights.errors import UserError
 
 FILES: set[str] = set()  # of the modules that were imported here
+SCRIPT = "__main__"  # the module of what a script or a notebook defines
+IN_MODULE = "put it into a module of its own"
 IMPORTING = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "fastweights")  # modules on the way there
 
 
@@ -55,6 +57,8 @@ def import_own(what: str, name: str, wanted: str) -> Any:
         FILES.update(file for file in (getattr(sys.modules[module], "__file__", None), _file_of(found)) if file)
         return found
     except (Exception, SystemExit) as error:  # whatever a file of the user's does
+        if module == SCRIPT:
+            wanted = f"what a script or a notebook defines is known there alone: {IN_MODULE}"
         raise UserError(f"{what} {name!r}: got {type(error).__name__}: {error}; {wanted}") from error
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
+from fastweights.errors import UserError
 from fastweights.rules import Cosine, Delta, Hebbian
 from fastweights.rules.cosine import direction
 
@@ -475,3 +476,17 @@ def test_what_ran_last_is_said_and_no_more_than_said(graph):
                 assert module.ran == name
                 assert copy.deepcopy(module).ran == pickle.loads(pickle.dumps(module)).ran == name
                 assert "ran" not in module.state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+def test_tokens_are_no_input(dtype):
+    rnn, cell = FastWeightsRNN(5, 8, batch_first=True), FastWeightsRNNCell(5, 8)
+    tokens, one_hot = torch.ones(2, 3, dtype=dtype), torch.ones(2, 3, 5, dtype=dtype)
+    packed = pack_padded_sequence(one_hot, torch.tensor([3, 3]), batch_first=True)
+    calls = [(rnn, tokens), (rnn, one_hot), (rnn, one_hot[:, :1]), (rnn, packed), (rnn.diagnose, tokens), (rnn.diagnose, one_hot),
+             (rnn.attention, one_hot), (cell, tokens[:, 0]), (cell, one_hot[:, 0])]  # fmt: skip
+    for grad in (True, False):
+        for call, given in calls:
+            name = str(dtype)[6:]
+            with torch.set_grad_enabled(grad), pytest.raises(UserError, match=f"got {name}, wanted floats; tokens are"):
+                call(given)

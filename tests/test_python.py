@@ -1,6 +1,8 @@
 """What the command line does, from Python: train, load, and a model for others."""
 
 import json
+import shutil
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -79,7 +81,7 @@ def test_a_run_is_found_by_its_folder_that_above_or_its_name(run, tmp_path):
     fastweights.train("CONTROL", TASK, folder=run.folder.parent / "CONTROL", **SMALL)
     assert fastweights.load(run.folder.parent, "CONTROL").name == "CONTROL"
     for arguments, says in (
-        ([run.folder.parent], "got 2 runs \\(CONTROL, first\\), wanted one, such as --run"),
+        ([run.folder.parent], "got 2 runs \\(CONTROL, first\\), wanted one, such as folder "),
         ([run.folder, "GRU"], "holds a run of RNN-LN-FW, not of GRU"),
         ([run.folder.parent, "CONTRL"], "got no run of CONTRL in .*; did you mean CONTROL"),
         (
@@ -128,6 +130,57 @@ def test_classes_of_ones_own_are_named(tmp_path):
     assert ruled.network.rule == Rule() == fastweights.load(tmp_path / "rule", rule=Rule).network.rule
 
 
+def in_main(kind, monkeypatch):
+    """The class as a script or a notebook defines it."""
+    made = type(kind.__name__, (kind,), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], kind.__name__, made, raising=False)
+    return made
+
+
+def test_classes_of_a_script_are_handed_in(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as script:
+        cell, task = in_main(Cell, script), dataclass(frozen=True)(in_main(Later, script))
+        fastweights.train(cell, task(length=3, delay=2), folder=tmp_path / "own", **SMALL)
+        fastweights.train("RNN-LN-FW", TASK, folder=tmp_path / "rule", rule=in_main(Rule, script)(), **SMALL)
+        assert isinstance(fastweights.load(tmp_path / "own", cell, task=task).model.recurrent, cell)
+    for folder, says in (
+        ("own", "holds a run of __main__:Cell, __main__:Later; in Python, where that is defined, "
+                r"`load\(folder, Cell, task=Later\)`; for the command line put it into a module of its own"),
+        ("rule", r"in Python, where that is defined, `load\(folder, rule=Rule\)`; for the command line put it"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=says):
+            fastweights.load(tmp_path / folder)
+    for arguments in (["diagnose", "--run", tmp_path / "own"], ["diagnose", "__main__:Cell", "--run", tmp_path / "own"],
+                      ["train", "__main__:Cell", "--run", tmp_path / "new"]):  # fmt: skip
+        assert cli.main(list(map(str, arguments))) == 2
+        assert "put it into a module of its own" in capsys.readouterr().err
+
+
+def test_what_is_said_of_options_is_said_of_arguments(run, tmp_path):
+    for call, says in (
+        (lambda: fastweights.train("GRU", TASK, folder=run.folder, **SMALL), "; resume=True goes on with it, or choose another folder$"),
+        (lambda: fastweights.train("GRU", **{**SMALL, "batch_size": 0}), "^batch_size 0: wanted"),
+        (lambda: fastweights.load(tmp_path), "`fastweights train RNN-LN-FW --run .*` makes one"),
+        (lambda: fastweights.load(run.folder, "GRU"), "not of GRU; name another folder$"),
+        (lambda: fastweights.load(run.folder, task="copying"), "of the task associative-retrieval, not of copying; leave task out$"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=says):
+            call()
+
+
+def test_a_run_is_found_by_the_name_of_its_folder(run, tmp_path, capsys):
+    runs = tmp_path / "sweep"
+    shutil.copytree(run.folder, runs / "RNN-LN-FW-decay=.9-seed0")
+    shutil.copytree(run.folder, runs / "RNN-LN-FW-decay=.9-seed1")
+    shutil.copytree(run.folder, runs / "GRU")
+    for name in ("RNN-LN-FW-decay=.9-seed0", "RNN-LN-FW-decay=.9-seed1"):
+        assert fastweights.load(runs, name).folder == runs / name
+        assert cli.main(["sample", name, "a1b2??a", "--run", str(runs)]) == 0
+        assert cli.main(["diagnose", name, "--run", str(runs)]) == 0
+    with pytest.raises(UserError, match="GRU/config.json: holds a run of RNN-LN-FW, not of GRU"):
+        fastweights.load(runs, "GRU")
+
+
 def test_a_file_is_trained_on(tmp_path):
     (tmp_path / "own.csv").write_text("AB,x\nBA,y\nABC,z\n" * 30)
     run = fastweights.train("GRU", data=tmp_path / "own.csv", folder=tmp_path / "run", **SMALL)
@@ -140,8 +193,12 @@ def test_a_file_is_trained_on(tmp_path):
         ("RNN-LN-FV", None, {}, "unknown model 'RNN-LN-FV'; did you mean"),
         ("GRU", None, {"epoch": 3}, "got the setting 'epoch', which GRU does not have; did you mean epochs"),
         ("GRU", None, {"inner_steps": 3}, "got the setting 'inner_steps', which GRU does not have"),
+        ("RNN-LN-FW", None, {"decay": 0.5}, r"'decay', .* wanted rule=Cosine\(decay=0.5\)"),
+        ("RNN-LN-FW", None, {"decay": 0.5, "rule": Hebbian()}, r"wanted rule=Hebbian\(decay=0.5\)"),
+        ("RNN-LN-FW", None, {"decya": 0.5}, "got the setting 'decya', which RNN-LN-FW does not have"),
+        ("GRU", None, {"decay": 0.5}, "got the setting 'decay', which GRU does not have"),
         ("GRU", "copyin", {}, "unknown task 'copyin'; did you mean copying"),
-        ("GRU", None, {"epochs": 0}, "--epochs 0: wanted an integer >= 1"),
+        ("GRU", None, {"epochs": 0}, "epochs 0: wanted an integer >= 1"),
         ("GRU", None, {"data": "nowhere.csv"}, "nowhere.csv: no such file"),
         (3, None, {}, "got 3, wanted a class, or a name"),
         ("RNN-LN-FW", None, {"backend": "cudnn"}, "cudnn"),
@@ -155,7 +212,7 @@ def test_what_cannot_be_trained_is_one_line_and_writes_nothing(model, task, sett
 
 def test_a_run_is_not_overwritten_and_goes_on(tmp_path):
     first = fastweights.train("GRU", TASK, folder=tmp_path, **SMALL)
-    with pytest.raises(UserError, match="already holds a run of GRU; --resume goes on"):
+    with pytest.raises(UserError, match="already holds a run of GRU; resume=True goes on"):
         fastweights.train("GRU", TASK, folder=tmp_path, **SMALL)
     assert fastweights.train("GRU", TASK, folder=tmp_path, resume=True, **SMALL).curve == first.curve
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fastweights
 from fastweights import cli, files
 from fastweights.errors import UserError
 from fastweights.training import run_folder
@@ -15,6 +16,7 @@ from fastweights.training import run_folder
 ROOT = Path(__file__).parent.parent
 TINY = "--hidden-size 8 --epochs 1 --batch-size 32".split()
 LINES = "a1b2??a,1\nc3d4??d,4\n" * 50
+OWN = "AB,x\nBA,y\n" * 50
 
 
 def hashes(folder):
@@ -57,7 +59,7 @@ def test_a_fifo_that_somebody_writes_into(wanted, tmp_path, jobs_here, capsys):
         ("fifo", "given: got a FIFO that nobody writes into, wanted lines"),
         ("device", "/dev/zero: got a character device"),
         ("closed", "/dev/fd/987: "),
-        ("words", "given, line 1: got 'hello', wanted a sequence"),
+        ("words", "given, line 1: got 'hello' with 1 column, wanted symbols"),
     ],
 )
 def test_a_stream_that_cannot_be_read(kind, says, tmp_path, monkeypatch, jobs_here, capsys):
@@ -75,6 +77,28 @@ def test_a_stream_that_cannot_be_read(kind, says, tmp_path, monkeypatch, jobs_he
     err = capsys.readouterr().err
     assert code == 2 and says.replace("wanted lines", "wanted") in err and err.count("\n") == 1, err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("jobs_here")
+@pytest.mark.parametrize("command", ["train GRU CONTROL", "sweep GRU --seeds 2"])
+def test_a_stream_tells_its_task_as_a_file_does(command, tmp_path, capsys):
+    (tmp_path / "own.csv").write_text(OWN)
+    with open(tmp_path / "own.csv") as file:
+        stream = f"/dev/fd/{file.fileno()}"
+        code = cli.main([*command.split(), *TINY, "--data", stream, "--run", str(tmp_path / "runs")])
+    err = capsys.readouterr().err
+    assert code == 0 and f"note: {stream} is read as own-lines: 2 symbols" in err, err
+    for folder in run_folder.find_runs(tmp_path / "runs"):
+        assert run_folder.read_description(folder)["task"]["name"] == "own-lines"
+
+
+def test_a_stream_tells_its_task_in_python(tmp_path):
+    for lines, name in ((OWN, "own-lines"), (LINES, "associative-retrieval")):
+        (tmp_path / "own.csv").write_text(lines)
+        with open(tmp_path / "own.csv") as file:
+            where = f"/dev/fd/{file.fileno()}"
+            run = fastweights.train("GRU", data=where, folder=tmp_path / name, hidden_size=8, epochs=1, batch_size=32)
+        assert name == run.task.NAME
 
 
 def test_a_text_that_no_memory_holds(tmp_path, monkeypatch):

@@ -42,10 +42,6 @@ def main(arguments: list[str]) -> None:
     if not isinstance(model.recurrent, FastWeightsRNN):
         kind = options.model or type(model.recurrent).__name__
         raise UserError(f"{kind} has no fast weights, wanted a network that has, such as RNN-LN-FW")
-    if hasattr(task, "read"):
-        raise UserError(
-            f"{task.NAME} has no sequences but those of its file; in Python, model.recurrent.diagnose(input)"
-        )
     hidden = model.recurrent.hidden_size
     check_sequences(task, (options.sequences,), "--sequences", more=4 * hidden**2)
     inputs = task.draw(options.sequences, torch.Generator().manual_seed(options.seed)).inputs

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields, make_dataclass
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
@@ -36,6 +37,11 @@ def word_after(arguments: Sequence[str], option: str) -> str | None:
         elif before.startswith(option + "="):
             found = before.partition("=")[2]
     return found
+
+
+def data_in(arguments: Sequence[str]) -> Path | None:
+    named = word_after(arguments, "--data")
+    return Path(named) if named else None
 
 
 def models_in(arguments: Sequence[str]) -> list[str]:

@@ -40,11 +40,17 @@ class Named:
 
 
 def named(options: Sample) -> Named:
-    """A first word that is a network, or the model of a run that is there, is no sequence."""
+    """A first word that is a network, or the model or the folder of a run that is there, is no sequence."""
     root = options.run or Path("runs")
-    held = [run_folder.read_description(folder)["model"] for folder in run_folder.find_runs(root)]
+    runs = run_folder.find_runs(root)
+    held = [run_folder.read_description(folder)["model"] for folder in runs]
     first, *others = options.words or ("",)
-    is_model = first in networks.NETWORKS or first in held or bool(others and not held)
+    is_model = (
+        first in networks.NETWORKS
+        or first in held
+        or first in [folder.name for folder in runs]
+        or bool(others and not held)
+    )
     return Named(
         first if is_model else None,
         tuple(others) if is_model else options.words,

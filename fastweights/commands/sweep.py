@@ -36,14 +36,19 @@ LONGEST = 150  # characters of the name of a folder
 
 
 def main(arguments: list[str]) -> int:
+    with files.readable_again(of.data_in(arguments)) as data:
+        return sweep(arguments, data)
+
+
+def sweep(arguments: list[str], data: Path | None) -> int:
+    """data: what `--data` names, readable again and again."""
     if "--resume" in arguments:
         raise UserError("--resume: got it where it always holds: the same command goes on; leave it out")
     if len(words := of.words_after(arguments, "--seed")) > 1:
         raise UserError(f"--seed {' '.join(words)}: wanted one, the first; `--seeds 3` trains three from there")
     models = of.words_after(arguments, None) + of.words_after(arguments, "--model")
     like = of.word_after(arguments, "--like")
-    file = of.word_after(arguments, "--data")
-    first = Asked.by([*(["--like", like] if like else []), *(["--data", file] if file else [])])
+    first = Asked.by(["--like", like] if like else [], data)
     given: dict[str, Sequence[Any]] = {
         "task": of.words_after(arguments, "--task") or [first.task_name],
         "rule": of.words_after(arguments, "--rule") or [first.rule],
@@ -76,10 +81,9 @@ def main(arguments: list[str]) -> int:
         raise UserError("got one setting and one seed, wanted several values of an option, several models or more "
                         "--seeds; `fastweights train` trains one")  # fmt: skip
     root = options.run or Path("runs/sweep")
-    with files.readable_again(options.data) as data:
-        pairs = [(row, job_of(row, seed, root, data)) for seed in seeds for row in rows]
-        check(rows, [job for _, job in pairs], min(options.workers, len(pairs)))
-        return sweep(rows, pairs, options, root)
+    pairs = [(row, job_of(row, seed, root, data)) for seed in seeds for row in rows]
+    tell_reading(options.data, check(rows, [job for _, job in pairs], min(options.workers, len(pairs))))
+    return run_all(rows, pairs, options, root)
 
 
 def options_class(asked: Sequence[Asked], parts: dict[str, list[of.Option]]) -> type:
@@ -133,8 +137,8 @@ def folder_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def check(rows: Sequence[Setting], jobs: Sequence[Job], together: int) -> None:
-    """All that can be known to be wrong before the first process starts."""
+def check(rows: Sequence[Setting], jobs: Sequence[Job], together: int) -> Any:
+    """All that can be known to be wrong before the first process starts; the sequences, where they were read."""
     from fastweights.commands import outcome
     from fastweights.training.description import check_same
     from fastweights.training.trial import try_out
@@ -151,10 +155,10 @@ def check(rows: Sequence[Setting], jobs: Sequence[Job], together: int) -> None:
             stored = run_folder.read_description(job.folder)
             described = data.describe() if data is not None else stored.get("data", {})
             check_same(job.folder, setup.as_json() | {"sources": setup.sources, "data": described}, resume=True)
-    tell_reading(jobs[0].data, data)
+    return data
 
 
-def sweep(rows: Sequence[Setting], pairs: Sequence[tuple[Setting, Job]], options: Any, root: Path) -> int:
+def run_all(rows: Sequence[Setting], pairs: Sequence[tuple[Setting, Job]], options: Any, root: Path) -> int:
     from fastweights.commands import outcome
     from fastweights.commands.tables import print_table
 

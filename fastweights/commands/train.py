@@ -43,12 +43,11 @@ class Asked:
     like: Any = None
 
     @staticmethod
-    def by(arguments: Sequence[str]) -> "Asked":
+    def by(arguments: Sequence[str], data: Path | None) -> "Asked":
         like = of.defaults_like(of.word_after(arguments, "--like"))
         liked = {} if like is None else like.setup.as_json()
         usual = liked.get("task", {}).get("name", "associative-retrieval")
-        data = of.word_after(arguments, "--data")
-        task = of.word_after(arguments, "--task") or (tasks.task_told(Path(data), usual) if data else usual)
+        task = of.word_after(arguments, "--task") or (tasks.task_told(data, usual) if data else usual)
         rule = of.word_after(arguments, "--rule")
         rule = rule or liked.get("network", {}).get("rule", {}).get("name", networks.DEFAULT_RULE.__name__)
         return Asked(of.models_in(arguments) or ["RNN-LN-FW"], tasks.find_task(task), task, rule, like)
@@ -101,7 +100,13 @@ class Asked:
 
 
 def main(arguments: list[str]) -> int | None:
-    asked = Asked.by(arguments)
+    with readable_again(of.data_in(arguments)) as data:
+        return train(arguments, data)
+
+
+def train(arguments: list[str], data: Path | None) -> int | None:
+    """data: what `--data` names, readable again and again."""
+    asked = Asked.by(arguments, data)
     try:
         options: Any = parse(asked.options(), arguments, "fastweights train")
     except UserError as error:
@@ -115,10 +120,10 @@ def main(arguments: list[str]) -> int | None:
         raise UserError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
     if len(set(models)) < len(models):
         raise UserError(f"got a model twice in {' '.join(models)}, wanted each once")
-    with readable_again(options.data) as data:
-        jobs = make_jobs(asked, replace(options, data=data), models)
-        check(jobs, min(options.workers, len(jobs)))
-        statuses = run_live(jobs, options.workers, label=name_of)
+    jobs = make_jobs(asked, replace(options, data=data), models)
+    sequences = check(jobs, min(options.workers, len(jobs)))
+    tell_reading(options.data, sequences)
+    statuses = run_live(jobs, options.workers, label=name_of)
     if any(status.row and not status.error for status in statuses):
         show_table(statuses)
     if faults := tell_faults(statuses):
@@ -153,8 +158,8 @@ def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
     return jobs
 
 
-def check(jobs: list[Job], together: int) -> None:
-    """All that can be known to be wrong before the first process starts."""
+def check(jobs: list[Job], together: int) -> Any:
+    """All that can be known to be wrong before the first process starts; the sequences, where they were read."""
     from fastweights.training.description import check_same, describe
     from fastweights.training.trial import try_out
 
@@ -166,7 +171,7 @@ def check(jobs: list[Job], together: int) -> None:
         if files.exists(job.folder / run_folder.CONFIG):
             sequences = sequences or job_data(job)
             check_same(job.folder, describe(setup, sequences), job.resume)
-    tell_reading(jobs[0].data, sequences)
+    return sequences
 
 
 def tell_reading(path: Path | None, sequences: Any) -> None:

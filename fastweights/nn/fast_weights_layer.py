@@ -56,6 +56,13 @@ def parameter(module: Any, name: str) -> Tensor:
     return getattr(module, name) if found is None else found  # what is parametrized is none any more
 
 
+def check_floats(input: Tensor) -> None:
+    """Raise where the input is tokens, say: torch would speak of the types of matrices."""
+    if not input.dtype.is_floating_point:
+        way_out = "tokens are embedded first, as by nn.Embedding, or by SequenceModel.look_up"
+        raise UserError(f"input: got {str(input.dtype)[6:]}, wanted floats; {way_out}")
+
+
 def project(module: Any, suffix: str, inputs: Tensor) -> Tensor:
     weight = parameter(module, "weight_ih" + suffix)
     if weight.is_meta and not inputs.is_meta:  # torch would leave the result as the memory was

@@ -12,6 +12,7 @@ from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes, look_up
 from fastweights.nn.diagnosis import Diagnosis, LayerDiagnosis, look_into
 from fastweights.nn.fast_weights_layer import (
+    check_floats,
     current_rule,
     describe,
     make_parameters,
@@ -241,7 +242,7 @@ class FastWeightsRNN(nn.Module):
             raise UserError(f"attention: got layer={layer!r}, reverse={reverse!r}, wanted a layer from {wanted}")
         if not isinstance(input, Tensor) or input.dim() != 3:
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
-            raise UserError(f"attention: got {got}, wanted an input of 3 axes")
+            raise UserError(f"attention: got {got}, wanted an input of 3 axes, as SequenceModel.look_up makes it")
         inputs = input if self.batch_first else input.transpose(0, 1)
         for below in range(layer):
             directions = [self._layer(below, suffix, inputs)[1] for suffix in self._suffixes(below)]
@@ -290,6 +291,7 @@ class FastWeightsRNN(nn.Module):
         weight = getattr(self, f"weight_ih{suffix}")
         if weight.dim() != 2:
             raise UserError(f"weight_ih{suffix}: got shape {list(weight.shape)}, wanted [hidden_size, input_size]")
+        check_floats(inputs)
         if inputs.shape[-1] != weight.shape[1]:
             raise ValueError(f"input: got {inputs.shape[-1]} features a step, wanted input_size={weight.shape[1]}")
         return project(self, suffix, inputs)

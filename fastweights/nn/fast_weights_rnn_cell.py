@@ -8,6 +8,7 @@ from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.fast_weights_layer import (
+    check_floats,
     describe,
     make_parameters,
     project,
@@ -70,6 +71,8 @@ class FastWeightsRNNCell(nn.Module):
         *,
         hx: tuple[Tensor, Tensor] | None = None,
     ) -> FastWeightsState:
+        if isinstance(input, Tensor):
+            check_floats(input)
         if not isinstance(input, Tensor) or input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
             raise UserError(f"input: got {got}, wanted [batch, {self.input_size}] or [{self.input_size}]")

@@ -13,12 +13,15 @@ LONGEST = 100_000  # characters of a first line
 
 
 def task_told(path: Path, usual: str) -> str:
-    """The task's name: the `usual` one if the first line or `fastweights data` says so, else own-lines."""
+    """The task's name: the `usual` one if the first line or `fastweights data` says so, else own-lines.
+
+    path: what can be read again (`files.readable_again`).
+    """
     folder = path.is_dir()
     if folder and files.exists(path / "data.json"):  # it names the task, and another one is refused
         return usual
     kind = find_task(usual)
-    if not has_text(kind) or files.is_stream(path):  # a stream can be read but once
+    if not has_text(kind):
         return usual
     try:
         with open(path / "train.csv" if folder else path, encoding="utf-8-sig") as file:

@@ -12,6 +12,7 @@ import torch
 from fastweights import __version__, files
 from fastweights.errors import shown
 from fastweights.nn import SequenceModel
+from fastweights.own import IN_MODULE, SCRIPT
 from fastweights.tasks import Task, better, places
 from fastweights.training import run_folder
 from fastweights.training.checkpoints import check_final, load_checkpoint, load_weights, usable
@@ -98,16 +99,26 @@ def check_header(path: Path, header: dict[str, Any], description: dict[str, Any]
         )
 
 
+def how_named(described: dict[str, Any], missing: Collection[str]) -> str:
+    """What hands in the classes that are missing; those of a script or a notebook no other process can import."""
+    parts = {described["model"]: "", described["task"]["name"]: "task"}
+    own = {name: parts.get(name, "rule") for name in own_names(described)}
+    classes = [f"{part}={kind}" if part else kind for name, part in own.items() for kind in [name.rpartition(":")[2]]]
+    python = f"load({', '.join(['folder', *classes])})"
+    if any(name.startswith(f"{SCRIPT}:") for name in missing):
+        return f"in Python, where that is defined, `{python}`; for the command line {IN_MODULE}, and train from there"
+    options = " ".join(f"--{part} {name}" if (part := own[name]) else name for name in missing)
+    return f"add `{options}` to have that imported; in Python, `{python}`"
+
+
 def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, Task, dict[str, Any]]:
     """The trained model of a run folder, in eval mode, its task and its description.
 
     named: the user's own classes that may be imported. A run folder must not choose by itself what is imported.
     """
     described = run_folder.read_description(folder)
-    for name in own_names(described):
-        if name not in named:
-            option = {described["model"]: "", described["task"]["name"]: "--task "}.get(name, "--rule ")
-            raise RunError(f"{folder / CONFIG}: holds a run of {name}; add `{option}{name}` to have that imported")
+    if missing := [name for name in own_names(described) if name not in named]:
+        raise RunError(f"{folder / CONFIG}: holds a run of {', '.join(missing)}; {how_named(described, missing)}")
     with files.said_of(folder / CONFIG):
         setup = Setup.from_json(described)
     if hasattr(setup.network, "backend"):

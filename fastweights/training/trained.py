@@ -1,9 +1,10 @@
 """Runs as Python has them: trained here, loaded from a folder, saved for others."""
 
+import re
 import shlex
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 
 from fastweights import files, tasks
 from fastweights.errors import UserError, near, out_of_memory
+from fastweights.own import is_own
 from fastweights.process.signals import Heard
 from fastweights.tasks import Task
 from fastweights.training import data as sequences_of
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from fastweights.nn import SequenceModel
 
+OPTION = re.compile(r"`[^`]*`|(?<![\w/-])--(?P<name>[a-z][a-z-]*)")
+ARGUMENTS = {"run": "folder", "resume": "resume=True"}  # other options are called as arguments are
 Own = str | type | None  # a class of the user's, or its name package.module:Class
 
 
@@ -51,15 +55,28 @@ def load(folder: str | Path, model: Own = None, *, task: Own = None, rule: Own =
 
     A class of your own that the run uses has to be named, or be handed in: a folder does not choose what is imported.
     """
-    names = [name_of_own(each) for each in (model, task, rule)]
-    found = find(Path(folder), names[0])
-    if names[0] is not None and names[0] != (held := run_folder.read_description(found)["model"]):
-        raise run_folder.RunError(f"{found}: holds a run of {held}, not of {names[0]}; name another folder")
+    with said_for_python():
+        return open_run(Path(folder), *map(name_of_own, (model, task, rule)))
+
+
+def open_run(root: Path, model: str | None, task: str | None, rule: str | None) -> TrainedRun:
+    """As `load`, by the names of classes; of the command line, too."""
+    found = find(root, model)
+    described = run_folder.read_description(found)
+    held, asked = described["model"], described["task"]["name"]
+    if model not in (None, held) and (model != found.name or model in networks.NETWORKS or is_own(model)):
+        raise run_folder.RunError(
+            f"{found / run_folder.CONFIG}: holds a run of {held}, not of {model}; name another --run"
+        )
+    if task not in (None, asked):
+        raise run_folder.RunError(
+            f"{found / run_folder.CONFIG}: holds a run of the task {asked}, not of {task}; leave --task out"
+        )
     with torch.random.fork_rng(devices=[]):  # building draws weights
-        made, asked, described = load_run(found, [name for name in names if name is not None])
+        made, of_task, _ = load_run(found, [name for name in (model, task, rule) if name is not None])
     setup = Setup.from_json(described)
     rows = run_folder.read_rows(found / run_folder.METRICS)
-    return TrainedRun(found, setup.model, made, asked, setup.config, setup.network, rows)
+    return TrainedRun(found, setup.model, made, of_task, setup.config, setup.network, rows)
 
 
 def train(
@@ -82,8 +99,7 @@ def train(
     settings: fields of `Config` (epochs, seed, learning_rate, hidden_size, ...) and options of the network (rule,
         learned, inner_steps, backend).
     """
-    name, read_from = str(name_of_own(model)), None if data is None else Path(data)
-    setup = setup_of(name, task, read_from, settings)
+    name = str(name_of_own(model))
     place = Path("runs") / name.replace(":", "-") if folder is None else Path(folder)
     told = -1  # epochs
 
@@ -93,7 +109,9 @@ def train(
         if progress is not None and told > before >= 0 and under_way.last_row is not None:
             progress(dict(under_way.last_row))
 
-    train_setup(setup, read_from, place, resume=resume, watch=watch, check=try_out)
+    with said_for_python(), files.readable_again(None if data is None else Path(data)) as source:
+        setup = setup_of(name, task, source, settings)
+        train_setup(setup, source, place, resume=resume, watch=watch, check=try_out)
     rule = networks.as_json(setup.network).get("rule", {}).get("name")
     return load(place, name, task=tasks.describe(setup.task)["name"], rule=rule)
 
@@ -119,6 +137,21 @@ def train_setup(
 
 
 @contextmanager
+def said_for_python() -> "Iterator[None]":
+    """What an error says of options, as arguments: `resume=True` for --resume. Whole commands stay."""
+    try:
+        yield
+    except UserError as error:
+        error.args = (OPTION.sub(as_argument, str(error)),)
+        raise
+
+
+def as_argument(found: "re.Match[str]") -> str:
+    name = found["name"]
+    return ARGUMENTS.get(name, name.replace("-", "_")) if name else found[0]
+
+
+@contextmanager
 def one_thread() -> "Iterator[None]":
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -134,15 +167,24 @@ def setup_of(model: str, task: Task | str | None, data: Path | None, settings: d
     known = {each.name for each in fields(Config)}, {each.name for each in fields(options)}
     for name in settings:
         if name not in known[0] | known[1]:
-            raise UserError(
-                f"train: got the setting {name!r}, which {model} does not have{near(name, known[0] | known[1])}"
-            )
+            way_out = rule_with(name, settings) if "rule" in known[1] else ""
+            way_out = way_out or near(name, known[0] | known[1])
+            raise UserError(f"train: got the setting {name!r}, which {model} does not have{way_out}")
     if task is None:
         usual = tasks.AssociativeRetrieval.NAME
         task = usual if data is None else tasks.task_told(data, usual)
     made = tasks.find_task(task)() if isinstance(task, str) else task() if isinstance(task, type) else task
     config, network = ({n: v for n, v in settings.items() if n in names} for names in known)
     return Setup(model, made, Config(**config), options(**network))
+
+
+def rule_with(constant: str, settings: dict[str, Any]) -> str:
+    """How a constant is set that a rule has; empty where none has it."""
+    usual = type(settings["rule"]) if "rule" in settings else networks.DEFAULT_RULE
+    for kind in (usual, *networks.rules.registered().values()):
+        if is_dataclass(kind) and constant in [each.name for each in fields(kind) if each.init]:
+            return f"; it is a constant of the rule, wanted rule={kind.__name__}({constant}={settings[constant]!r})"
+    return ""
 
 
 def name_of_own(named: Own) -> str | None:
