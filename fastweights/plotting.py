@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from operator import eq
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -99,15 +100,26 @@ def names_of(groups: Sequence[Sequence[Mapping[str, Any]]], folders: Sequence[Se
     models = [group[0]["model"] for group in groups]
     settings = [dict(leaves(what_counts(dict(group[0])))) for group in groups]
     found = []
-    for model, mine, where in zip(models, settings, folders, strict=True):
+    for model, mine in zip(models, settings, strict=True):
         others = [each for each, other in zip(settings, models, strict=True) if other == model]
         odd = [name for name in mine if any(each.get(name) != mine[name] for each in others)]
-        short = re.sub(r"-?seed\d+$", "", where[0].name) if len(where) > 1 else where[0].name
         told = ", ".join(f"{name.replace('_', ' ')} {mine[name]}" for name in odd) if len(odd) <= FEW else ""
-        found.append((model, told, plain(short)))
-    names = [f"{model}, {told}" if told else model for model, told, _ in found]
-    return [name if names.count(name) == 1 else f"{model} ({short})"
-            for name, (model, _, short) in zip(names, found, strict=True)]  # fmt: skip
+        found.append(f"{model}, {told}" if told else model)
+    return [name if found.count(name) == 1 else f"{model} ({plain(place)})"
+            for name, model, place in zip(found, models, places_of(models, folders), strict=True)]  # fmt: skip
+
+
+def places_of(models: Sequence[str], folders: Sequence[Sequence[Path]]) -> list[str]:
+    """The ends of their paths, without the seeds: the shortest that are all different, and not the model's name."""
+    whole = [str(each[0].absolute()) for each in folders]
+    seedless = [re.sub(r"[-/]?seed\d+$", "", path) if len(each) > 1 else path
+                for path, each in zip(whole, folders, strict=True)]  # fmt: skip
+    paths = [short if seedless.count(short) == 1 else path for short, path in zip(seedless, whole, strict=True)]
+    for depth in range(1, max(path.count("/") for path in paths) + 1):
+        ends = ["/".join(path.split("/")[-depth:]) for path in paths]
+        if len(set(ends)) == len(ends) and not any(map(eq, ends, models)):
+            return ends
+    return paths
 
 
 def leaves(stored: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -130,10 +142,12 @@ def style(place: int) -> tuple[str, Any, str]:
 
 
 def draw(curves: Sequence[Curve], quantity: str) -> Any:
-    """One quantity of all runs that have it, those that end best first; None where none has it."""
+    """One quantity of all runs that have it, those that end best first; None where none has it. The style of a curve
+    is that of its place among all, whatever is drawn of it."""
     from matplotlib.figure import Figure
 
     column = quantity if quantity == "gradient_norm" else f"valid_{quantity}"
+    styles = {curve.name: style(place) for place, curve in enumerate(curves)}
     shown = [curve for curve in curves if curve.has(column)]
     if not shown:
         return None
@@ -142,8 +156,8 @@ def draw(curves: Sequence[Curve], quantity: str) -> Any:
     wide = max(7, 4.5 + LETTER * max(len(curve.name) for curve in shown))
     figure = Figure(figsize=(wide, max(4.2, LINE * len(shown))), layout="constrained")
     axes = figure.add_subplot()
-    for place, curve in enumerate(shown):
-        band(axes, *curve.of(column), curve.name, style(place))
+    for curve in shown:
+        band(axes, *curve.of(column), curve.name, styles[curve.name])
     floor = shown[0].metric.floors.get(quantity)
     label = LABELS.get(quantity, f"validation {quantity.replace('_', ' ')}")
     tidy(axes, "updates", label, floor if all(curve.task == shown[0].task for curve in shown) else None)
@@ -157,7 +171,8 @@ def draw(curves: Sequence[Curve], quantity: str) -> Any:
 def title(label: str, tasks: Sequence[Mapping[str, Any]]) -> str:
     """What is shown, and on which tasks."""
     names = list(dict.fromkeys(str(task["name"]) for task in tasks if "name" in task))
-    shown = ", ".join(names[:TITLED]) + (f" and {len(names) - TITLED} more tasks" if len(names) > TITLED else "")
+    more = len(names) - TITLED
+    shown = ", ".join(names[:TITLED]) + (f" and {more} more task{'s' * (more > 1)}" if more > 0 else "")
     return f"{label[:1].upper()}{label[1:]}{': ' if shown else ''}{shown}"
 
 

@@ -105,6 +105,15 @@ def test_every_command_of_a_page_is_one(page, desk, monkeypatch):
             cli.command(arguments[0])(arguments[1:])
 
 
+@pytest.mark.usefixtures("jobs_here")
+def test_what_the_readme_makes_of_its_own_is_learnt(desk, capsys):
+    (command,) = re.findall(r"^`fastweights (train .*my:Cell.*)`\.$", text_of("README.md"), re.MULTILINE)
+    short = "--train-size 32000 --valid-size 500 --epochs 1".split()
+    assert cli.main([*re.sub(r" --epochs \d+", "", command).split(), *short]) == 0
+    rows = re.findall(r"^(\S+) +([\d.]+)% +10.00%", capsys.readouterr().out, re.MULTILINE)
+    assert [name for name, _ in rows] == ["RNN-LN-FW", "Cell"] and min(float(share) for _, share in rows) > 95
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_of_a_page_leads_somewhere(page):
     for place in re.findall(r"\]\(([^)#]+)\)", text_of(page)):

@@ -139,7 +139,8 @@ def test_a_network_of_ones_own_is_named_by_its_class_where_that_is_enough(tmp_pa
         (tmp_path / f"{module}.py").write_text("from torch import nn\nclass Net(nn.GRU):\n    pass\n")
     assert cli.main(["train", "first_nets:Net", "--run", "one", *TINY]) == 0
     out, err = capsys.readouterr()
-    assert re.search(r"^Net +\d", out, re.M), err
+    assert re.search(r"^Net +\d", out, re.M) and re.search(r"^Net: update ", err, re.M), err
     assert cli.main(["train", "first_nets:Net", "second_nets:Net", "--run", "two", *TINY]) == 0
     out, err = capsys.readouterr()
-    assert all(re.search(rf"^{name}_nets:Net +\d", out, re.M) for name in ("first", "second")), err
+    for name in ("first", "second"):
+        assert re.search(rf"^{name}_nets:Net +\d", out, re.M) and re.search(rf"^{name}_nets:Net: update ", err, re.M)

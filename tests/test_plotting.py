@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastweights.files import FileError
-from fastweights.plotting import STYLES, draw, read_curves, style
+from fastweights.plotting import STYLES, draw, read_curves, style, title
 from fastweights.tasks import AssociativeRetrieval
 from fastweights.training.config import Config
 from fastweights.training.setup import Setup
@@ -22,7 +22,7 @@ def run(folder, values, model="GRU", data=None, rule=None, **config):
     described = {**setup.as_json(), "data": data or drawn, "metric": metric, "fastweights": "0", "torch": "0"}
     (folder / "config.json").write_text(json.dumps(described))
     rows = [
-        {"epoch": n + 1, "update": 10 * (n + 1), "valid_accuracy": v, "valid_loss": 1 - v, "gradient_norm": 1.0}
+        {"epoch": n + 1, "update": 10 * (n + 1), "valid_accuracy": v, "valid_loss": 1 - v, "gradient_norm": 1 + v}
         for n, v in enumerate(values)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -88,6 +88,34 @@ def test_seeds_on_one_file_are_one_curve_and_other_files_are_not(tmp_path):
     assert shown(same) == {"GRU (2 seeds)": 2}
     other = [run(tmp_path / f"other/{seed}", [0.3], seed=seed, data=files[seed]) for seed in range(2)]
     assert shown(other) == {"GRU (0)": 1, "GRU (1)": 1}
+
+
+def test_a_curve_has_one_style_in_all_figures(tmp_path):
+    folders = [run(tmp_path / str(rate), [rate], learning_rate=rate) for rate in (0.1, 0.3, 0.2)]
+    curves = read_curves(folders)
+    seen = []
+    for quantity in ("accuracy", "loss", "gradient_norm"):
+        lines = draw(curves, quantity).axes[0].get_lines()
+        seen.append(
+            {line.get_label(): (line.get_color(), line.get_marker()) for line in lines if line.get_marker() != "None"}
+        )
+    assert len(seen[0]) == 3 and seen[0] == seen[1] == seen[2]
+
+
+def test_a_name_in_brackets_is_more_than_the_model(tmp_path):
+    many = {"learning_rate": 0.5, "batch_size": 8, "epochs": 3, "clip": 1.0}
+    assert shown([run(tmp_path / "a/GRU", [0.3]), run(tmp_path / "b/GRU", [0.3])]) == {
+        "GRU (a/GRU)": 1,
+        "GRU (b/GRU)": 1,
+    }
+    other = [run(tmp_path / f"c/GRU-seed{seed}", [0.3], seed=seed, **many) for seed in range(2)]
+    other += [run(tmp_path / f"d/seed{seed}", [0.3], seed=seed) for seed in range(2)]
+    assert shown(other) == {"GRU (c/GRU) (2 seeds)": 2, f"GRU ({tmp_path.name}/d) (2 seeds)": 2}
+
+
+@pytest.mark.parametrize("count, ending", [(2, "a, b"), (3, "a, b and 1 more task"), (4, "a, b and 2 more tasks")])
+def test_a_title_counts_the_tasks_it_leaves_out(count, ending):
+    assert title("loss", [{"name": name} for name in "abcd"[:count]]) == f"Loss: {ending}"
 
 
 def test_styles_do_not_come_back_soon():

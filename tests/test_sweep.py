@@ -13,7 +13,7 @@ from toy_runs import no_processes
 from fastweights import cli
 from fastweights.commands import grid, many, outcome
 from fastweights.jobs import runner
-from fastweights.tasks import AssociativeRetrieval, Copying
+from fastweights.tasks import Adding, AssociativeRetrieval, Copying
 from fastweights.training import pace
 from fastweights.training.config import Config
 from fastweights.training.evaluation import over_seeds
@@ -45,10 +45,10 @@ def test_a_row_a_setting_and_a_run_that_is_done_is_not_done_again(swept, monkeyp
     code, out, err = sweep(capsys, *DECAYS[1:])
     lines = out.splitlines()
     assert code == 0 and "with" not in err
-    assert lines[0] == "associative-retrieval: means over seeds and 95% intervals; guess: guess floor"
-    assert lines[1].split() == "decay accuracy 95% guess seeds time".split()
+    assert lines[0] == "associative-retrieval: means and ranges of seeds; guess: guess floor"
+    assert lines[1].split() == "decay accuracy range guess seeds time".split()
     assert re.match(r"0\.9 +\d+\.\d\d% +[\d.]+%-[\d.]+% 43\.00% +2/2 +\d+s", lines[2]) and lines[3].startswith("0.95 ")
-    assert re.fullmatch(r"best on validation sequences: RNN-LN-FW --decay 0\.95?", lines[4])
+    assert lines[4] == "no setting is apart from the guess floor on validation sequences"
     assert lines[-1] == "runs: runs/sweep; results: runs/sweep/runs.jsonl, runs/sweep/table.csv"
     assert all(len(line) <= 80 for line in lines)
     runs = [json.loads(line) for line in Path("runs/sweep/runs.jsonl").read_text().splitlines()]
@@ -136,14 +136,56 @@ def test_tasks_have_a_table_each_and_test_sequences_columns(tmp_path, monkeypatc
         capsys, "GRU", "CONTROL", *TINY, "--task", "copying", "adding", "--seeds", 1, "--test-size", 64
     )
     heads = [line.split() for line in out.splitlines() if line.startswith("model")]
-    assert code == 0 and heads == ["model accuracy 95% accuracy 95% guess seeds time".split(),
-                                   "model loss 95% loss 95% guess seeds time".split()]  # fmt: skip
+    assert code == 0 and heads == ["model accuracy accuracy guess seeds time".split(),
+                                   "model loss loss guess seeds time".split()]  # fmt: skip
+    assert "copying: one seed; guess: guess floor" in out
     assert "test_loss" in json.loads(Path("runs/sweep/runs.jsonl").read_text().splitlines()[-1])
 
 
-def summary(model="GRU", **values):
-    setup, known = Setup(model, AssociativeRetrieval()), over_seeds([0.99, 1.0])
-    return outcome.Summary(grid.Setting(setup, values), known, known, 10, 10, 3599.0)
+def summary(model="GRU", task=None, found=(0.99, 1.0), seeds=10, **values):
+    setup, known = Setup(model, task or AssociativeRetrieval()), over_seeds(found)
+    return outcome.Summary(grid.Setting(setup, values), known, known, seeds, seeds, 3599.0)
+
+
+@pytest.mark.parametrize("seeds, named", [(1, ""), (2, "range"), (3, "range"), (4, "95%"), (10, "95%")])
+def test_an_interval_is_called_what_it_is(seeds, named):
+    values = [0.5 + 0.01 * seed**2 for seed in range(seeds)]
+    rows = [summary(found=values, seeds=seeds, decay=decay) for decay in (0.1, 0.2)]
+    assert outcome.interval_name(rows) == named
+    is_range = over_seeds(values).interval == pytest.approx((min(values), max(values)))
+    assert seeds == 1 or is_range == (named == "range")
+    heads = [column.header.split() for column in outcome.table_of(rows).columns]
+    assert [head for head in heads if "range" in head or "95%" in head] == [
+        [part, named] for part in ("valid", "test") if named
+    ]
+
+
+BEST = "best on validation sequences: "
+NONE = "no setting is apart from the guess floor on validation sequences"
+
+
+@pytest.mark.parametrize("task, found, said", [
+    (None, {"A": (.9, .95), "B": (.6, .7)}, BEST + "A"),
+    (None, {"A": (.9, .95), "B": (.6, .92), "C": (.6, .7)}, BEST + "A\nnot apart from it: B"),
+    (None, {name: (.9, .95) for name in "ABCDEF"}, BEST + "A\nnot apart from it: B; C; D; 2 more"),
+    (None, {"A": (.42, .48), "B": (.3, .35)}, NONE),
+    (None, {"A": (.42, .99), "B": (.5, .55)}, BEST + "B\nnot apart from it: A"),
+    (None, {"A": (.5,), "B": (.6,)}, BEST + "B, of one seed each"),
+    (None, {"A": (.9, .95)}, ""),
+    (Adding(), {"A": (.1, .12), "B": (.01, .02)}, BEST + "B"),
+    (Adding(), {"A": (.17, .18), "B": (.16, .17)}, NONE),
+])  # fmt: skip
+def test_the_best_is_above_the_floor_and_names_what_is_not_apart(task, found, said):
+    rows = [summary("GRU", task, values, len(values), decay=name) for name, values in found.items()]
+    assert outcome.best(rows).replace("GRU --decay ", "") == said
+
+
+def test_the_help_shows_no_empty_default(capsys):
+    for command in ("train", "sweep"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        said = capsys.readouterr().out
+        assert "(default: )" not in said and "[OPTIONS] MODEL ..." in said and "[[" not in said, said
 
 
 @pytest.mark.parametrize("names", [[], ["decay"], ["learning_rate", "head_sizes"], ["a_very_long_option", "b", "c", "d_e", "f"]])  # fmt: skip

@@ -25,6 +25,10 @@ from fastweights.training import networks
 from fastweights.training.config import flag
 
 Option = tuple[str, Any, Any]  # name, type and help, default
+Models = Annotated[
+    tyro.conf.Positional[tuple[str, ...]],
+    tyro.conf.arg(help="The models to train.", metavar="MODEL ...", help_behavior_hint=""),
+]
 NAMING = ("--task", "--rule", "--like", "--run", "--data", "--device", "--backend")  # they take one word
 
 

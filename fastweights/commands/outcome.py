@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from fastweights.commands.grid import Setting, text
 from fastweights.jobs.job import Job
 from fastweights.papers.table.tables import duration
 from fastweights.training import run_folder
-from fastweights.training.evaluation import Estimate, over_seeds
+from fastweights.training.evaluation import RANGE, Estimate, over_seeds
 from fastweights.training.metric import Metric
 
 RUNS, TABLE = "runs.jsonl", "table.csv"
 WIDTH, GAP = 80, 1  # columns of a terminal, and between those of a table
+NAMED = 3  # settings that are not apart from the best
 Row = dict[str, Any]
 
 
@@ -91,20 +93,39 @@ def record(of: Summary) -> Row:
 
 
 def tables(summaries: Sequence[Summary]) -> Iterator[tuple[str, Table, str]]:
-    """Of each task: a title, the table, and which row is best; nothing where there is one."""
+    """Of each task: a title, the table, and which row is best; nothing of that where there is one row."""
     for task in dict.fromkeys(each.setting.setup.task.NAME for each in summaries):
         mine = [each for each in summaries if task == each.setting.setup.task.NAME]
-        title = f"{task}: means over seeds and 95% intervals; guess: guess floor"
-        row = best(mine)
-        yield title, table_of(mine), f"best on validation sequences: {row.setting.words}" if row else ""
+        shown = {"95%": "means and bootstrap 95% intervals", "range": "means and ranges of seeds", "": "one seed"}
+        yield f"{task}: {shown[interval_name(mine)]}; guess: guess floor", table_of(mine), best(mine)
 
 
-def best(summaries: Sequence[Summary]) -> Summary | None:
-    known = [(each.valid.mean, each) for each in summaries if each.valid is not None]
+def interval_name(summaries: Sequence[Summary]) -> str:
+    if not any(each.valid and each.valid.interval for each in summaries):
+        return ""
+    return "range" if summaries[0].seeds <= RANGE else "95%"
+
+
+def best(summaries: Sequence[Summary]) -> str:
+    """Which row is best of those wholly above the guess floor, and with which its interval overlaps."""
+    metric = summaries[0].metric
+    sign = 1 if metric.better == "higher" else -1
+    known = [(each, sorted(sign * end for end in each.valid.interval or [each.valid.mean]))
+             for each in summaries if each.valid is not None]  # fmt: skip
     if len(known) < 2:
-        return None
-    choose = max if known[0][1].metric.better == "higher" else min
-    return choose(known, key=lambda pair: pair[0])[1]
+        return ""
+    floor = metric.floors.get(metric.name)
+    above = [(each, ends) for each, ends in known if floor is None or ends[0] > sign * floor]
+    if not above:
+        return "no setting is apart from the guess floor on validation sequences"
+    first, ends = max(above, key=lambda pair: sign * pair[0].valid.mean)
+    if not interval_name(summaries):
+        return f"best on validation sequences: {first.setting.words}, of one seed each"
+    near = [each.setting.words for each, others in known if each is not first and others[-1] >= ends[0]]
+    if len(near) > NAMED:
+        near[NAMED:] = [f"{len(near) - NAMED} more"]
+    lines = [f"best on validation sequences: {first.setting.words}"]
+    return "\n".join(lines + ([textwrap.fill(f"not apart from it: {'; '.join(near)}", WIDTH)] if near else []))
 
 
 def table_of(summaries: Sequence[Summary]) -> Table:
@@ -122,7 +143,7 @@ def table_of(summaries: Sequence[Summary]) -> Table:
     ]
     one = {"setting": ["\n".join(each) for each in lines]}
     right = numbers(summaries)
-    fewer = {name: cells for name, cells in right.items() if name != "valid\n95%"}
+    fewer = {name: cells for name, cells in right.items() if name != f"valid\n{interval_name(summaries)}"}
     least = {name: cells for name, cells in fewer.items() if name != "time"}
     tries = [(left, right), (left, fewer), (one, right), (one, fewer), (one, least)]
     left, right = next((pair for pair in tries if needed(pair[0] | pair[1]) <= WIDTH), tries[-1])
@@ -138,14 +159,16 @@ def table_of(summaries: Sequence[Summary]) -> Table:
 def numbers(summaries: Sequence[Summary]) -> dict[str, list[str]]:
     show = summaries[0].metric.show
     columns: dict[str, list[str]] = {}
+    interval = interval_name(summaries)
     tested = any(each.test is not None for each in summaries)
     for part in ("valid", "test") if tested else ("valid",):
         estimates = [getattr(each, part) for each in summaries]
         head = f"{part}\n" * tested + summaries[0].metric.name.replace("_", "\n")
         columns[head] = [show(each.mean) if each else "" for each in estimates]
-        columns[f"{part}\n" * tested + "95%"] = [
-            "-".join(map(show, each.interval)) if each and each.interval else "" for each in estimates
-        ]
+        if interval:
+            columns[f"{part}\n" * tested + interval] = [
+                "-".join(map(show, each.interval)) if each and each.interval else "" for each in estimates
+            ]
     columns["guess"] = [show(each.metric.floors.get(each.metric.name)) for each in summaries]
     columns["seeds"] = [f"{each.done}/{each.seeds}" for each in summaries]
     columns["time"] = ["" if each.seconds is None else duration(each.seconds) for each in summaries]

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import field, make_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastweights import files, tasks
 from fastweights.commands import grid
@@ -100,8 +98,7 @@ def options_class(asked: Sequence[Asked], parts: dict[str, list[of.Option]]) -> 
     ]  # fmt: skip
     names = {part: [name for name, _, _ in each] for part, each in parts.items()}
     of.check_apart({"sweep": ["models", *grid.PARTS, *(name for name, *_ in own)], **names})
-    models = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help="The models to train.")]
-    made: list[Any] = [("models", models, ())]
+    made: list[Any] = [("models", of.Models, ())]
     made += [(name, of.described(hint, text), field(default=default)) for name, hint, default, text in own]
     made += [(part, of.section(part, [grid.several(option) for option in each])) for part, each in parts.items()]
     listed = textwrap.fill(f"Models: {', '.join(networks.NETWORKS)}, or your own as package.module:Class.", 78)

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 from rich.table import Table
@@ -83,13 +83,7 @@ class Asked:
         ]  # fmt: skip
         names = {part: [name for name, _, _ in each] for part, each in parts.items()}
         of.check_apart({"train": ["models", "training", "network", "sequence", *(name for name, *_ in own)], **names})
-        made: list[Any] = [
-            (
-                "models",
-                Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help="The models to train.")],
-                (),
-            ),
-        ]
+        made: list[Any] = [("models", of.Models, ())]
         made += [(name, of.described(hint, text), field(default=default)) for name, hint, default, text in own]
         for part, each in parts.items():
             section = of.section(part, each)
@@ -123,7 +117,8 @@ def train(arguments: list[str], data: Path | None) -> int | None:
     jobs = make_jobs(asked, replace(options, data=data), models)
     sequences = check(jobs, min(options.workers, len(jobs)))
     tell_reading(options.data, sequences)
-    statuses = run_live(jobs, options.workers, label=name_of)
+    short = short_names(models)
+    statuses = run_live(jobs, options.workers, label=lambda job: short[job.setup.model])
     if any(status.row and not status.error for status in statuses):
         show_table(statuses)
     if faults := tell_faults(statuses):
@@ -132,14 +127,16 @@ def train(arguments: list[str], data: Path | None) -> int | None:
         if status.error:
             raise UserError(status.error)
     if any(status.state == "stopped" for status in statuses):
-        raise KeyboardInterrupt(where_saved(statuses, name_of))
+        raise KeyboardInterrupt(where_saved(statuses, lambda job: short[job.setup.model]))
     folders = " ".join(str(status.job.folder) for status in statuses)
     print(f"runs: {plain(folders)}")
     return 0
 
 
-def name_of(job: Job) -> str:
-    return job.setup.model
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """As they are told: one's own by its class, where that is enough."""
+    short = {model: model.rpartition(":")[2] for model in models}
+    return short if len(set(short.values())) == len(short) else {model: model for model in models}
 
 
 def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
@@ -189,9 +186,7 @@ def show_table(statuses: list[Status]) -> None:
     losses = ["loss"] if has_loss and metric.name != "loss" else []
     for name in ("model", metric.name, "guess", *losses, "grad", "updates", "seq/s", "time", "backend"):
         table.add_column(name, justify="left" if name in ("model", "backend") else "right", no_wrap=True)
-    short = {status.job.setup.model: status.job.setup.model.rpartition(":")[2] for status in statuses}
-    if len(set(short.values())) < len(short):
-        short = {model: model for model in short}
+    short = short_names([status.job.setup.model for status in statuses])
     for status in statuses:
         name = short[status.job.setup.model]
         if status.row is None or status.error:

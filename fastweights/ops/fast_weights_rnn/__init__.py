@@ -133,8 +133,8 @@ def _warn_of_reference(call: Call) -> None:
     device = call.inputs.device.type
     fast = "triton" if device == "cuda" else "cpu"
     _log.warning(
-        "fast_weights_rnn: inputs %s are run by the reference backend, which is slow. Backend %r cannot run them: %s. "
-        "Wanted what it can run, or backend='reference' to say that this is meant; this is said once",
+        "note: inputs %s of fast_weights_rnn are run by the reference backend, which is slow; backend %r does not run "
+        "them: %s. This is said once, and not with backend='reference'",
         list(call.inputs.shape),
         fast,
         BACKENDS[fast].why_not(call),

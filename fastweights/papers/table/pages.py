@@ -31,7 +31,7 @@ How to read the tables:
 | --- | --- |
 | paper | what the paper reports |
 | ours | errors in per cent of test sequences that nothing was chosen by, the mean over the seeds |
-| 95% | a bootstrap interval over the seeds; none where there is one seed |
+| 95% | a bootstrap interval over the seeds: up to three seeds, from the lowest to the highest; none of one seed |
 | guess | the error at the guess floor: that of a model which knows what may be answered, but not what was asked |
 | to 99% | updates until validation accuracy was 99%, the median over the seeds; `never` if a seed did not come there |
 | updates | those of the whole run |
