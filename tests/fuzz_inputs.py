@@ -9,6 +9,7 @@ from typing import Any
 
 from fuzz_breaks import NASTY, VALUES, break_bytes, break_json, break_text, write_json
 from fuzz_ends import command, said
+from fuzz_own_lines import own
 
 from fastweights.errors import UserError
 from fastweights.training import run_folder
@@ -36,9 +37,21 @@ class Inputs:
             drawn = data.draw(task, 6, 2, 0)
             data.write(drawn, where / task.NAME, 0)
             self.lines[task.NAME] = (where / task.NAME / "train.csv").read_text()
+        (where / "words.csv").write_text("the dog barks,D N V\ndog the the,N D D\nbarks dog,V N\n" * 20)
+        command(
+            "train", "GRU", *TINY[:4], "--batch-size", "16", "--data", where / "words.csv", "--run", where / "words"
+        )
+        _, self.words, _ = load_run(where / "words")
+        self.broken = {
+            "broken": self.files,
+            "words": {name: (where / "words" / name).read_bytes() for name in self.files},
+        }
         shutil.copytree(where / "FW", where / "broken")
 
     def sequences(self, draw: random.Random) -> None:
+        if draw.random() < 0.2:
+            self.words.decode(self.words.encode(break_text(draw, "the dog barks the")))
+            return
         task = draw.choice([task for task in self.tasks if hasattr(task, "encode")])
         text = break_text(draw, self.lines[task.NAME].split(",")[0])
         try:
@@ -59,6 +72,9 @@ class Inputs:
             path.write_bytes(break_text(draw, content).encode("utf-8", "surrogatepass"))
         data.load(path, draw.choice([task, *self.tasks]))
 
+    def own_lines(self, draw: random.Random) -> None:
+        own(self.where, draw)
+
     def json(self, draw: random.Random) -> None:
         """One file of a run, of a table or of a data folder; everything that reads it."""
         kind = draw.choice(["config", "config", "metrics", "timings", "final", "result", "search", "data"])
@@ -68,15 +84,16 @@ class Inputs:
         from fastweights.training.description import load_run
         from fastweights.training.metric import Metric
 
-        folder = self.where / "broken"
-        write_json(draw, folder / run_folder.CONFIG, json.loads(self.files[run_folder.CONFIG]))
+        name, files = draw.choice([*self.broken.items()])
+        folder = self.where / name
+        write_json(draw, folder / run_folder.CONFIG, json.loads(files[run_folder.CONFIG]))
         with contextlib.suppress(UserError):
             plots(folder)
         try:
             Metric.stored(run_folder.read_description(folder))
             load_run(folder)
         finally:
-            (folder / run_folder.CONFIG).write_bytes(self.files[run_folder.CONFIG])
+            (folder / run_folder.CONFIG).write_bytes(files[run_folder.CONFIG])
 
     def _rows(self, draw: random.Random, name: str) -> None:
         from fastweights.commands.train import cells
@@ -204,6 +221,20 @@ class Inputs:
                 ["train", "GRU", "--task", "copying", *TINY[:-2], "--data", "copying", "--run", "new"],
                 ["train", "RNN-LN-FW", *TINY, "--run", "FW", "--resume"],
                 ["data", draw.choice(["copying", "adding"]), "--train", "4", "--valid", "4", "--output", "drawn"],
+                [
+                    "train",
+                    "GRU",
+                    "--task",
+                    "own-lines",
+                    *TINY[:4],
+                    "--data",
+                    "words.csv",
+                    "--answers",
+                    "each",
+                    "--run",
+                    "new",
+                ],
+                ["sample", "GRU", "the dog barks", "--run", "words"],
                 ["sample", "RNN-LN-FW", "a1b2??a", "--run", "FW"],
                 ["diagnose", "RNN-LN-FW", "--sequences", "2", "--run", "FW"],
                 ["bench", "--batch", "2", "--steps", "3", "--hidden", "4", "--rounds", "1", "--json", "x.json"],

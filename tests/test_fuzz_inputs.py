@@ -4,7 +4,7 @@ import fuzz
 import hangs
 import pytest
 
-SLICE = {"sequences": 300, "csv": 100, "json": 200, "safetensors": 100, "options": 20}
+SLICE = {"sequences": 300, "csv": 100, "own_lines": 100, "json": 200, "safetensors": 100, "options": 20}
 
 
 @pytest.fixture(scope="module")
