@@ -1,5 +1,6 @@
 import fcntl
 import os
+import signal
 
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
@@ -13,6 +14,9 @@ TYPED = ("nn.associative_lstm", "nn.irnn", "nn.ln_gru", "nn.ln_lstm", "nn.sequen
 jaxtyping.install_import_hook([f"fastweights.{name}" for name in TYPED], "beartype.beartype")
 
 torch.set_num_threads(1)  # for what fixtures of a module train, too
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # where a script has started the tests in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")
