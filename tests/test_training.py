@@ -2,19 +2,12 @@
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
 import torch
 from small_runs import SMALL, TASK, at_update, interrupt, same, sequences, train, weights
 
-from fastweights.jobs import runner, worker
-from fastweights.jobs.job import Job
 from fastweights.optim import Group
 from fastweights.process.signals import Heard
 from fastweights.tasks import TASKS, AssociativeRetrieval
@@ -144,24 +137,6 @@ def test_stopped_while_it_validates_or_saved_and_gone_on_equals_one_run(tmp_path
     assert same(tmp_path / "cut", tmp_path / "through")
     for name in (run_folder.METRICS, run_folder.CHECKPOINT):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()
-
-
-def test_kill_nine_and_resume_equals_one_run(tmp_path):
-    config = replace(SMALL, epochs=60, hidden_size=16, train_size=1024)
-    job = Job(Setup("RNN-LN-FW", TASK, config), tmp_path / "cut")
-    command = [sys.executable, "-P", str(runner.START), job.as_json(), str(os.getpid())]
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(run_folder.read_rows(job.folder / run_folder.METRICS)) < 5 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    done = len(run_folder.read_rows(job.folder / run_folder.METRICS))
-    assert 5 <= done < 60
-    assert worker.outcome(job.as_json(), lambda event: None) == 0
-    train("RNN-LN-FW", config, tmp_path / "through")
-    assert same(job.folder, tmp_path / "through")
-    assert (job.folder / run_folder.METRICS).read_bytes() == (tmp_path / "through" / run_folder.METRICS).read_bytes()
 
 
 def test_a_done_run_can_be_trained_longer(tmp_path):
