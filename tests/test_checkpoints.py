@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import SMALL, TASK, as_before, interrupt, same, save_raw, train
+from small_runs import SMALL, TASK, as_before, at_update, interrupt, same, save_raw, train
 
 from fastweights import cli, files
 from fastweights.optim import Group
@@ -25,21 +25,10 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     train("CONTROL", CONFIG, folder / "done")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "Loop", stopped_at(11))
+        patch.setattr(run, "Loop", at_update(11, interrupt))
         with pytest.raises(KeyboardInterrupt):
             train("CONTROL", CONFIG, folder / "cut")
     return folder
-
-
-def stopped_at(number):
-    class Stopped(loop.Loop):
-        def update(self):
-            found = super().update()
-            if self.progress.update == number:
-                interrupt()
-            return found
-
-    return Stopped
 
 
 @pytest.fixture(params=["done", "cut"])
@@ -261,7 +250,7 @@ def test_what_is_no_finite_number_gets_into_no_file(when, name, stopped, tmp_pat
     task = Odd(2)
     object.__setattr__(task, "when", when)
     if stopped:
-        monkeypatch.setattr(run, "Loop", stopped_at(3))
+        monkeypatch.setattr(run, "Loop", at_update(3, interrupt))
     with pytest.raises(loop.NonFiniteLoss, match=f"CONTROL: {name} became inf at update {3 if stopped else 8}; try"):
         train("CONTROL", SMALL, tmp_path, task)
     assert not (tmp_path / METRICS).exists() and not (tmp_path / CHECKPOINT).exists()

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
+from command_line import run
 
-from fastweights import cli
 from fastweights.errors import UserError
 from fastweights.tasks import Adding, AssociativeRetrieval, Copying
 from fastweights.tasks.lines import to_lines
@@ -16,15 +16,6 @@ from fastweights.training import data
 RETRIEVAL = ["a1b2??a,1", "c3d4??d,4", "e5f6??e,5"]
 COPYING = ["ab.:..,ab", "cd.:..,cd", "ef.:..,ef"]
 ADDING = ["0.5:1 0.25:1,0.75", "0.5:1 0.5:1,1.0", "0.125:1 0:1,0.125"]
-
-
-def run(capsys, *arguments):
-    try:
-        code = cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    said = capsys.readouterr()
-    return code or 0, said.out, said.err
 
 
 @pytest.mark.parametrize(

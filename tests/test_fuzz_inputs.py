@@ -1,9 +1,10 @@
 """A slice of `make fuzz`: broken sequences, CSV, JSON, safetensors and options."""
 
 import fuzz
+import hangs
 import pytest
 
-SLICE = {"sequences": 300, "csv": 100, "json": 200, "safetensors": 100, "options": 20}
+SLICE = {"sequences": 300, "csv": 100, "own_lines": 100, "json": 200, "safetensors": 100, "options": 20}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def test_the_fuzzer_sees_what_is_wrong(inputs, monkeypatch):
         fuzz.said(RuntimeError("x" * 9999))
         raise fuzz.UserError("fine")
 
-    monkeypatch.setattr(fuzz, "LONGEST", 1)
+    monkeypatch.setattr(hangs, "LONGEST", 1)
     for name, kind in (("csv", broken), ("csv", hanging)):
         monkeypatch.setattr(inputs, name, kind, raising=False)
         assert "Error: 'planted'" in (said := fuzz.one(inputs, name, 0, 0)) or "Late: longer than 1 s" in said

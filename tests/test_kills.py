@@ -16,7 +16,7 @@ from toy_runs import TOY
 from fastweights.training import checkpoints, run_folder
 from fastweights.training.run_folder import CHECKPOINT, FINAL, METRICS, TIMINGS
 
-KILLS = int(os.environ.get("FASTWEIGHTS_KILLS", 2))
+KILLS = int(os.environ.get("FASTWEIGHTS_KILLS", 1))
 LONG = KILLS >= 100
 SMALL = "--hidden-size 8 --train-size 128 --valid-size 64 --test-size 64 --batch-size 32 --num-pairs 2".split()
 TRAIN = ["train", "CONTROL", "GRU", "--epochs", "12" if LONG else "6", "--run", "run", "--resume", *SMALL]
@@ -143,11 +143,20 @@ def test_four_runners_of_one_table_that_are_killed(forks, tmp_path):
         assert found.keys() == wanted.keys() and all(found[name] == wanted[name] for name in found)
 
 
-@pytest.mark.skipif(not LONG, reason="each kill costs two starts of Python and torch: FASTWEIGHTS_KILLS=200 has it")
-def test_train_with_processes_of_its_own_that_are_killed(there, tmp_path):
+def test_train_with_processes_of_its_own_that_are_killed(forks, there, tmp_path):
     """The command, the processes that train, or all of them at once."""
-    arguments = [*TRAIN, "--epochs", "200"]
-    kill_and_compare(started, arguments, KILLS // 10, there, tmp_path, ["all", "command", "workers"])
+    arguments, whom = [*TRAIN, "--epochs", "200"], ["all", "command", "workers"]
+    if LONG:
+        return kill_and_compare(started, arguments, KILLS // 10, there, tmp_path, whom)
+    folders = fresh(tmp_path / "through", there), fresh(tmp_path / "cut", there)
+    wanted, _ = through(forks.start, arguments, folders[0], tmp_path)
+    command = started(arguments, folders[1], tmp_path)
+    while not list((folders[1] / "run").rglob(CHECKPOINT)):
+        assert command.ended(0) is None, command.said.read_text()
+        time.sleep(0.002)
+    command.kill(random.choice(whom))
+    check_whole(folders[1], wanted, {})
+    assert contents(folders[1]) != wanted and through(forks.start, arguments, folders[1], tmp_path)[0] == wanted
 
 
 def test_what_is_compared_is_all_there(there):

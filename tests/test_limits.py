@@ -3,19 +3,11 @@
 import re
 
 import pytest
+from command_line import run
 
-from fastweights import cli, memory
+from fastweights import memory
 
 TINY = "--hidden-size 8 --epochs 1 --train-size 256 --valid-size 64 --batch-size 64".split()
-
-
-def run(capsys, *arguments):
-    try:
-        code = cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    said = capsys.readouterr()
-    return code or 0, said.out, said.err
 
 
 @pytest.mark.parametrize(

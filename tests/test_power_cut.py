@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from power_cut import states_of, write_state
-from test_training import SMALL, TASK, at_update, interrupt, sequences
+from small_runs import SMALL, TASK, at_update, interrupt, sequences
 
 from fastweights import files
 from fastweights.training import checkpoints, data, run, run_folder

@@ -1,11 +1,10 @@
-"""What holds for every task, and for a user's own."""
+"""What holds for every task."""
 
 import hashlib
 import struct
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
-from typing import ClassVar
+from dataclasses import FrozenInstanceError, asdict, fields
 
 import pytest
 import torch
@@ -22,57 +21,26 @@ from fastweights.tasks import (
     answers,
     better,
     describe,
-    find_task,
     has_text,
     make_task,
     places,
 )
 from fastweights.tasks.checks import check_batch
-from fastweights.tasks.lines import from_lines, to_lines
+from fastweights.tasks.lines import to_lines
 from fastweights.tasks.registry import why_no_task
 from fastweights.tasks.task import little_endian
 from fastweights.training import data
 
 pytestmark = pytest.mark.usefixtures("made_up_pictures")
+
+
 every_task = pytest.mark.parametrize("kind", TASKS.values(), ids=TASKS)
+
+
 DRAWN = {name: kind for name, kind in TASKS.items() if not hasattr(kind, "read")}  # the others stand in files
+
+
 every_drawn_task = pytest.mark.parametrize("kind", DRAWN.values(), ids=DRAWN)
-
-OWN = """
-from dataclasses import dataclass
-from typing import ClassVar
-import torch
-from fastweights.tasks import Batch, Spec, answers
-
-@dataclass(frozen=True)
-class Largest:
-    \"\"\"At which step was the largest number?\"\"\"
-
-    NAME: ClassVar[str] = "largest"
-    VERSION: ClassVar[int] = 3
-    METRIC: ClassVar[str] = "accuracy"
-    spec = Spec(inputs=1, outputs=6, symbols=False)
-    floors = {"accuracy": 1 / 6}
-    loss = staticmethod(answers)
-
-    length: int = 6
-    sizes: tuple[int, ...] = (1, 2)
-
-    def draw(self, count, generator, model=None):
-        inputs = torch.randn(count, self.length, 1, generator=generator)
-        return Batch(inputs, inputs[:, :, 0].argmax(1))
-"""
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """The folder in which the user's own task lies, as the current one."""
-    (tmp_path / "own_task.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    monkeypatch.delitem(sys.modules, "own_task", raising=False)
-    yield tmp_path
-    sys.modules.pop("own_task", None)
 
 
 def draw(task, count=200, seed=0):
@@ -278,167 +246,3 @@ def test_sequences_are_selected_with_their_lengths():
 def test_a_batch_that_does_not_fit_its_task(task, change, says):
     with pytest.raises(UserError, match=says):
         check_batch(task, draw(task, 3)._replace(**change))
-
-
-# by name
-
-
-def test_a_task_of_the_user(own):
-    kind = find_task("own_task:Largest")
-    task = kind(length=4)
-    stored = describe(task) | {"sizes": [1, 2]}  # as JSON has it
-    assert stored == {"name": "own_task:Largest", "version": 3, "length": 4, "sizes": [1, 2]}
-    assert make_task(stored, kind) == task
-    assert str(own) not in sys.path and "own_task" in sys.modules
-    drawn = data.draw(task, 20, 10, 0)
-    data.write(drawn, own / "data", 0)
-    assert data.load(own / "data", task).describe() == drawn.describe()
-    assert better(task) == "higher" and not has_text(task)
-
-
-def test_a_file_does_not_choose_what_is_imported(own):
-    stored = {"name": "own_task:Largest", "version": 3, "length": 4}
-    with pytest.raises(
-        UserError, match="got the task 'own_task:Largest', wanted one of .*; name your own task yourself"
-    ):
-        make_task(stored)
-    assert "own_task" not in sys.modules
-    with pytest.raises(UserError, match="got the task 'copying', wanted own_task:Largest, which was named"):
-        make_task({"name": "copying"}, find_task("own_task:Largest"))
-
-
-@pytest.mark.parametrize(
-    "stored, says",
-    [
-        ({}, "got the task None, wanted one of adding, "),
-        ({"name": ["copying"]}, "got the task \\['copying'\\]"),
-        ({"name": "copying", "version": 2}, "got version 2 of the task copying, wanted 1"),
-        ({"name": "copying", "lenth": 2}, "got the task copying with 'lenth', wanted its options alone: length, delay"),
-        ({"name": "copying", "length": "a"}, "task: length: got 'a', wanted an integer"),
-    ],
-)
-def test_a_file_that_describes_no_task(stored, says, as_users_have_it):
-    with pytest.raises(UserError, match=says):
-        make_task(stored)
-
-
-def test_a_registered_task_by_its_module():
-    assert find_task("fastweights.tasks.copying:Copying") is Copying and describe(Copying())["name"] == "copying"
-
-
-@pytest.mark.parametrize(
-    "name, source, says",
-    [
-        ("copyin", "", "unknown task 'copyin'; did you mean copying\\? \\(tasks: adding, .*, or package.module:Class\\)"),
-        ("zzz", "", "unknown task 'zzz' \\(tasks"),
-        ("no_such_module:A", "", "got ModuleNotFoundError: No module named 'no_such_module'; wanted package.module:Class"),
-        (":", "", "got ValueError"),
-        ("broken:A", "def f(:", "got SyntaxError"),
-        ("broken:A", "1 / 0", "got ZeroDivisionError"),
-        ("broken:A", "raise SystemExit(0)", "got SystemExit"),
-        ("broken:A", "", "got AttributeError: module 'broken' has no attribute 'A'"),
-        ("broken:A", "A = 3", "got 3, wanted a class"),
-        ("broken:A", "class A: pass", "got A, wanted a frozen dataclass: @dataclass\\(frozen=True\\)"),
-        ("broken:A", "@dataclass\nclass A: pass", "got A, wanted a frozen dataclass"),
-        ("broken:A", "@dataclass(frozen=True)\nclass A:\n    spec = 1", "got A without NAME, VERSION, METRIC, floors, draw, loss, wanted"),
-        ("broken:A", "@dataclass(frozen=True)\nclass A:\n    length: int\n    NAME = VERSION = METRIC = spec = floors = draw = loss = 1",
-         "got A without a default of length, wanted one for each field"),
-        ("broken:A", "@dataclass(frozen=True)\nclass A:\n    SYMBOLS = NAME = VERSION = METRIC = spec = floors = draw = loss = 1",
-         "got A without CLASSES, encode, decode, answer, from_text, wanted"),
-        ("broken:A", "from fastweights.tasks import Copying\n@dataclass(frozen=True)\nclass A(Copying): CLASSES = 'ab-'",
-         "got A with the symbols 'abcdefgh.:' and the classes 'ab-', wanted no comma and no blank, and no class -"),
-    ],
-)  # fmt: skip
-def test_no_task(name, source, says, own, monkeypatch):
-    (own / "broken.py").write_text(f"from dataclasses import dataclass\n{source}\n")
-    monkeypatch.delitem(sys.modules, "broken", raising=False)
-    with pytest.raises(UserError, match=says) as caught:
-        find_task(name)
-    assert "\n" not in str(caught.value)
-    sys.modules.pop("broken", None)
-
-
-# lines of a task that is none of ours
-
-
-@dataclass(frozen=True)
-class Custom:
-    """Whatever a test wants to see written."""
-
-    NAME: ClassVar[str] = "custom"
-    VERSION: ClassVar[int] = 1
-    spec: Spec = Spec(4, 3)
-    draw = AssociativeRetrieval.draw
-
-    def loss(self, model, batch):
-        raise AssertionError
-
-
-FLOATS = torch.tensor([[0.1, -0.0], [1e-45, 3.4e38], [1 / 3, 16777216.0], [1.0, 2.0**-24]])
-
-
-@pytest.mark.parametrize(
-    "spec, batch, line",
-    [
-        (Spec(4, 3), Batch(torch.tensor([[0, 3], [1, 2]]), torch.tensor([2, 0])), "0 3,2"),
-        (
-            Spec(4, 3, every=True),
-            Batch(torch.tensor([[0, 3], [1, 2]]), torch.tensor([[NOTHING, 0], [1, 2]])),
-            "0 3,- 0",
-        ),
-        (Spec(4, 3, every=True), Batch(torch.tensor([[3], [1]]), torch.tensor([[1], [NOTHING]])), "3,1"),
-        (Spec(4, 3), Batch(torch.tensor([[0, 3], [1, 2]]), torch.tensor([2, 0]), torch.tensor([1, 2])), "0 3,2,1"),
-        (
-            Spec(1, 1, symbols=False),
-            Batch(FLOATS[:, :, None], torch.tensor([1.0, 0.5, 3e38, -2.0])),
-            "0.100000001:-0,1.0",
-        ),
-        (Spec(2, 2, symbols=False), Batch(FLOATS[:, None], FLOATS), None),
-        (Spec(2, 2, symbols=False), Batch(FLOATS[:, None], FLOATS.reshape(2, 4).T.reshape(4, 1, 2)), None),
-        (
-            Spec(2, 2, symbols=False),
-            Batch(FLOATS[:, None], torch.arange(16).reshape(4, 2, 2)),
-            "0.100000001:-0,0:1 2:3",
-        ),
-    ],
-)
-def test_numbers_come_back_bit_for_bit(spec, batch, line):
-    task = Custom(spec)
-    lines = to_lines(task, batch)
-    assert line is None or lines[0] == line.replace(":", " " if spec.inputs == 1 else ":")
-    assert from_lines(task, lines).hash == batch.hash
-
-
-@pytest.mark.parametrize(
-    "targets",
-    [torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2).double(), torch.zeros(2, 2, 2, 2)],
-    ids=lambda t: str(t.shape),
-)
-def test_what_no_line_gives_back_is_refused(targets):
-    with pytest.raises(UserError, match="task custom: got inputs .*targets .*, which lines of text do not give back"):
-        to_lines(Custom(), Batch(torch.tensor([[0, 3], [1, 2]]), targets))
-
-
-def test_text_with_answers_at_some_steps_only():
-    @dataclass(frozen=True)
-    class Echo(Custom):
-        """Each b asks for the symbol before it."""
-
-        SYMBOLS: ClassVar[str] = "ab"
-        CLASSES: ClassVar[str] = "ab"
-        spec: Spec = Spec(2, 2, every=True)
-
-        def encode(self, text):
-            return torch.tensor([self.SYMBOLS.index(symbol) for symbol in text])
-
-        def answer(self, text):
-            found = "".join(text[i - 1] if i and text[i] == "b" else "-" for i in range(len(text)))
-            return found.lstrip("-") or "-"
-
-    targets = torch.tensor(
-        [[NOTHING, 0, NOTHING, 0], [NOTHING] * 4, [NOTHING, 0, NOTHING, NOTHING], [NOTHING, 1, 1, 1]]
-    )
-    batch = Batch(torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1]]), targets)
-    lines = to_lines(Echo(), batch)
-    assert lines == ["abab,a-a", "aaaa,-", "abaa,a--", "bbbb,bbb"] and from_lines(Echo(), lines).hash == batch.hash
-    assert to_lines(replace(Echo()), batch.select(slice(0))) == []

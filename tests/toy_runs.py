@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run
 from in_process import run_jobs_here
 
 from fastweights import cli, papers
@@ -65,12 +66,7 @@ def go_to(folder, patch):
 
 
 def reproduce(capsys, *arguments):
-    try:
-        code = cli.main(["reproduce", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    said = capsys.readouterr()
-    return code or 0, said.out, said.err
+    return run(capsys, "reproduce", *arguments)
 
 
 def no_processes(monkeypatch):
