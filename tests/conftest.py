@@ -18,9 +18,6 @@ signal.signal(
 )  # a shell's background job ignores it, and tests stop runs by it
 torch.set_num_threads(1)  # for what fixtures of a module train, too
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # where a script has started the tests in its background
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("default")
 
