@@ -14,6 +14,10 @@ class UserError(ValueError):
     """What was asked cannot be done as it was asked; the message says why and what can."""
 
 
+class UnsupportedBackend(UserError):
+    """A backend that was named cannot run this call; the message says why and what can."""
+
+
 def in_one_line(error: BaseException) -> str:
     """What an error says, without the frames of C++ that torch adds; its name where it says nothing of itself.
 

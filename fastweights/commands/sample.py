@@ -97,8 +97,8 @@ def main(arguments: list[str]) -> None:
 
 def show_attention(model: Any, symbols: Any, tokens: Sequence[str]) -> None:
     """What the last step attended to, where the network can say."""
+    from fastweights.errors import UnsupportedBackend
     from fastweights.nn import FastWeightsRNN
-    from fastweights.ops.fast_weights_rnn import UnsupportedBackend
 
     attention = getattr(model.recurrent, "attention", None)
     if attention is None:

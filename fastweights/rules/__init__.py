@@ -1,15 +1,20 @@
 """Update rules: what is written into the fast weights, and how it is read. Pure functions, one rule a file.
 
-The dataclasses of this namespace are the rules that the command line knows by name: an import is a registration.
+An import into this namespace is a registration. Rules with `write` and `read` run inside a recurrent network, and the
+command line knows them by name; rules with `step` run in `fast_weights_scan`. Some have both.
 """
 
 from __future__ import annotations  # the command line reads the constants of a rule without torch
 
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from fastweights.rules._scan import Gate as Gate
+from fastweights.rules._scan import ScanState as ScanState
+from fastweights.rules._scan import Step as Step
 from fastweights.rules.cosine import Cosine as Cosine
 from fastweights.rules.delta import Delta as Delta
+from fastweights.rules.gated_delta import GatedDelta as GatedDelta
 from fastweights.rules.hebbian import Hebbian as Hebbian
 
 if TYPE_CHECKING:
@@ -30,6 +35,30 @@ class Rule(Protocol):
     def read(self, weights: Tensor, query: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class ScanRule(Protocol):
+    """What `fast_weights_scan` asks of a rule: a frozen dataclass with the truth of one token, and its gates.
+
+    `step(state, query, key, value, **gates) -> (output, state)` sees one token, without the axis of time: [batch,
+    heads, key or value]. Of a rule with `substeps` > 1 keys and values are [batch, heads, substeps, key or value].
+    A gate that was not given is None. A rule may have `lower(queries, keys, values, **gates) -> Step`, its fast form,
+    and `others(key, value)`: the shapes of what it carries beside the weights, without batch and heads.
+    """
+
+    GATES: ClassVar[dict[str, Gate]]
+
+    def step(self, state: ScanState, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ScanState]: ...
+
+
 def registered() -> dict[str, Any]:
-    """The rules of this library by their names."""
+    """The rules of this library that run inside a recurrent network, by their names."""
+    return {name: kind for name, kind in _kinds().items() if hasattr(kind, "write")}
+
+
+def scanned() -> dict[str, Any]:
+    """The rules of this library that run in `fast_weights_scan`, by their names."""
+    return {name: kind for name, kind in _kinds().items() if hasattr(kind, "step")}
+
+
+def _kinds() -> dict[str, Any]:
     return {name: kind for name, kind in globals().items() if isinstance(kind, type) and is_dataclass(kind)}

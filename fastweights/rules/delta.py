@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float
 
 from fastweights.rules._constants import Range, check_constants
+from fastweights.rules._scan import STRENGTH, Gate, ScanState, Step, constant, log_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,7 @@ class Delta:
     """
 
     RANGES: ClassVar[dict[str, Range]] = {"decay": (0.0, 1.0), "rate": (0.0, 2.0)}
+    GATES: ClassVar[dict[str, Gate]] = {"strength": STRENGTH._replace(constant="rate")}
 
     decay: float | Tensor = 1.0
     rate: float | Tensor = 0.5
@@ -55,6 +57,18 @@ class Delta:
         self, weights: Float[Tensor, "... value key"], query: Float[Tensor, "... key"]
     ) -> Float[Tensor, "... value"]:
         return (weights @ query.unsqueeze(-1)).squeeze(-1)
+
+    def step(
+        self, state: ScanState, query: Tensor, key: Tensor, value: Tensor, strength: Tensor | None = None
+    ) -> tuple[Tensor, ScanState]:
+        weights = self.write(state.weights, key, value, strength=strength)
+        return self.read(weights, query), ScanState(weights)
+
+    def lower(self, queries: Tensor, keys: Tensor, values: Tensor, strength: Tensor | None = None) -> Step:
+        if self.normalize_key:
+            keys = unit(keys)
+        strength = constant(self.rate, keys) if strength is None else strength
+        return Step(queries, keys, values, erase=keys, strength=strength, decay=log_of(self.decay, keys))
 
 
 def unit(x: Tensor) -> Tensor:

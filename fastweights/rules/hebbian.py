@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float
 
 from fastweights.rules._constants import Range, check_constants
+from fastweights.rules._scan import Gate, ScanState, Step, constant, log_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ class Hebbian:
     """
 
     RANGES: ClassVar[dict[str, Range]] = {"decay": (0.0, 1.0), "rate": (0.0, math.inf)}
+    GATES: ClassVar[dict[str, Gate]] = {}
 
     decay: float | Tensor = 0.95
     rate: float | Tensor = 0.5
@@ -43,3 +45,11 @@ class Hebbian:
         self, weights: Float[Tensor, "... value key"], query: Float[Tensor, "... key"]
     ) -> Float[Tensor, "... value"]:
         return (weights @ query.unsqueeze(-1)).squeeze(-1)
+
+    def step(self, state: ScanState, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ScanState]:
+        weights = self.write(state.weights, key, value)
+        return self.read(weights, query), ScanState(weights)
+
+    def lower(self, queries: Tensor, keys: Tensor, values: Tensor) -> Step:
+        rate, decay = constant(self.rate, keys), log_of(self.decay, keys)
+        return Step(queries, keys, values, strength=rate, decay=decay)

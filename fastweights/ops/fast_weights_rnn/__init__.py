@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.errors import UserError
+from fastweights.errors import UnsupportedBackend, UserError
 from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_rnn import attention, cpu, exported, reference, triton
-from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend, check
+from fastweights.ops.fast_weights_rnn.call import Call, check
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian, Rule
 

@@ -6,16 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.errors import UserError
 from fastweights.ops.cpu import limits
 from fastweights.ops.state import FastWeightsState, as_state
 
 NONLINEARITIES = ("relu", "tanh")
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-class UnsupportedBackend(UserError):
-    """A backend that was named cannot run this call; the message says why and what can."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from fastweights.errors import UnsupportedBackend
 from fastweights.ops.fast_weights_rnn.attention import as_stored, decay_powers, strength
-from fastweights.ops.fast_weights_rnn.call import Call, UnsupportedBackend
+from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.fast_weights_rnn.reference import layer_norm, nonlinearity
 from fastweights.rules import Cosine, Hebbian
 

@@ -1,0 +1,204 @@
+"""One call of the op, checked: what every backend is handed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastweights.errors import UserError, near
+from fastweights.ops.cpu import limits
+from fastweights.ops.fast_weights_scan.step import masked
+from fastweights.rules import Gate, ScanState, Step
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+LONGEST_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of `fast_weights_scan` after the checks; past a sequence's end they hold zeros."""
+
+    queries: Tensor  # [batch, time, heads, key]
+    keys: Tensor  # [batch, substeps * time, heads, key]
+    values: Tensor  # [batch, substeps * time, heads, value]
+    gates: dict[str, Tensor | None]  # by all names that the rule has; None: its constant stands in
+    rule: Any
+    state: ScanState
+    resets: Tensor | None  # [batch, time], bool
+    lengths: Tensor | None  # [batch], int64, on the device of the keys
+    chunk: int | None
+
+    @property
+    def valid(self) -> Tensor | None:
+        """[batch, time], true where a token lies inside its sequence."""
+        return None if self.lengths is None else inside(self.lengths, self.queries.shape[1])
+
+    @property
+    def substeps(self) -> int:
+        return getattr(self.rule, "substeps", 1)
+
+    @cached_property
+    def step(self) -> Step | None:
+        """The canonical form of the whole call, which leaves the state as it is past a sequence's end; None where the
+        rule has none."""
+        if not hasattr(self.rule, "lower"):
+            return None
+        step = self.rule.lower(self.queries, self.keys, self.values, **self.gates)
+        return step if self.valid is None else masked(step, self.valid)
+
+
+def inside(lengths: Tensor, time: int) -> Tensor:
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def check(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    gates: Mapping[str, Tensor],
+    rule: Any,
+    state: Any,
+    resets: Tensor | None,
+    lengths: Tensor | None,
+    chunk: int | None,
+) -> Call:
+    if isinstance(rule, type) or not callable(getattr(rule, "step", None)) or not hasattr(rule, "GATES"):
+        raise UserError(f"rule: got {rule!r}, wanted one with GATES and a step, such as Delta()")
+    for name, tensor in (("queries", queries), ("keys", keys), ("values", values)):
+        check_input(name, tensor, queries)
+    batch, time, heads, key = queries.shape
+    steps = getattr(rule, "substeps", 1) * time
+    value = values.shape[-1]
+    _check_shape("keys", keys, queries, batch, steps, heads, key)
+    _check_shape("values", values, queries, batch, steps, heads, value)
+    sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
+    sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
+    given = check_gates(rule, gates, queries, sizes)
+    state = check_state(rule, state, keys, values)
+    if resets is not None and (
+        not isinstance(resets, Tensor) or resets.dtype is not torch.bool or resets.shape != (batch, time)
+    ):
+        got = f"{resets.dtype} of shape {list(resets.shape)}" if isinstance(resets, Tensor) else type(resets).__name__
+        raise UserError(f"resets: got {got}, wanted torch.bool of shape {[batch, time]}: true where a sequence begins")
+    if lengths is not None:
+        lengths = check_lengths(lengths, queries)
+        valid = inside(lengths, time)
+        many = valid.repeat_interleave(getattr(rule, "substeps", 1), 1)
+        queries, keys, values = (
+            torch.where(each[:, :, None, None], tensor, 0.0)
+            for each, tensor in ((valid, queries), (many, keys), (many, values))
+        )
+        for name, tensor in given.items():
+            if tensor is not None and rule.GATES[name].axes != "head":
+                mask = many if rule.GATES[name].axes == "substep" else valid
+                given[name] = torch.where(mask.reshape(*mask.shape, *[1] * (tensor.dim() - 2)), tensor, 0.0)
+    for name, tensor in given.items():
+        if tensor is not None:
+            check_range(type(rule).__name__, name, tensor, rule.GATES[name])
+    if chunk is not None and (type(chunk) is not int or not 1 <= chunk <= LONGEST_CHUNK):
+        raise UserError(f"chunk: got {chunk!r}, wanted a number of tokens from 1 to {LONGEST_CHUNK}, or None")
+    return Call(queries, keys, values, given, rule, state, resets, lengths, chunk)
+
+
+def check_input(name: str, tensor: Any, queries: Tensor) -> None:
+    last = "value" if name == "values" else "key"
+    if not isinstance(tensor, Tensor) or tensor.dim() != 4:
+        got = f"shape {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise UserError(f"{name}: got {got}, wanted a tensor [batch, time, heads, {last}]")
+    if not tensor.dtype.is_floating_point:
+        raise UserError(f"{name}: got {tensor.dtype}, wanted a floating-point tensor")
+    if tensor.dtype != queries.dtype or tensor.device != queries.device:
+        wanted = f"{queries.dtype} on {queries.device} as the queries"
+        raise UserError(f"{name}: got {tensor.dtype} on {tensor.device}, wanted {wanted}")
+    if 0 in tensor.shape[2:]:
+        raise UserError(f"{name}: got shape {list(tensor.shape)}, wanted at least one head and one number in each")
+
+
+def check_gates(
+    rule: Any, gates: Mapping[str, Tensor], queries: Tensor, sizes: dict[str, tuple[int, ...]]
+) -> dict[str, Tensor | None]:
+    owner, known = type(rule).__name__, rule.GATES
+    if not isinstance(gates, Mapping):
+        raise UserError(f"gates: got {type(gates).__name__}, wanted a dict of tensors by the names of gates")
+    for name in gates:
+        if name not in known:
+            has = f"has the gates {', '.join(known)}" if known else "has no gates"
+            raise UserError(f"gates: got {name!r}{near(str(name), known)}; {owner} {has}")
+    given: dict[str, Tensor | None] = {}
+    for name, gate in known.items():
+        given[name] = gates.get(name)
+        shape = sizes[gate.axes]
+        if given[name] is not None:
+            _check_shape(f"gates[{name!r}]", given[name], queries, *shape)
+        elif gate.constant is None:
+            raise UserError(f"gates: got no {name!r}, wanted a tensor {list(shape)}: {owner} needs it ({gate.says})")
+    return given
+
+
+def check_range(owner: str, name: str, tensor: Tensor, gate: Gate) -> None:
+    """Raise where a gate of the CPU is NaN or out of its range; an accelerator would have to wait."""
+    if limits.abstract() or not tensor.is_cpu or not tensor.numel():
+        return
+    low, high = (float(each) for each in tensor.detach().aminmax())
+    if math.isnan(low) or math.isnan(high):
+        raise UserError(f"gates[{name!r}]: got NaN, wanted numbers {_span(gate)} ({owner}: {gate.says})")
+    if low < gate.low or high > gate.high:
+        got = f"{low:g}" if low < gate.low else f"{high:g}"
+        raise UserError(f"gates[{name!r}]: got {got}, wanted numbers {_span(gate)} ({owner}: {gate.says})")
+
+
+def _span(gate: Gate) -> str:
+    if math.isfinite(gate.low) and math.isfinite(gate.high):
+        return f"from {gate.low:g} to {gate.high:g}"
+    return f"<= {gate.high:g}" if math.isfinite(gate.high) else f">= {gate.low:g}"
+
+
+def check_state(rule: Any, state: Any, keys: Tensor, values: Tensor) -> ScanState:
+    """The state that was given, or zeros."""
+    lead, key, value = (keys.shape[0], keys.shape[2]), keys.shape[3], values.shape[3]
+    others = [(*lead, *shape) for shape in rule.others(key, value)] if hasattr(rule, "others") else []
+    shapes = [(*lead, value, key), *others]
+    if state is None:
+        weights, *rest = (keys.new_zeros(shape) for shape in shapes)
+        return ScanState(weights, tuple(rest))
+    wanted = f"ScanState(weights {list(shapes[0])}, others ({', '.join(str(list(each)) for each in others)}))"
+    if isinstance(state, Tensor) or not isinstance(state, tuple | list) or len(state) not in (1, 2):
+        raise UserError(f"state: got {type(state).__name__}, wanted {wanted}, or None")
+    state = ScanState(state[0], tuple(state[1]) if len(state) == 2 else ())
+    tensors = (state.weights, *state.others)
+    if not all(isinstance(each, Tensor) for each in tensors) or [each.shape for each in tensors] != shapes:
+        got = ", ".join(str(list(each.shape)) if isinstance(each, Tensor) else type(each).__name__ for each in tensors)
+        raise UserError(f"state: got {got}, wanted {wanted} to go with {type(rule).__name__} and these keys and values")
+    for each in tensors:
+        if each.dtype != keys.dtype or each.device != keys.device:
+            wanted = f"{keys.dtype} on {keys.device} as the keys"
+            raise UserError(f"state: got {each.dtype} on {each.device}, wanted {wanted}")
+    return state
+
+
+def check_lengths(lengths: Tensor, queries: Tensor) -> Tensor:
+    batch, time = queries.shape[:2]
+    lengths = torch.as_tensor(lengths)
+    if lengths.shape != (batch,) or lengths.dtype not in INTEGERS:
+        got = f"{lengths.dtype} of shape {list(lengths.shape)}"
+        raise UserError(f"lengths: got {got}, wanted {batch} integers, one a sequence")
+    if not limits.abstract() and lengths.is_cpu and batch:
+        low, high = int(lengths.min()), int(lengths.max())
+        if low < 0 or high > time:
+            raise UserError(f"lengths: got values from {low} to {high}, wanted 0 to {time}, the tokens of the queries")
+    return lengths.to(device=queries.device, dtype=torch.int64)
+
+
+def _check_shape(name: str, tensor: Any, queries: Tensor, *shape: int) -> None:
+    if not isinstance(tensor, Tensor):
+        raise UserError(f"{name}: got {type(tensor).__name__}, wanted a tensor {list(shape)}")
+    if tensor.shape != shape:
+        with_queries = f"to go with queries {list(queries.shape)}"
+        raise UserError(f"{name}: got shape {list(tensor.shape)}, wanted {list(shape)} {with_queries}")
+    if tensor.dtype != queries.dtype or tensor.device != queries.device:
+        wanted = f"{queries.dtype} on {queries.device} as the queries"
+        raise UserError(f"{name}: got {tensor.dtype} on {tensor.device}, wanted {wanted}")

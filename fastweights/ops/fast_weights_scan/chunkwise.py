@@ -1,0 +1,87 @@
+"""Chunk by chunk, in matrix products of torch: any device, and differentiable as often as torch is.
+
+Inside a chunk the writes x_i of all tokens solve a unit lower triangular system, the WY form of Yang et al. 2024
+(https://arxiv.org/abs/2406.06484). With G the sum of log decays since the chunk began, and S the state there:
+
+    x_i = strength_i (value_i - S (erase_i exp G_i) - sum_{j<i} x_j <key_j exp(G_i - G_j), erase_i>)
+    o_i = S (query_i exp G_i) + sum_{j<=i} x_j <key_j exp(G_i - G_j), query_i>
+
+Only differences G_i - G_j of j <= i are exponentiated, so that nothing overflows; G is summed in float64, since sums of
+strong decays cancel in their differences and in the gradient of a decay.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fastweights.ops.fast_weights_scan.call import Call
+from fastweights.ops.fast_weights_scan.pairs import Decays
+from fastweights.ops.fast_weights_scan.step import pack, unpack
+from fastweights.rules import ScanState, Step
+
+CHUNK = 64  # rows of a chunk: tokens times substeps
+
+
+def why_not(call: Call) -> str | None:
+    if call.step is None:
+        return f"{type(call.rule).__name__} has no fast form; the reference backend runs it"
+    return None
+
+
+def run(call: Call) -> tuple[Tensor, ScanState]:
+    step = call.step
+    assert step is not None
+    outputs, matrix = scan(step, pack(call.state, step.transposed), call.resets, call.chunk)
+    if step.finish is not None:
+        outputs = step.finish(outputs)
+    if call.valid is not None:
+        outputs = torch.where(call.valid[..., None, None], outputs, 0.0)
+    return outputs, unpack(matrix, call.state, step.transposed)
+
+
+def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -> tuple[Tensor, Tensor]:
+    """What is read, [batch, time, heads, rows], and the last canonical matrix, [batch, heads, rows, key]."""
+    batch, time, heads, _ = step.query.shape
+    if not batch * time:
+        return step.value.new_zeros(batch, time, heads, matrix.shape[-2]), matrix.clone()
+    chunk = min(chunk or max(CHUNK // step.substeps, 1), time)
+    many = chunk * step.substeps
+    query, key, value = cut(step.query, chunk), cut(step.key, many), cut(step.value, many)
+    decays = Decays(
+        None if step.decay is None else cut(step.decay if step.decay.dim() == 4 else step.decay[..., None], chunk),
+        None if resets is None else cut(resets[:, :, None, None], chunk),
+        step.substeps,
+        step.undecayed_erase,
+    )
+    attention = decays.pairs(query, key, "query")
+    state, reads, keeps = matrix.mT, decays.since_start(query, "query"), decays.until_end(key)
+    if step.strength is not None:
+        strength = cut(step.strength[..., None], many)
+        value = strength * value
+    if step.erase is not None:
+        erase = cut(step.erase, many)
+        system, erased = decays.pairs(erase, key, "erase"), decays.since_start(erase, "erase")
+        if step.strength is not None:
+            system, erased = strength * system, strength * erased
+        value, erased = solved(system, value), solved(system, erased)
+    outputs = []
+    for n in range(query.shape[0]):
+        written = value[n] if step.erase is None else value[n] - erased[n] @ state
+        outputs.append(reads[n] @ state + attention[n] @ written)
+        kept = keeps[n].mT @ written
+        state = kept + (state if decays.whole is None else decays.whole[n] * state)
+    read = torch.stack(outputs).permute(1, 0, 3, 2, 4).reshape(batch, -1, heads, matrix.shape[-2])
+    return read[:, :time], state.mT
+
+
+def cut(x: Tensor, rows: int) -> Tensor:
+    """[batch, time, heads, n] as [chunks, batch, heads, rows, n]; zeros fill the last chunk."""
+    batch, time, heads, size = x.shape
+    if short := -time % rows:
+        x = functional.pad(x, (0, 0, 0, 0, 0, short))
+    return x.reshape(batch, -1, rows, heads, size).permute(1, 0, 3, 2, 4)
+
+
+def solved(system: Tensor, right: Tensor) -> Tensor:
+    """(I + system)^-1 right, of a strictly lower triangular system."""
+    return torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)

@@ -1,0 +1,36 @@
+"""The canonical step of a whole call: what is masked in it, and how the state of a rule lies in its one matrix."""
+
+import torch
+from torch import Tensor
+
+from fastweights.rules import ScanState, Step
+
+
+def masked(step: Step, valid: Tensor) -> Step:
+    """The step that leaves the state as it is where `valid`, [batch, time], is false."""
+    many = valid.repeat_interleave(step.substeps, 1)[..., None, None]
+    key = torch.where(many, step.key, 0.0)
+    erase = key if step.erase is step.key else step.erase
+    decay = step.decay
+    if decay is not None:
+        decay = torch.where(valid.reshape(*valid.shape, *[1] * (decay.dim() - 2)), decay, 0.0)
+    return step._replace(key=key, erase=erase, decay=decay)
+
+
+def pack(state: ScanState, transposed: bool) -> Tensor:
+    """The canonical matrix of a state, [batch, heads, rows, key]."""
+    if state.others:
+        rows = [each.unsqueeze(-2) if each.dim() == 3 else each for each in state.others]
+        return torch.cat([state.weights, *rows], -2)
+    return state.weights.mT if transposed else state.weights
+
+
+def unpack(matrix: Tensor, like: ScanState, transposed: bool) -> ScanState:
+    """The state that lies in a canonical matrix; `like` has its shapes."""
+    if transposed:
+        return ScanState(matrix.mT)
+    sizes = [like.weights.shape[-2], *(1 if each.dim() == 3 else each.shape[-2] for each in like.others)]
+    weights, *others = matrix.split(sizes, -2)
+    return ScanState(
+        weights, tuple(each.reshape(shaped.shape) for each, shaped in zip(others, like.others, strict=True))
+    )

@@ -1,0 +1,67 @@
+"""Calls of fast_weights_scan at random, and all that comes of them."""
+
+import math
+
+import torch
+
+from fastweights.ops import ScanState, fast_weights_scan
+from fastweights.rules._scan import Gate
+
+
+def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0, lowest=-1.0, dtype=torch.float64):
+    """Leaves of a call, by name: gates over their whole range, decays from `lowest` to 0."""
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    steps = getattr(rule, "substeps", 1) * time
+    keys = normal(batch, steps, heads, key)
+    leaves = {
+        "queries": normal(batch, time, heads, key),
+        "keys": keys / keys.norm(dim=-1, keepdim=True),
+        "values": normal(batch, steps, heads, value),
+    }
+    sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
+    sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
+    for name, gate in rule.GATES.items():
+        leaves[name] = inside(gate, torch.rand(*sizes[gate.axes], generator=g, dtype=torch.float64), lowest)
+    if initial:
+        others = rule.others(key, value) if hasattr(rule, "others") else []
+        for place, shape in enumerate([(value, key), *others]):
+            leaves[f"state{place}"] = normal(batch, heads, *shape)
+    return {name: leaf.to(dtype).requires_grad_() for name, leaf in leaves.items()}
+
+
+def inside(gate: Gate, uniform, lowest):
+    if gate.high == 0.0:
+        return lowest * uniform**3  # many near 0, some near the lowest
+    high = gate.high if math.isfinite(gate.high) else gate.low + 2.0
+    low = gate.low if math.isfinite(gate.low) else high - 4.0
+    return low + (high - low) * uniform
+
+
+def run(leaves, rule, backend, **options):
+    weights, *others = [leaf for name, leaf in leaves.items() if name.startswith("state")] or [None]
+    state = None if weights is None else ScanState(weights, tuple(others))
+    gates = {name: leaves[name] for name in rule.GATES if name in leaves}
+    inputs = (leaves[name] for name in ("queries", "keys", "values"))
+    return fast_weights_scan(*inputs, gates, rule=rule, state=state, backend=backend, **options)
+
+
+def results(leaves, rule, backend, **options):
+    """Outputs, final state and every gradient, under a fixed random loss."""
+    outputs, state = run(leaves, rule, backend, **options)
+    parts = [outputs, state.weights, *state.others]
+    g = torch.Generator().manual_seed(1)
+    weigh = [torch.randn(p.shape, generator=g, dtype=torch.float64).to(p.dtype) for p in parts]
+    loss = sum((p * w).sum() for p, w in zip(parts, weigh, strict=True))
+    gradients = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return [*(p.detach() for p in parts), *gradients]
+
+
+def assert_close(got, want, tolerance=1e-10):
+    for index, (a, b) in enumerate(zip(got, want, strict=True)):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        error = (a - b).abs().max().item() / max(1.0, b.abs().max().item()) if b.numel() else 0.0
+        assert error <= tolerance, f"result {index}: off by {error:.1e}"
