@@ -139,14 +139,14 @@ def log_of(decay: float | Tensor, like: Tensor) -> Tensor | None:
 
     A decay of 0 is taken as 1e-30: what is kept then is nothing in any dtype, and the gradient is still exact.
     """
-    if type(decay) in (int, float):
+    if isinstance(decay, int | float):
         return None if decay == 1 else like.new_full(like.shape[:3], math.log(max(decay, LEAST)))
-    lifted = decay + (decay.clamp_min(LEAST) - decay).detach()  # pyright: ignore[reportAttributeAccessIssue]
+    lifted = decay + (decay.clamp_min(LEAST) - decay).detach()
     return lifted.log().to(like.dtype).reshape(()).expand(like.shape[:3])
 
 
 def constant(number: float | Tensor, like: Tensor) -> Tensor | None:
     """A constant strength at each token and head of `like`, [batch, time, heads, ...]; None where it is 1."""
-    if type(number) in (int, float):
+    if isinstance(number, int | float):
         return None if number == 1 else like.new_full(like.shape[:3], number)
-    return number.to(like.dtype).reshape(()).expand(like.shape[:3])  # pyright: ignore[reportAttributeAccessIssue]
+    return number.to(like.dtype).reshape(()).expand(like.shape[:3])

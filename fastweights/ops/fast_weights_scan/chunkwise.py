@@ -53,23 +53,22 @@ def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -
         step.substeps,
         step.undecayed_erase,
     )
-    attention = decays.pairs(query, key, "query")
-    state, reads, keeps = matrix.mT, decays.since_start(query, "query"), decays.until_end(key)
-    if step.strength is not None:
-        strength = cut(step.strength[..., None], many)
+    strength = None if step.strength is None else cut(step.strength[..., None], many)
+    if strength is not None:
         value = strength * value
+    erased = None
     if step.erase is not None:
         erase = cut(step.erase, many)
         system, erased = decays.pairs(erase, key, "erase"), decays.since_start(erase, "erase")
-        if step.strength is not None:
+        if strength is not None:
             system, erased = strength * system, strength * erased
         value, erased = solved(system, value), solved(system, erased)
-    outputs = []
+    attention, reads = decays.pairs(query, key, "query"), decays.since_start(query, "query")
+    state, kept, outputs = matrix.mT, decays.until_end(key).mT, []
     for n in range(query.shape[0]):
-        written = value[n] if step.erase is None else value[n] - erased[n] @ state
+        written = value[n] if erased is None else value[n] - erased[n] @ state
         outputs.append(reads[n] @ state + attention[n] @ written)
-        kept = keeps[n].mT @ written
-        state = kept + (state if decays.whole is None else decays.whole[n] * state)
+        state = kept[n] @ written + (state if decays.whole is None else decays.whole[n] * state)
     read = torch.stack(outputs).permute(1, 0, 3, 2, 4).reshape(batch, -1, heads, matrix.shape[-2])
     return read[:, :time], state.mT
 
