@@ -118,7 +118,7 @@ def best(summaries: Sequence[Summary]) -> str:
     above = [(each, ends) for each, ends in known if floor is None or ends[0] > sign * floor]
     if not above:
         return "no setting is apart from the guess floor on validation sequences"
-    first, ends = max(above, key=lambda pair: sign * pair[0].valid.mean)
+    first, ends = max(above, key=lambda pair: sign * pair[0].valid.mean)  # pyright: ignore[reportOptionalMemberAccess]
     if not interval_name(summaries):
         return f"best on validation sequences: {first.setting.words}, of one seed each"
     near = [each.setting.words for each, others in known if each is not first and others[-1] >= ends[0]]
