@@ -53,6 +53,52 @@ class FastWeightsState(NamedTuple):
             raise UserError(f"FastWeightsState.select: got a mask of shape {list(mask.shape)}, wanted {batch}")
         return FastWeightsState(self.hidden[..., index, :], self.weights[..., index, :, :])
 
+    def erase(self, key: Tensor, value: Tensor | None = None, strength: float | Tensor = 1.0) -> "FastWeightsState":
+        """The state without one stored association; the hidden vector stays.
+
+            A - strength value k^T                what was written, where the value is given
+            A - strength (A k) k^T / |k|^2        else whatever the key reads: at strength 1 it reads zero then
+
+        key, value: [hidden], or what broadcasts to `hidden`, as the rule stores them. strength: what is left of the
+        write, rate decay^age of `Hebbian`. `Trace.term` tells all three of a step.
+        """
+        return self.overwrite(key, self.hidden.new_zeros(self.hidden.shape[-1]), value, strength)
+
+    def overwrite(
+        self, key: Tensor, new: Tensor, value: Tensor | None = None, strength: float | Tensor = 1.0
+    ) -> "FastWeightsState":
+        """The state with the value `new` where another was; the hidden vector stays.
+
+            A + strength (new - value) k^T            where the old value is given
+            A + strength (new - A k) k^T / |k|^2      else the delta rule: at strength 1 the key reads `new` then
+
+        Shapes as in `erase`.
+        """
+        key, new = self._vector("key", key), self._vector("new", new)
+        if value is None:
+            value = (self.weights @ key[..., None]).squeeze(-1)
+            strength = strength / key.square().sum(-1).clamp_min(torch.finfo(key.dtype).tiny)
+        amount = torch.as_tensor(strength, dtype=self.weights.dtype, device=self.weights.device)[..., None]
+        change = amount * (new - self._vector("value", value))
+        return self._replace(weights=self.weights + change[..., None] * key[..., None, :])
+
+    def scale(self, factor: float | Tensor) -> "FastWeightsState":
+        """The memory times a number, as `steps` of decay would leave it for factor = decay^steps; hidden stays."""
+        return self._replace(weights=factor * self.weights)
+
+    def empty(self) -> "FastWeightsState":
+        """An empty memory beside the same hidden vector; `reset` zeroes both."""
+        return self._replace(weights=torch.zeros_like(self.weights))
+
+    def _vector(self, name: str, given: Any) -> Tensor:
+        shape = list(self.hidden.shape)
+        if isinstance(given, Tensor) and 0 < given.dim() <= len(shape) and given.shape[-1] == shape[-1]:
+            sizes = zip(given.shape[::-1], shape[::-1], strict=False)
+            if all(mine in (1, wanted) for mine, wanted in sizes):
+                return given.to(self.weights)
+        got = f"shape {list(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise UserError(f"FastWeightsState: got a {name} of {got}, wanted a tensor [{shape[-1]}], or {shape}")
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "FastWeightsState":
         """The state with `function` applied to hidden and to weights."""
         return FastWeightsState(function(self.hidden), function(self.weights))

@@ -26,7 +26,12 @@ from fastweights.training.trial import try_out
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
     from fastweights.nn import SequenceModel
+    from fastweights.nn.trace import Trace
+    from fastweights.tasks import Batch
+    from fastweights.training.looking import Codes
 
 OPTION = re.compile(r"`[^`]*`|(?<![\w/-])--(?P<name>[a-z][a-z-]*)")
 ARGUMENTS = {"run": "folder", "resume": "resume=True"}  # other options are called as arguments are
@@ -48,6 +53,37 @@ class TrainedRun:
     def save_pretrained(self, folder: str | Path) -> None:
         """config.json and model.safetensors into a folder that has neither: the layout of the Hugging Face hub."""
         save_pretrained(Path(folder), self.model, self.folder)
+
+    def trace(self, sequence: "str | Tensor | Batch", state: Any = None) -> "Trace":
+        """All that the network does with one sequence, as NumPy arrays: see `fastweights.nn.trace.Trace`.
+
+        sequence: a text of the task; or inputs [time] or [time, features]; or a batch of one, as `task.draw` makes it.
+        state: what the sequence goes on from, such as `trace.state(-2)` or `trace.erase(3, at=-2)`; a text is then any
+        symbols, and only the last step is asked: `run.trace("k", before.state(-2)).answer`.
+        Raises `BadSequence` where a text is none of the task.
+        """
+        from fastweights.training.looking import trace_sequence
+
+        return trace_sequence(self.model, self.task, sequence, state)
+
+    def answer(self, sequence: "str | Tensor | Batch", state: Any = None) -> Any:
+        """What the network answers, a text of classes or an array of numbers; arguments as of `trace`."""
+        return self.trace(sequence, state).answer
+
+    def codes(self, symbols: str | None = None) -> "Codes":
+        """How alike symbols are to the network: see `fastweights.training.looking.Codes`.
+
+        symbols: which; None: those that a drawn sequence can end with, such as the keys that are asked for.
+        """
+        from fastweights.training.looking import codes_of
+
+        return codes_of(self.model, self.task, symbols)
+
+    def mistakes(self, holding: str = "", count: int = 10_000, seed: int = 0) -> "Batch":
+        """The sequences that it gets wrong, of `count` drawn ones; those that have all symbols of `holding`."""
+        from fastweights.training.looking import mistakes_of
+
+        return mistakes_of(self.model, self.task, holding, count, seed)
 
 
 def load(folder: str | Path, model: Own = None, *, task: Own = None, rule: Own = None) -> TrainedRun:

@@ -1,0 +1,227 @@
+"""A look inside: all that a network did with one sequence, and states of it in which the memory was changed."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fastweights import memory
+from fastweights.errors import UserError
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.layer_trace import Array, LayerTrace, Term, trace_layer
+from fastweights.nn.sequence_model import SequenceModel
+from fastweights.ops import FastWeightsState
+from fastweights.ops.state import as_state
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One sequence of T steps in a network of H units, as NumPy arrays; steps are numbered from 0, and -1 is the last.
+
+    layers: a `LayerTrace` for each layer and direction, with all that its memory did; () where a network has none.
+    inputs: [T] symbols or [T, features].
+    hidden: [T, H], what the head reads.
+    logits: [T, outputs], the head of every hidden vector, asked or not; None of a bare `FastWeightsRNN`.
+    dtype: of the model, and of the states below. A fast-weights network is computed in float64 from its weights.
+    symbols, classes: what the inputs and the outputs are called; None where nobody says.
+    asked: [T], true where the task wants an answer; targets: the right ones, [T], with `NOTHING` where none is wanted.
+
+    `attention`, `weights` and `queries` are those of the last layer.
+
+    Edits. `state(at)` is the state after a step, for `model.step` or `run.trace(more, state)`. `erase` and `overwrite`
+    return it with one write changed. They change the memory of that moment alone: hidden vectors that were made from it
+    stay. So to ask again, change the state before the question, at=-2, and read the question.
+    """
+
+    layers: tuple[LayerTrace, ...]
+    inputs: Array
+    hidden: Array
+    logits: Array | None
+    dtype: torch.dtype
+    symbols: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    asked: Array | None = None
+    targets: Array | None = None
+
+    @property
+    def probabilities(self) -> Array | None:
+        """[T, outputs], the softmax of the logits; None of a single output, which is a number."""
+        if self.logits is None or self.logits.shape[1] == 1:
+            return None
+        return torch.from_numpy(self.logits).softmax(-1).numpy()
+
+    @property
+    def attention(self) -> Array:
+        """[T, T]: what the last inner step of each step, in the last layer, gave to the values of earlier steps.
+
+        Row t adds up to what was added to the boundary: attention[t] @ layers[-1].values. Thickness and sign of the
+        arcs. Zero where nothing is read.
+        """
+        found = self._last.attention
+        if found is None:
+            self._last.stored()  # says why
+        assert found is not None
+        return found[:, -1] if found.shape[1] else np.zeros((len(found), len(found)))
+
+    @property
+    def weights(self) -> Array:
+        """[T, H, H], A(t) of the last layer."""
+        return self._last.weights
+
+    @property
+    def queries(self) -> Array:
+        """[T, S, H] of the last layer."""
+        return self._last.queries
+
+    @property
+    def answer(self) -> Any:
+        """The answers where the task asks, else after the last step: a text of classes, or an array of numbers."""
+        if self.logits is None:
+            raise UserError("Trace: got a network without a head, wanted a SequenceModel, which answers")
+        asked = self.logits[-1:] if self.asked is None else self.logits[self.asked]
+        if self.classes is None:
+            return asked if self.probabilities is None else asked.argmax(-1)
+        between = " " if any(len(name) > 1 for name in self.classes) else ""
+        return between.join(self.classes[place] for place in asked.argmax(-1))
+
+    def state(self, at: int = -1, *, decay: float | None = None) -> FastWeightsState:
+        """The state after step `at`, [layers, 1, hidden] and [layers, 1, hidden, hidden]: hidden vectors and A(at).
+
+        decay: the same keys and values as if the memory had decayed by another number,
+        sum strength decay^(at-tau) values(tau) keys(tau)^T. Hidden vectors stay. `state.scale` and `state.empty` change
+        the memory as a whole.
+        """
+        at = self._step("at", at)
+        if decay is not None and not 0.0 <= decay <= 1.0:
+            raise UserError(f"Trace.state: got decay={decay!r}, wanted a number in [0, 1]")
+        hidden = [layer.hidden[at] for layer in self._forward]
+        weights = [layer.memory(at, decay) for layer in self._forward]
+        return FastWeightsState(self._stack(hidden), self._stack(weights))
+
+    def term(self, step: int, at: int = -1) -> Term:
+        """What A(at) holds of the write of `step`, of all layers: key, value [layers, 1, hidden], strength [layers, 1].
+
+        strength value key^T, with strength = rate decay^(at-step) of `Hebbian`, decay^(at-step) of the others.
+        Raises `UserError` where the step comes after `at`, or the rule's memory is no sum of writes.
+        """
+        at, step = self._step("at", at), self._step("step", step)
+        if step > at:
+            raise UserError(
+                f"Trace: got step {step}, wanted one up to {at}: the memory after step {at} does not have it"
+            )
+        keys, values, strengths = zip(*(layer.term(step, at) for layer in self._forward), strict=True)
+        return Term(self._stack(keys), self._stack(values), self._stack([np.float64(each) for each in strengths]))
+
+    def erase(self, step: int, at: int = -1, strength: float = 1.0) -> FastWeightsState:
+        """The state after `at` without what `step` wrote: A(at) - strength term, in every layer."""
+        term = self.term(step, at)
+        return self.state(at).erase(term.key, term.value, strength * term.strength)
+
+    def overwrite(self, step: int, new: int | Array | Tensor, at: int = -1) -> FastWeightsState:
+        """The state after `at` where the write of `step` holds another value under its key, as old as it was.
+
+        new: a step, whose value is taken, or a value as the rule stores it, [hidden] or [layers, 1, hidden].
+        A(at) + strength (new - value) key^T.
+        """
+        term = self.term(step, at)
+        if isinstance(new, int):
+            place = self._step("new", new)
+            new = self._stack([layer.stored()[1][place] for layer in self._forward])
+        value = torch.as_tensor(new)
+        return self.state(at).overwrite(term.key, value, term.value, term.strength)
+
+    @property
+    def _last(self) -> LayerTrace:
+        if not self.layers:
+            raise UserError("Trace: got a network without fast weights, wanted one with a memory, such as RNN-LN-FW")
+        return self.layers[-1]
+
+    @property
+    def _forward(self) -> tuple[LayerTrace, ...]:
+        if self._last.name.endswith("reverse"):
+            raise UserError("Trace: got a bidirectional network, wanted one direction: its state is not one of a step")
+        return self.layers
+
+    def _step(self, name: str, step: int) -> int:
+        time = len(self.inputs)
+        if isinstance(step, bool) or not isinstance(step, int | np.integer) or not -time <= step < time:
+            raise UserError(f"Trace: got {name}={step!r}, wanted a step from 0 to {time - 1}, or from the end, as -1")
+        return int(step) % time
+
+    def _stack(self, arrays: Any) -> Tensor:
+        """[layers, 1, ...]: of a batch of one."""
+        return torch.from_numpy(np.stack(arrays))[:, None].to(self.dtype)
+
+
+@torch.no_grad()
+def trace(model: nn.Module, inputs: Tensor, state: Any = None) -> Trace:
+    """All that a network does with one sequence; dropout is left out.
+
+    model: a `SequenceModel`, or a bare `FastWeightsRNN`. inputs: what a call takes, of one sequence without a batch
+    axis: [T] symbols, [T, features]. state: what the sequence goes on from, of one sequence; None: nothing.
+
+    Of a network without fast weights `layers` is empty, and `hidden` and `logits` are what there is.
+    Raises `UserError` where the sequence does not fit or is empty.
+    """
+    if not isinstance(model, SequenceModel | FastWeightsRNN):
+        raise UserError(f"trace: got {type(model).__name__}, wanted a SequenceModel or a FastWeightsRNN")
+    axes = 1 if isinstance(model, SequenceModel) and model.spec.symbols else 2
+    if not isinstance(inputs, Tensor) or inputs.dim() != axes or not inputs.numel():
+        got = f"shape {list(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        wanted = "[time] of symbols" if axes == 1 else "[time, features]"
+        raise UserError(f"trace: got {got}, wanted one sequence, a tensor {wanted} of at least one step")
+    first = next(model.parameters())
+    inputs = inputs.to(first.device)
+    recurrent = model.recurrent if isinstance(model, SequenceModel) else model
+    if not isinstance(recurrent, FastWeightsRNN) or type(recurrent).forward is not FastWeightsRNN.forward:
+        assert isinstance(model, SequenceModel)
+        return slow_trace(model, inputs, state, first.dtype)
+    check_size(recurrent, len(inputs))
+    exact: Any = copy.deepcopy(model).cpu().double().eval()
+    rnn: Any = exact.recurrent if isinstance(model, SequenceModel) else exact
+    features = exact.look_up(inputs[None].cpu()) if isinstance(model, SequenceModel) else inputs[None].cpu()
+    given = as_state(state, "trace, state")
+    layers = trace_layers(rnn, features if features.dtype == torch.float64 else features.double(), given)
+    hidden = outputs_of(rnn, layers)
+    logits = exact.head(hidden).numpy() if isinstance(model, SequenceModel) else None
+    return Trace(layers, inputs.cpu().numpy(), hidden.numpy(), logits, first.dtype)
+
+
+def trace_layers(rnn: FastWeightsRNN, features: Tensor, state: FastWeightsState | None) -> tuple[LayerTrace, ...]:
+    rnn._check_state(features, state, [1])
+    rnn._project(0, features)  # says what is wrong with it
+    found: list[LayerTrace] = []
+    for layer in range(rnn.num_layers):
+        for place, suffix in enumerate(rnn._suffixes(layer)):
+            start = None
+            if state is not None:
+                index = layer * rnn.num_directions + place
+                start = FastWeightsState(state.hidden[index].double().cpu(), state.weights[index].double().cpu())
+            name = f"{layer} reverse" if place else str(layer)
+            found.append(trace_layer(rnn, suffix, name, features.flip(1) if place else features, start))
+        features = outputs_of(rnn, tuple(found))[None]
+    return tuple(found)
+
+
+def outputs_of(rnn: FastWeightsRNN, layers: tuple[LayerTrace, ...]) -> Tensor:
+    """[T, directions * H] of the last layer, in the order of the inputs."""
+    last = layers[-rnn.num_directions :]
+    return torch.cat([torch.from_numpy(each.hidden).flip(0) if place else torch.from_numpy(each.hidden)
+                      for place, each in enumerate(last)], dim=1)  # fmt: skip
+
+
+def slow_trace(model: SequenceModel, inputs: Tensor, state: Any, dtype: torch.dtype) -> Trace:
+    """Of a network without fast weights: what the head reads at each step, and says."""
+    output = model.recurrent(model.look_up(inputs[None]), *([] if state is None else [state]))[0][0]
+    logits = model.head(output).double()
+    return Trace((), inputs.cpu().numpy(), output.double().cpu().numpy(), logits.cpu().numpy(), dtype)
+
+
+def check_size(rnn: FastWeightsRNN, time: int) -> None:
+    """Raise where the arrays would not fit into memory."""
+    units, steps = rnn.hidden_size, rnn.inner_steps
+    numbers = time * (units**2 + steps * time) * rnn.num_layers * rnn.num_directions
+    memory.check(2 * 8 * numbers, f"a trace of {time:,} steps of {units:,} units")
