@@ -4,6 +4,7 @@ An import here is a registration: a name is `fastweights.nn.NAME`.
 """
 
 from fastweights.nn.associative_lstm import AssociativeLSTM as AssociativeLSTM
+from fastweights.nn.encoder_decoder import EncoderDecoder as EncoderDecoder
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN as FastWeightsRNN
 from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell as FastWeightsRNNCell
 from fastweights.nn.irnn import IRNN as IRNN
@@ -11,3 +12,5 @@ from fastweights.nn.ln_gru import LNGRU as LNGRU
 from fastweights.nn.ln_lstm import LNLSTM as LNLSTM
 from fastweights.nn.lstm import LSTM as LSTM
 from fastweights.nn.sequence_model import SequenceModel as SequenceModel
+from fastweights.nn.transducer import FastWeightsTransducer as FastWeightsTransducer
+from fastweights.nn.transducer import Transducer as Transducer

@@ -161,6 +161,11 @@ def unit_scale(spec: Spec, hidden_size: int, embedding_layers: int = 0) -> float
     return math.sqrt(3 ** (1 + embedding_layers) * hidden_size / summed)
 
 
+def unit_embedding_scale(hidden_size: int, embedding_size: int) -> float:
+    """What the rows of an `nn.Embedding` are multiplied by so that C x has unit variance: they have it themselves."""
+    return math.sqrt(3 * hidden_size / embedding_size)
+
+
 def symbol_reader(recurrent: nn.Module) -> Any:
     """`last_of_symbols`, where that is what a call of the network would give: it has one, and neither a forward of a
     class that inherits it nor a hook goes before."""

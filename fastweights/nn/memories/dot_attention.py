@@ -1,0 +1,52 @@
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fastweights.nn.arguments import check_sizes
+from fastweights.nn.memories.memory import masked_softmax, valid_steps
+from fastweights.nn.memories.memory_state import MemoryState
+
+
+class DotAttention(nn.Module):
+    r"""Attention by scaled products: every key and every value of the source is kept.
+
+        read: sum_t softmax_t(<k_t, q>) v_t,    k_t = W_k e(t) / sqrt(key_size),  q = W_q d,  v_t = W_v e(t)
+
+    Its state grows with the source, key_size + value_size numbers a step, and so does the cost of a read.
+
+    Papers: Luong, Pham, Manning 2015, https://arxiv.org/abs/1508.04025; Vaswani and others 2017,
+    https://arxiv.org/abs/1706.03762 (the scale).
+    """
+
+    NAME: ClassVar[str] = "attention"
+
+    def __init__(self, states_size: int, queries_size: int, *, key_size: int = 48, value_size: int = 80) -> None:
+        super().__init__()
+        check_sizes("DotAttention", states_size=states_size, queries_size=queries_size)
+        check_sizes("DotAttention", key_size=key_size, value_size=value_size)
+        self.states_size, self.queries_size, self.value_size = states_size, queries_size, value_size
+        self.key, self.value = nn.Linear(states_size, key_size), nn.Linear(states_size, value_size)
+        self.query, self.scale = nn.Linear(queries_size, key_size), 1 / math.sqrt(key_size)
+
+    def project(self, states: Tensor, valid: Tensor | None = None) -> tuple[Tensor, ...]:
+        there = torch.ones_like(states[..., 0], dtype=torch.bool) if valid is None else valid
+        return self.key(states) * self.scale, self.value(states), there
+
+    def store(self, key: Tensor, value: Tensor, valid: Tensor) -> MemoryState:
+        return MemoryState([key, value, valid])
+
+    def write(self, states: Tensor, lengths: Tensor | None = None) -> MemoryState:
+        return self.store(*self.project(states, valid_steps(states, lengths)))
+
+    def append(self, state: MemoryState, key: Tensor, value: Tensor, valid: Tensor) -> MemoryState:
+        new = (key[:, None], value[:, None], valid[:, None])
+        return MemoryState(torch.cat(both, dim=1) for both in zip(state, new, strict=True))
+
+    def recall(self, state: MemoryState, queries: Tensor) -> Tensor:
+        key, value, valid = state
+        return masked_softmax(self.query(queries) @ key.mT, valid) @ value
+
+    def read(self, state: MemoryState, queries: Tensor) -> Tensor:
+        return self.recall(state, queries)

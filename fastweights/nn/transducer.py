@@ -1,0 +1,171 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fastweights.errors import UserError, near, shown
+from fastweights.nn.arguments import check_sizes
+from fastweights.nn.decoder_state import DecoderState
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.memories.memory_state import MemoryState
+from fastweights.nn.ragged import follow, followers, read_both_ways, state_after
+from fastweights.nn.sequence_model import unit_embedding_scale
+from fastweights.ops import FastWeightsState
+from fastweights.rules import Cosine, Rule
+
+FRONTS: dict[str, tuple[Callable[..., nn.Module], int, int]] = {  # network, its units, those of the one behind it
+    "gru": (nn.GRU, 64, 250),
+    "fast-weights": (FastWeightsRNN, 96, 264),
+}
+ALONE = 320  # units without a front
+
+
+class Transducer(nn.Module):
+    r"""Sequence to sequence by one recurrent network: it reads the source, a beginning, then the answer so far.
+
+        s = x(1) .. x(T), begin, y(1) .. y(U-1);    h(t) = recurrent(scale E s(t), h(t-1))
+        answer(u) = W_o relu(W_m h(T+u))
+
+    It differs from `EncoderDecoder` in that nothing is handed over: hidden vector and fast weights pass on because the
+    network never stops. The answer follows the last symbol of its source without a gap, so that padding decays nothing.
+
+    Args:
+        recurrent: any network called as `nn.LSTM(batch_first=True)` is, from `embedding_size` to `hidden_size` units.
+        inputs: symbols of the source. outputs: numbers at an answer, the last of which is the end of it. The answer
+            begins with the symbol `outputs`.
+        front: a network that reads the source both ways before, of `front_size` features: its outputs, projected to
+            `embedding_size`, stand in place of the symbols. None: there is none.
+        input_scale, front_scale: of the embedded symbols, before the network and before the front. None: such that
+            C x of `FastWeightsRNN` has unit variance, 1 for others.
+        dropout: of symbols and of what goes into the last layer.
+
+    `encode`, then `step` by step, gives what a call gives at once.
+    """
+
+    def __init__(
+        self,
+        recurrent: nn.Module,
+        inputs: int,
+        outputs: int,
+        hidden_size: int,
+        *,
+        embedding_size: int = 32,
+        front: nn.Module | None = None,
+        front_size: int = 0,
+        head_size: int = 80,
+        input_scale: float | None = None,
+        front_scale: float | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = {"hidden_size": hidden_size, "embedding_size": embedding_size, "head_size": head_size}
+        check_sizes("Transducer", inputs=inputs, outputs=outputs, **sizes)
+        if getattr(recurrent, "batch_first", True) is not True:
+            kind = type(recurrent).__name__
+            raise UserError(f"Transducer: got {kind} with batch_first=False, wanted one with batch_first=True")
+        self.inputs, self.outputs, self.dropout = inputs, outputs, dropout
+        self.source, self.target = nn.Embedding(inputs, embedding_size), nn.Embedding(outputs + 1, embedding_size)
+        self.front, self.recurrent = front, recurrent
+        self.enter = None if front is None else nn.Linear(front_size, embedding_size)
+        self.mix, self.head = nn.Linear(hidden_size, head_size), nn.Linear(head_size, outputs)
+        self.input_scale = _scale(recurrent, embedding_size) if input_scale is None else input_scale
+        self.front_scale = _scale(front, embedding_size) if front_scale is None else front_scale
+
+    @property
+    def begin(self) -> int:
+        """The symbol that an answer begins with."""
+        return self.outputs
+
+    @property
+    def end(self) -> int:
+        """The symbol that ends an answer."""
+        return self.outputs - 1
+
+    @property
+    def backend(self) -> str:
+        """What ran the recurrence last."""
+        return getattr(self.recurrent, "ran", None) or "torch"
+
+    def forward(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The answers [batch, steps, outputs] after source [batch, time], of which `lengths` steps count, and target_in
+        [batch, steps]: `begin`, then the symbols of the answer."""
+        steps = follow(self._read(source, lengths), self._embed(target_in), lengths)
+        options = {"need_state": False} if isinstance(self.recurrent, FastWeightsRNN) else {}
+        hidden = self.recurrent(steps, **options)[0]
+        return self._answer(followers(hidden, target_in.shape[1], lengths))
+
+    def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
+        """What `step` begins with."""
+        return DecoderState(state_after(self.recurrent, self._read(source, lengths), lengths), MemoryState())
+
+    def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """One symbol of every stream, [batch]: the answers [batch, outputs], and the state."""
+        hidden, network = self.recurrent(self._embed(symbols[:, None]), state.network)
+        return self._answer(hidden)[:, 0], DecoderState(network, state.memory)
+
+    def emptied(self, state: DecoderState) -> DecoderState:
+        """The state with nothing in its fast weights; those of networks without them are refused."""
+        network = state.network
+        if not isinstance(network, FastWeightsState):
+            raise UserError(f"emptied: got a state of {type(self.recurrent).__name__}, wanted one with fast weights")
+        return DecoderState(FastWeightsState(network.hidden, torch.zeros_like(network.weights)), state.memory)
+
+    def attended(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor | None:
+        """[batch, steps, time]: what each step of the answer attends to in the source; None for networks that have no
+        `attention`, as `FastWeightsRNN` has."""
+        attention: Any = getattr(self.recurrent, "attention", None)
+        if attention is None:
+            return None
+        seen = attention(follow(self._read(source, lengths), self._embed(target_in), lengths))
+        seen = followers(seen, target_in.shape[1], lengths)[..., : source.shape[1]]
+        if lengths is None:
+            return seen
+        places = torch.arange(source.shape[1], device=source.device)
+        return seen * (places < lengths.to(source.device)[:, None])[:, None]
+
+    def _read(self, source: Tensor, lengths: Tensor | None) -> Tensor:
+        embedded = functional.dropout(self.source(source), self.dropout, self.training)
+        if self.front is not None and self.enter is not None:
+            embedded = self.enter(read_both_ways(self.front, embedded * self.front_scale, lengths))
+        return embedded * self.input_scale
+
+    def _embed(self, symbols: Tensor) -> Tensor:
+        return functional.dropout(self.target(symbols), self.dropout, self.training) * self.input_scale
+
+    def _answer(self, hidden: Tensor) -> Tensor:
+        return self.head(functional.dropout(functional.relu(self.mix(hidden)), self.dropout, self.training))
+
+
+def _scale(network: Any, embedding_size: int) -> float:
+    return unit_embedding_scale(network.hidden_size, embedding_size) if isinstance(network, FastWeightsRNN) else 1.0
+
+
+def FastWeightsTransducer(
+    inputs: int,
+    outputs: int,
+    hidden_size: int | None = None,
+    *,
+    front: str | None = None,
+    rule: Rule = Cosine(decay=0.92, rate=1.0),  # noqa: B008 - frozen
+    learned: Sequence[str] | None = None,
+    embedding_size: int = 32,
+    **options: Any,
+) -> Transducer:
+    """A `Transducer` whose network is a `FastWeightsRNN`: the memory of Ba et al. 2016 alone carries the source.
+
+    front: None, "gru" or "fast-weights": a network that reads the source both ways before. hidden_size: None for the
+    size that makes 133 to 144 thousand parameters with 27 letters and 40 phones. rule, learned: of the network that is
+    never stopped, as in `FastWeightsRNN`. options: of `Transducer`.
+
+    Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
+    """
+    if front is not None and front not in FRONTS:
+        raise UserError(f"front: got {shown(front)}, wanted None, {' or '.join(FRONTS)}{near(front, FRONTS)}")
+    made, size, behind = (None, 0, ALONE) if front is None else FRONTS[front]
+    before = None if made is None else made(embedding_size, size, batch_first=True, bidirectional=True)
+    units = behind if hidden_size is None else hidden_size
+    recurrent = FastWeightsRNN(embedding_size, units, batch_first=True, rule=rule, learned=learned)
+    sizes: Any = {"embedding_size": embedding_size, "front": before, "front_size": 2 * size}
+    return Transducer(recurrent, inputs, outputs, units, **sizes, **options)

@@ -1,0 +1,194 @@
+"""Models that answer with a sequence: at once, step by step, padded or not, all the same."""
+
+import pytest
+import torch
+from op_calls import assert_close
+from torch import nn
+
+from fastweights.decoding import attended, beam, greedy
+from fastweights.errors import UserError
+from fastweights.nn import LNGRU, AssociativeLSTM, EncoderDecoder, FastWeightsTransducer, Transducer, memories
+
+INPUTS, OUTPUTS, BATCH, TIME, STEPS = 6, 4, 4, 7, 5
+LENGTHS = torch.tensor([7, 2, 5, 2])
+SMALL = {"embedding_size": 5, "head_size": 6}
+
+
+def pair(memory, backbone="gru"):
+    return EncoderDecoder(INPUTS, OUTPUTS, memory=memory, backbone=backbone, encoder_size=4, decoder_size=6, **SMALL)
+
+
+def one(network):
+    return Transducer(network, INPUTS, OUTPUTS, 6, **SMALL)
+
+
+MODELS = {
+    **{name: lambda name=name: pair(name) for name in memories.registered()},
+    "delta, fast weights": lambda: pair("delta", "fast-weights"),
+    "one": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, **SMALL),
+    "one behind gru": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, front="gru", **SMALL),
+    "one behind fast weights": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, front="fast-weights", **SMALL),
+    "nn.LSTM": lambda: one(nn.LSTM(5, 6, num_layers=2, batch_first=True)),
+    "LNGRU": lambda: one(LNGRU(5, 6)),
+    "AssociativeLSTM": lambda: one(AssociativeLSTM(5, 6)),
+}
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def made(name):
+    torch.manual_seed(0)
+    return MODELS[name]().double()
+
+
+def drawn():
+    g = torch.Generator().manual_seed(1)
+    source = torch.randint(INPUTS, (BATCH, TIME), generator=g)
+    answer = torch.randint(OUTPUTS, (BATCH, STEPS - 1), generator=g)
+    return source, torch.cat([torch.full((BATCH, 1), OUTPUTS), answer], dim=1)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "ragged"])
+@every_model
+def test_symbol_by_symbol_is_all_at_once(name, lengths):
+    model, (source, target_in) = made(name), drawn()
+    want = model(source, target_in, lengths=lengths)
+    for grad in (True, False):  # a streamed step without a gradient is a compiled one
+        with torch.set_grad_enabled(grad):
+            state, got = model.encode(source, lengths), []
+            for symbols in target_in.unbind(1):
+                answers, state = model.step(symbols, state)
+                got.append(answers)
+        assert_close([torch.stack(got, 1).detach()], [want.detach()])
+    assert want.shape == (BATCH, STEPS, OUTPUTS) and state.bytes > 0
+
+
+@every_model
+def test_padding_changes_no_answer_and_no_gradient(name):
+    model, (source, target_in) = made(name), drawn()
+    weigh = torch.randn(BATCH, STEPS, OUTPUTS, dtype=torch.float64)
+
+    def gradients(loss):
+        found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        return [torch.zeros(1) if each is None else each for each in found]
+
+    padded = model(source, target_in, lengths=LENGTHS)
+    alone = [
+        model(source[row : row + 1, :length], target_in[row : row + 1]) for row, length in enumerate(LENGTHS.tolist())
+    ]
+    assert_close([padded.detach()], [torch.cat(alone).detach()])
+    assert_close(gradients((padded * weigh).sum()), gradients((torch.cat(alone) * weigh).sum()))
+
+
+@every_model
+def test_greedy_is_the_argmax_under_teacher_forcing_and_beam_of_one(name):
+    model, (source, _) = made(name), drawn()
+    found = greedy(model, source, LENGTHS, limit=6)
+    target_in = torch.cat([torch.full((BATCH, 1), OUTPUTS), found.symbols[:, :-1]], dim=1)
+    steps = torch.log_softmax(model(source, target_in, lengths=LENGTHS), dim=-1)
+    for row, length in enumerate(found.lengths.tolist()):
+        said = min(length + 1, found.symbols.shape[1])  # and the end
+        assert torch.equal(steps[row, :said].argmax(-1), found.symbols[row, :said])
+        assert abs(float(steps[row, :said].max(-1).values.sum()) - float(found.scores[row])) < 1e-10
+    narrow = beam(model, source, LENGTHS, width=1, limit=6)
+    assert torch.equal(narrow.symbols[:, 0], found.symbols) and torch.equal(narrow.lengths[:, 0], found.lengths)
+    assert_close([narrow.scores[:, 0]], [found.scores])
+
+
+def every_answer(end, limit):
+    """All answers of at most `limit` symbols, the end included or not reached."""
+    open_ones = [()]
+    for _ in range(limit):
+        grown = [(*each, symbol) for each in open_ones for symbol in range(OUTPUTS)]
+        yield from (each for each in grown if each[-1] == end)
+        open_ones = [each for each in grown if each[-1] != end]
+    yield from open_ones
+
+
+@pytest.mark.parametrize("name", ["delta", "attention", "one"])
+def test_a_wide_beam_finds_the_most_probable_answers(name):
+    model, (source, _) = made(name), drawn()
+    source, limit = source[:1], 3
+    answers = list(every_answer(model.end, limit))
+    scored = []
+    for answer in answers:
+        target_in = torch.tensor([[model.begin, *answer[:-1]]])
+        steps = torch.log_softmax(model(source, target_in), dim=-1)[0]
+        scored.append((float(steps[range(len(answer)), list(answer)].sum()), answer))
+    scored.sort(reverse=True)
+    found = beam(model, source, width=len(answers), limit=limit)
+    for place, (score, answer) in enumerate(scored):
+        assert abs(float(found.scores[0, place]) - score) < 1e-10
+        assert found.symbols[0, place, : len(answer)].tolist() == list(answer)
+    assert float(beam(model, source, width=8, limit=limit).scores[0, 0]) >= float(
+        greedy(model, source, limit=limit).scores[0]
+    )
+
+
+@every_model
+def test_beams_are_streams_of_their_own(name):
+    model, (source, _) = made(name), drawn()
+    together, alone = beam(model, source, LENGTHS, width=3, limit=5), []
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone.append(beam(model, source[row : row + 1, :length], width=3, limit=5).scores)
+    assert_close([together.scores], [torch.cat(alone)])
+
+
+@every_model
+def test_what_was_attended_to_lies_inside_the_source(name):
+    model, (source, _) = made(name), drawn()
+    seen = attended(model, source, greedy(model, source, LENGTHS, limit=5).symbols, LENGTHS)
+    if name in ("last-state", "nn.LSTM", "LNGRU", "AssociativeLSTM"):
+        assert seen is None
+        return
+    assert seen.shape[::2] == (BATCH, TIME) and seen[0].abs().sum() > 0
+    assert not seen[1, :, 2:].any()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("nn.LSTM", "LNGRU", "AssociativeLSTM")])
+def test_an_emptied_memory_forgets_the_source(name):
+    model, (source, target_in) = made(name), drawn()
+    state = model.encode(source, LENGTHS)
+    emptied = model.emptied(state)
+    assert emptied.bytes <= state.bytes
+    assert not torch.equal(model.step(target_in[:, 0], state)[0], model.step(target_in[:, 0], emptied)[0])
+
+
+def test_dropout_rests_while_decoding_and_goes_on_after():
+    torch.manual_seed(0)
+    model = EncoderDecoder(INPUTS, OUTPUTS, dropout=0.5, encoder_size=4, decoder_size=6, **SMALL)
+    model.encoder.eval()
+    first, again = (beam(model, drawn()[0], width=2, limit=4) for _ in range(2))
+    assert torch.equal(first.scores, again.scores)
+    assert model.training and not model.encoder.training
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: EncoderDecoder(6, 4, backbone="lstm"), "backbone: got 'lstm', wanted gru or fast-weights"),
+        (lambda: FastWeightsTransducer(6, 4, front="gruu"), "front: got 'gruu', wanted None, gru or fast-weights; did you mean gru?"),
+        (lambda: Transducer(nn.GRU(5, 6), 6, 4, 6), "Transducer: got GRU with batch_first=False"),
+        (lambda: made("LNGRU").emptied(made("LNGRU").encode(drawn()[0])), "emptied: got a state of LNGRU, wanted one with fast weights"),
+        (lambda: greedy(made("delta"), drawn()[0], limit=0), "limit: got 0, wanted an integer >= 1"),
+        (lambda: beam(made("delta"), drawn()[0], width=True), "width: got True, wanted an integer >= 1"),
+        (lambda: greedy(made("delta"), drawn()[0][:, :0]), "source: got shape [4, 0], wanted [batch, time]"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(call, said):
+    with pytest.raises(UserError) as error:
+        call()
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("lengths", [[0, 1, 1, 1], [8, 1, 1, 1], [1, 1]])
+@pytest.mark.parametrize("name", ["delta", "one", "LNGRU"])
+def test_lengths_that_no_source_has_are_refused(name, lengths):
+    with pytest.raises(ValueError, match="lengths: got"):
+        made(name).encode(drawn()[0], torch.tensor(lengths))
+
+
+def test_the_sizes_are_those_of_the_comparison():
+    built = {name: EncoderDecoder(27, 40, memory=name) for name in memories.registered()}
+    built |= {str(front): FastWeightsTransducer(27, 40, front=front) for front in (None, "gru", "fast-weights")}
+    counts = {name: sum(p.numel() for p in model.parameters()) for name, model in built.items()}
+    assert {name: count for name, count in counts.items() if not 132_000 < count < 146_000} == {}
