@@ -14,7 +14,7 @@ setup: .venv/.ready
 	touch $@
 
 extras: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard,rl]'
 
 demo: setup
 	$(BIN)/fastweights train $(MODELS) --run runs/demo --resume

@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": ("sweep", "train every combination of settings, from several seeds each"),
     "sample": ("sample", "ask a trained model, and see what it attended to"),
     "diagnose": ("diagnose", "how loud the memory of a trained model is, by layer and step"),
+    "play": ("play", "watch a trained agent act an episode"),
     "plot": ("plot", "draw the metric, loss and gradient norm of runs"),
     "bench": ("bench", "cost of training and of one step, beside nn.LSTM and nn.GRU"),
     "reproduce": ("reproduce", "train the table of a paper, and set ours beside it"),

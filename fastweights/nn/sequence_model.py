@@ -27,6 +27,7 @@ class SequenceModel(nn.Module):
         `spec.inputs`.
     linear_embeddings: no ReLU there, and `input_scale` multiplies the first layer's initial weights, not the inputs: a
         table learns at the rate of all weights, whatever the size of what it holds.
+    embedding_relu: a ReLU behind the last of them, too.
     input_scale: None for the one that gives C x unit variance at first (see `unit_scale`).
     head_sizes: ReLU layers between the network and the answer.
     head_dropout: probability with which training sets a unit of h(t) to zero before the head (Srivastava et al. 2014,
@@ -50,6 +51,7 @@ class SequenceModel(nn.Module):
         input_scale: float | None = None,
         linear_embeddings: bool = False,
         head_dropout: float = 0.0,
+        embedding_relu: bool = False,
     ) -> None:
         super().__init__()
         if getattr(recurrent, "batch_first", True) is not True:
@@ -58,11 +60,15 @@ class SequenceModel(nn.Module):
         self.recurrent, self.spec, self.head_dropout = recurrent, spec, head_dropout
         self.backend = "torch"  # what ran the recurrence last
         self.embedding = layers((spec.inputs, *embedding_sizes), nn.Identity if linear_embeddings else nn.ReLU)
+        if embedding_relu and embedding_sizes:
+            self.embedding.append(nn.ReLU())
         self.head = layers((hidden_size, *head_sizes, spec.outputs))
-        if embedding_sizes and not linear_embeddings:
+        if input_scale is not None:
+            scale = input_scale
+        elif embedding_sizes and not linear_embeddings:
             scale = 1.0
         else:
-            scale = unit_scale(spec, hidden_size, len(embedding_sizes)) if input_scale is None else input_scale
+            scale = unit_scale(spec, hidden_size, len(embedding_sizes))
         if linear_embeddings and embedding_sizes:
             with torch.no_grad():
                 self.embedding[0].get_parameter("weight").mul_(scale)

@@ -6,7 +6,9 @@ An import of a task is its registration: every command, its help and the tests k
 from fastweights.tasks.adding import Adding as Adding
 from fastweights.tasks.answering import answers as answers
 from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
+from fastweights.tasks.catch import Catch as Catch
 from fastweights.tasks.copying import Copying as Copying
+from fastweights.tasks.gym import Gym as Gym
 from fastweights.tasks.image_rows import ImageRows as ImageRows
 from fastweights.tasks.next_character import NextCharacter as NextCharacter
 from fastweights.tasks.own_lines import OwnLines as OwnLines

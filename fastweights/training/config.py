@@ -26,6 +26,8 @@ class Config:
     """Sizes of the embedding layers; none: one-hot."""
     linear_embeddings: bool = field(default=False, metadata=DATA)
     """No ReLU between embedding layers, and C x starts at unit variance."""
+    embedding_relu: bool = field(default=False, metadata=DATA)
+    """A ReLU behind the last embedding layer, too."""
     head_sizes: tuple[int, ...] = ()
     """Sizes of the ReLU layers before the answer; none: linear."""
     head_dropout: float = 0.0
@@ -85,8 +87,9 @@ class Config:
         for name in ("embedding_sizes", "head_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise UserError(f"{flag(name)} {getattr(self, name)}: wanted integers >= 1")
-        if self.linear_embeddings and not self.embedding_sizes:
-            raise UserError("linear_embeddings: got no --embedding-sizes, wanted some, such as 50 100")
+        for name in ("linear_embeddings", "embedding_relu"):
+            if getattr(self, name) and not self.embedding_sizes:
+                raise UserError(f"{name}: got no --embedding-sizes, wanted some, such as 50 100")
         for name, most in (
             ("train_size", MOST_SEQUENCES), ("valid_size", MOST_SEQUENCES), ("test_size", MOST_SEQUENCES),
             ("hidden_size", MOST_UNITS), ("batch_size", MOST_SEQUENCES),

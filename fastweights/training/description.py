@@ -101,7 +101,7 @@ def check_header(path: Path, header: dict[str, Any], description: dict[str, Any]
 
 def how_named(described: dict[str, Any], missing: Collection[str]) -> str:
     """What hands in the classes that are missing; those of a script or a notebook no other process can import."""
-    parts = {described["model"]: "", described["task"]["name"]: "task"}
+    parts = {described["model"]: "", described["task"]["name"]: "task", described["task"].get("env", ""): "task"}
     own = {name: parts.get(name, "rule") for name in own_names(described)}
     classes = [f"{part}={kind}" if part else kind for name, part in own.items() for kind in [name.rpartition(":")[2]]]
     python = f"load({', '.join(['folder', *classes])})"

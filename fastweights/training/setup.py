@@ -68,13 +68,15 @@ class Setup:
             input_scale=config.input_scale,
             linear_embeddings=config.linear_embeddings,
             head_dropout=config.head_dropout,
+            embedding_relu=config.embedding_relu,
         )
 
 
 def own_names(stored: dict[str, Any]) -> list[str]:
-    """The names of the user's own classes in what `Setup.as_json` made."""
-    names = [stored["model"], stored["task"]["name"], stored["network"].get("rule", {}).get("name", "")]
-    return [name for name in names if is_own(name)]
+    """The names of the user's own classes, and of an environment in a package, in what `Setup.as_json` made."""
+    rule, env = stored["network"].get("rule", {}).get("name", ""), stored["task"].get("env", "")
+    names = [stored["model"], stored["task"]["name"], rule, env]
+    return [name for name in names if isinstance(name, str) and is_own(name)]
 
 
 def sources_of(stored: dict[str, Any]) -> dict[str, str]:
