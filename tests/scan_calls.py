@@ -16,28 +16,33 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
         return torch.randn(*shape, generator=g, dtype=torch.float64)
 
     steps = getattr(rule, "substeps", 1) * time
-    keys = normal(batch, steps, heads, key)
+    keys, queries = normal(batch, steps, heads, key), normal(batch, time, heads, key)
+    if getattr(rule, "normalize", False):  # what is divided by stays apart from zero
+        keys, queries = keys.abs() + 0.1, queries.abs() + 0.1
     leaves = {
-        "queries": normal(batch, time, heads, key),
+        "queries": queries,
         "keys": keys / keys.norm(dim=-1, keepdim=True),
         "values": normal(batch, steps, heads, value),
     }
     sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     for name, gate in rule.GATES.items():
-        leaves[name] = inside(gate, torch.rand(*sizes[gate.axes], generator=g, dtype=torch.float64), lowest)
+        drawn = inside(gate, torch.rand(*sizes[gate.axes], generator=g, dtype=torch.float64), lowest)
+        leaves[name] = drawn / drawn.norm(dim=-1, keepdim=True) if gate.form == "unit" else drawn
     if initial:
         others = rule.others(key, value) if hasattr(rule, "others") else []
         for place, shape in enumerate([(value, key), *others]):
             leaves[f"state{place}"] = normal(batch, heads, *shape)
+            if getattr(rule, "normalize", False) and place:
+                leaves[f"state{place}"] = leaves[f"state{place}"].abs()
     return {name: leaf.to(dtype).requires_grad_() for name, leaf in leaves.items()}
 
 
 def inside(gate: Gate, uniform, lowest):
     if gate.high == 0.0:
         return lowest * uniform**3  # many near 0, some near the lowest
-    high = gate.high if math.isfinite(gate.high) else gate.low + 2.0
-    low = gate.low if math.isfinite(gate.low) else high - 4.0
+    low = gate.low if math.isfinite(gate.low) else -1.0
+    high = gate.high if math.isfinite(gate.high) else low + 2.0
     return low + (high - low) * uniform
 
 

@@ -80,7 +80,6 @@ def arcs_add_up(layer):
             strength * np.outer(value, key) for key, value, strength in (layer.term(step, at) for step in range(at + 1))
         ]
         np.testing.assert_allclose(sum(terms) + decay ** (at + 1) * layer.first, layer.weights[at], **exact)
-        np.testing.assert_allclose(layer.memory(at, decay), layer.weights[at], **exact)
 
 
 @pytest.mark.parametrize("rule", RULES[:2], ids=str)
@@ -108,13 +107,15 @@ def test_a_network_goes_on_from_any_step_and_from_a_changed_memory(rule):
     answers, carried = ours.step(symbols[-1:], found.erase(1, at=-2))
     np.testing.assert_allclose(trace(ours, symbols[-1:], found.erase(1, at=-2)).logits[0], answers[0].detach(), **exact)
     assert isinstance(carried, FastWeightsState) and not np.allclose(answers[0].detach(), found.logits[-1])
-    gone, other = found.erase(1, at=4).weights, found.overwrite(1, 3, at=4).weights
+    vector = np.random.default_rng(0).standard_normal(12)
     for place, layer in enumerate(found.layers):
         key, value, strength = layer.term(1, 4)
-        np.testing.assert_allclose(gone[place, 0], layer.weights[4] - strength * np.outer(value, key), **exact)
-        want = layer.weights[4] + strength * np.outer(layer.values[3] - value, key)
-        np.testing.assert_allclose(other[place, 0], want, **exact)
-    assert torch.allclose(found.overwrite(1, np.zeros(12), at=4).weights, gone, atol=1e-12)
+        only = found.erase(1, at=4, layer=place).weights[:, 0].numpy()
+        np.testing.assert_allclose(only[place], layer.weights[4] - strength * np.outer(value, key), **exact)
+        np.testing.assert_allclose(only[1 - place], found.layers[1 - place].weights[4], **exact)
+        for new, hidden in ((3, layer.hidden[3]), (vector, vector)):
+            other = found.overwrite(1, new, at=4).weights[place, 0]
+            np.testing.assert_allclose(other, written_again(layer, 1, hidden, 4), **exact)
     assert torch.equal(found.state(4).hidden, found.erase(1, at=4).hidden)
     left = found.state()
     for step in range(7):
@@ -122,12 +123,20 @@ def test_a_network_goes_on_from_any_step_and_from_a_changed_memory(rule):
     assert left.weights.abs().max() < 1e-12  # nothing is left of all steps
 
 
-def test_another_decay_weighs_the_same_writes_anew():
-    layer = (found := trace(network(Hebbian(0.9, 0.2)), torch.randn(TIME, INPUT, dtype=torch.float64))).layers[0]
-    h = layer.hidden
-    want = 0.2 * sum(0.5 ** (4 - tau) * np.outer(h[tau], h[tau]) for tau in range(5))
-    np.testing.assert_allclose(found.state(4, decay=0.5).weights[0, 0], want, **exact)
-    assert found.state(decay=0.0).weights.norm() > 0  # the last write has no age
+def written_again(layer, step, hidden, at):
+    """A(at), where `step` wrote this hidden vector as its value and later writes are what they were."""
+    before = torch.from_numpy(layer.weights[step - 1])
+    own = torch.from_numpy(layer.hidden[step])
+    changed = layer.rule.write(before, own, torch.from_numpy(hidden)) - layer.rule.write(before, own, own)
+    return layer.weights[at] + float(layer.rule.decay) ** (at - step) * changed.numpy()
+
+
+def test_another_decay_is_the_network_with_that_decay():
+    inputs = torch.randn(TIME, INPUT, dtype=torch.float64)
+    want = trace(network(Hebbian(0.4, 0.2)), inputs)
+    found = trace(network(Hebbian(0.9, 0.2)), inputs, decay=0.4)
+    np.testing.assert_allclose(found.hidden, want.hidden, **exact)
+    np.testing.assert_allclose(found.attention, want.attention, **exact)
 
 
 @pytest.mark.parametrize("leading", [(), (2,)])
@@ -205,7 +214,9 @@ BAD = {
     "a cell": (lambda m: trace(nn.GRU(2, 2), torch.zeros(3, 2)), "got GRU, wanted a SequenceModel"),
     "a late step": (lambda m: trace(m, TASK.encode("a1b2??a")).erase(5, at=3), "got step 5, wanted one up to 3"),
     "no such step": (lambda m: trace(m, TASK.encode("a1b2??a")).state(7), "got at=7, wanted a step from 0 to 6"),
-    "a decay": (lambda m: trace(m, TASK.encode("a1b2??a")).state(2, decay=1.5), r"got decay=1.5, wanted a number in \[0, 1\]"),
+    "a decay": (lambda m: trace(m, TASK.encode("a1b2??a"), decay=1.5), r"decay=1.5\): wanted a number in \[0, 1\]"),
+    "a value": (lambda m: trace(m, TASK.encode("a1b2??a")).overwrite(1, np.zeros(3)), r"got a vector \[3\], wanted a step, or a hidden \[12\]"),
+    "no such layer": (lambda m: trace(m, TASK.encode("a1b2??a")).erase(1, layer=1), "got layer=1, wanted one from 0 to 0"),
     "a text of no text": (lambda m: trace_sequence(m, Adding(), "1 2", None), "the task has no text"),
     "codes of vectors": (lambda m: codes_of(m, Adding(), None), "got vectors as inputs, wanted a task of symbols"),
     "mistakes of numbers": (lambda m: mistakes_of(m, Adding(), "", 5, 0), "without one class as its answer"),

@@ -1,7 +1,7 @@
 """What one layer of the fast-weights RNN did with one sequence, number by number."""
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -81,14 +81,15 @@ class LayerTrace:
         keys, values = self.stored()
         return keys[step], values[step], self.strength * float(self.rule.decay) ** (at - step)
 
-    def memory(self, at: int, decay: float | None = None) -> Array:
-        """A(at), [H, H]; as if it decayed by another number, with the same keys and values, where one is given."""
-        if decay is None:
-            return self.weights[at]
-        keys, values = self.stored()
-        left = np.float64(decay) ** np.arange(at, -1, -1)
-        written = self.strength * (values[: at + 1] * left[:, None]).T @ keys[: at + 1]
-        return written + np.float64(decay) ** (at + 1) * self.first
+    def value_of(self, step: int, hidden: Array) -> Array:
+        """The value, [H], that `step` would have written under its key, had this been its hidden vector.
+
+        `Hebbian`: hidden;  `Cosine`: n(hidden);  `Delta`: values(step) + rate (hidden - h(step))
+        """
+        values = self.stored()[1]
+        if type(self.rule) is Delta:
+            return values[step] + float(self.rule.rate) * (hidden - self.hidden[step])
+        return as_stored(self.rule, torch.from_numpy(hidden)).numpy()
 
     def stored(self) -> tuple[Array, Array]:
         if self.keys is None or self.values is None:
@@ -100,9 +101,11 @@ class LayerTrace:
 
 
 @torch.no_grad()
-def trace_layer(module: Any, suffix: str, name: str, inputs: Tensor, state: Any = None) -> LayerTrace:
+def trace_layer(
+    module: Any, suffix: str, name: str, inputs: Tensor, state: Any = None, decay: float | None = None
+) -> LayerTrace:
     """inputs: [1, T, input_size], in the order of this direction; state: of this layer, [1, H] and [1, H, H]."""
-    rule = current_rule(module, suffix)
+    rule = with_decay(current_rule(module, suffix), decay)
     settings = (state, rule, module.inner_steps, module.nonlinearity, None)
     call = check(project(module, suffix, inputs), *slow_weights(module, suffix), *settings)
     hidden, size = call.hidden, call.hidden.shape[1]
@@ -132,6 +135,14 @@ def trace_layer(module: Any, suffix: str, name: str, inputs: Tensor, state: Any 
         values=values.numpy() if known else None,
         attention=arcs(rule, inner[:, : reads.shape[1]], keys, factor).numpy() if known else None,
     )
+
+
+def with_decay(rule: Any, decay: float | None) -> Any:
+    if decay is None:
+        return rule
+    if not (is_dataclass(rule) and "decay" in [each.name for each in fields(rule)]):
+        raise UserError(f"trace: got decay={decay!r}, wanted None: the rule {type(rule).__name__} has no decay")
+    return replace(cast(Any, rule), decay=decay)
 
 
 def inner_loop(call: Call, boundary: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

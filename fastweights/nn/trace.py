@@ -87,24 +87,22 @@ class Trace:
         between = " " if any(len(name) > 1 for name in self.classes) else ""
         return between.join(self.classes[place] for place in asked.argmax(-1))
 
-    def state(self, at: int = -1, *, decay: float | None = None) -> FastWeightsState:
+    def state(self, at: int = -1) -> FastWeightsState:
         """The state after step `at`, [layers, 1, hidden] and [layers, 1, hidden, hidden]: hidden vectors and A(at).
 
-        decay: the same keys and values as if the memory had decayed by another number,
-        sum strength decay^(at-tau) values(tau) keys(tau)^T. Hidden vectors stay. `state.scale` and `state.empty` change
-        the memory as a whole.
+        `state.scale` and `state.empty` change its memory as a whole, `state.erase` and `state.overwrite` by a key.
         """
         at = self._step("at", at)
-        if decay is not None and not 0.0 <= decay <= 1.0:
-            raise UserError(f"Trace.state: got decay={decay!r}, wanted a number in [0, 1]")
-        hidden = [layer.hidden[at] for layer in self._forward]
-        weights = [layer.memory(at, decay) for layer in self._forward]
-        return FastWeightsState(self._stack(hidden), self._stack(weights))
+        return FastWeightsState(*(
+            self._stack([each[at] for each in arrays])
+            for arrays in ([layer.hidden for layer in self._forward], [layer.weights for layer in self._forward])
+        ))  # fmt: skip
 
-    def term(self, step: int, at: int = -1) -> Term:
-        """What A(at) holds of the write of `step`, of all layers: key, value [layers, 1, hidden], strength [layers, 1].
+    def term(self, step: int, at: int = -1, layer: int | None = None) -> Term:
+        """What A(at) holds of the write of `step`: key, value [layers, 1, hidden], strength [layers, 1].
 
         strength value key^T, with strength = rate decay^(at-step) of `Hebbian`, decay^(at-step) of the others.
+        layer: the strength of other layers is zero; None: all have theirs.
         Raises `UserError` where the step comes after `at`, or the rule's memory is no sum of writes.
         """
         at, step = self._step("at", at), self._step("step", step)
@@ -112,26 +110,37 @@ class Trace:
             raise UserError(
                 f"Trace: got step {step}, wanted one up to {at}: the memory after step {at} does not have it"
             )
-        keys, values, strengths = zip(*(layer.term(step, at) for layer in self._forward), strict=True)
-        return Term(self._stack(keys), self._stack(values), self._stack([np.float64(each) for each in strengths]))
+        layers = self._forward
+        if layer not in (None, *range(len(layers))):
+            raise UserError(f"Trace: got layer={layer!r}, wanted one from 0 to {len(layers) - 1}, or None: all")
+        keys, values, strengths = zip(*(each.term(step, at) for each in layers), strict=True)
+        left = np.array([strength * (layer in (None, place)) for place, strength in enumerate(strengths)])
+        return Term(self._stack(keys), self._stack(values), self._stack(left))
 
-    def erase(self, step: int, at: int = -1, strength: float = 1.0) -> FastWeightsState:
-        """The state after `at` without what `step` wrote: A(at) - strength term, in every layer."""
-        term = self.term(step, at)
-        return self.state(at).erase(term.key, term.value, strength * term.strength)
+    def erase(self, step: int, at: int = -1, layer: int | None = None) -> FastWeightsState:
+        """The state after `at` without what `step` wrote: A(at) - strength value key^T, in one layer or in all."""
+        return self.state(at).erase(*self.term(step, at, layer))
 
-    def overwrite(self, step: int, new: int | Array | Tensor, at: int = -1) -> FastWeightsState:
-        """The state after `at` where the write of `step` holds another value under its key, as old as it was.
+    def overwrite(
+        self, step: int, new: int | Array | Tensor, at: int = -1, layer: int | None = None
+    ) -> FastWeightsState:
+        """The state after `at` as if `step` had written another value under its key: the delta rule.
 
-        new: a step, whose value is taken, or a value as the rule stores it, [hidden] or [layers, 1, hidden].
-        A(at) + strength (new - value) key^T.
+            A(at) + strength (value' - value) key^T
+
+        new: a step whose hidden vector is written, or that vector, [hidden]; value' is what the rule stores of it (see
+        `LayerTrace.value_of`). So its key finds the other step's content, as old as the one that was there.
         """
-        term = self.term(step, at)
-        if isinstance(new, int):
-            place = self._step("new", new)
-            new = self._stack([layer.stored()[1][place] for layer in self._forward])
-        value = torch.as_tensor(new)
-        return self.state(at).overwrite(term.key, value, term.value, term.strength)
+        term = self.term(step, at, layer)
+        place, other = self._step("step", step), self._step("new", new) if isinstance(new, int) else None
+        vector = None if other is not None else np.asarray(new, dtype=np.float64)
+        size = self.layers[0].hidden.shape[1:]
+        if vector is not None and vector.shape != size:
+            raise UserError(
+                f"Trace.overwrite: got a vector {list(vector.shape)}, wanted a step, or a hidden {list(size)}"
+            )
+        values = [each.value_of(place, each.hidden[other] if vector is None else vector) for each in self._forward]
+        return self.state(at).overwrite(term.key, self._stack(values), term.value, term.strength)
 
     @property
     def _last(self) -> LayerTrace:
@@ -157,11 +166,12 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(model: nn.Module, inputs: Tensor, state: Any = None) -> Trace:
+def trace(model: nn.Module, inputs: Tensor, state: Any = None, decay: float | None = None) -> Trace:
     """All that a network does with one sequence; dropout is left out.
 
     model: a `SequenceModel`, or a bare `FastWeightsRNN`. inputs: what a call takes, of one sequence without a batch
     axis: [T] symbols, [T, features]. state: what the sequence goes on from, of one sequence; None: nothing.
+    decay: of the memory from the first step on, in place of its own.
 
     Of a network without fast weights `layers` is empty, and `hidden` and `logits` are what there is.
     Raises `UserError` where the sequence does not fit or is empty.
@@ -184,13 +194,15 @@ def trace(model: nn.Module, inputs: Tensor, state: Any = None) -> Trace:
     rnn: Any = exact.recurrent if isinstance(model, SequenceModel) else exact
     features = exact.look_up(inputs[None].cpu()) if isinstance(model, SequenceModel) else inputs[None].cpu()
     given = as_state(state, "trace, state")
-    layers = trace_layers(rnn, features if features.dtype == torch.float64 else features.double(), given)
+    layers = trace_layers(rnn, features if features.dtype == torch.float64 else features.double(), given, decay)
     hidden = outputs_of(rnn, layers)
     logits = exact.head(hidden).numpy() if isinstance(model, SequenceModel) else None
     return Trace(layers, inputs.cpu().numpy(), hidden.numpy(), logits, first.dtype)
 
 
-def trace_layers(rnn: FastWeightsRNN, features: Tensor, state: FastWeightsState | None) -> tuple[LayerTrace, ...]:
+def trace_layers(
+    rnn: FastWeightsRNN, features: Tensor, state: FastWeightsState | None, decay: float | None
+) -> tuple[LayerTrace, ...]:
     rnn._check_state(features, state, [1])
     rnn._project(0, features)  # says what is wrong with it
     found: list[LayerTrace] = []
@@ -201,7 +213,7 @@ def trace_layers(rnn: FastWeightsRNN, features: Tensor, state: FastWeightsState 
                 index = layer * rnn.num_directions + place
                 start = FastWeightsState(state.hidden[index].double().cpu(), state.weights[index].double().cpu())
             name = f"{layer} reverse" if place else str(layer)
-            found.append(trace_layer(rnn, suffix, name, features.flip(1) if place else features, start))
+            found.append(trace_layer(rnn, suffix, name, features.flip(1) if place else features, start, decay))
         features = outputs_of(rnn, tuple(found))[None]
     return tuple(found)
 

@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from fastweights.rules._scan import Gate as Gate
 from fastweights.rules._scan import ScanState as ScanState
 from fastweights.rules._scan import Step as Step
+from fastweights.rules.comba import Comba as Comba
 from fastweights.rules.cosine import Cosine as Cosine
 from fastweights.rules.delta import Delta as Delta
+from fastweights.rules.delta_product import DeltaProduct as DeltaProduct
 from fastweights.rules.gated_delta import GatedDelta as GatedDelta
+from fastweights.rules.gated_delta2 import GatedDelta2 as GatedDelta2
+from fastweights.rules.gla import GLA as GLA
 from fastweights.rules.hebbian import Hebbian as Hebbian
+from fastweights.rules.kimi_delta import KimiDelta as KimiDelta
+from fastweights.rules.linear_attention import LinearAttention as LinearAttention
+from fastweights.rules.longhorn import Longhorn as Longhorn
+from fastweights.rules.mamba2 import Mamba2 as Mamba2
+from fastweights.rules.retention import Retention as Retention
+from fastweights.rules.rwkv7 import RWKV7 as RWKV7
 
 if TYPE_CHECKING:
     from torch import Tensor

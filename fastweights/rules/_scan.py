@@ -19,15 +19,18 @@ class Gate(NamedTuple):
     axes: "token": [batch, time, heads]; "key": [batch, time, heads, key]; "value": [batch, time, heads, value];
         "substep": [batch, substeps * time, heads]; "head": [heads], the same at all tokens.
     low, high: its range, ends included.
-    form: how a layer makes it out of a projection x, where nobody says otherwise.
+    form: how a layer makes it out of x, where nobody says otherwise: x is a projection of the token, or with the axes
+        "head" a learned number a head.
         "sigmoid": sigmoid(x).
         "softplus": softplus(x + bias).
         "decay": -rate softplus(x + bias), its rate a learned number a head.
         "logsigmoid": logsigmoid(x) / 16.
-        "rate": a learned number a head, of no projection.
+        "soft decay": -exp(-1/2) sigmoid(x).
         "unit": x / |x|.
-    start: where a layer starts it: what the rate is drawn from ("decay", "rate"), or between which ends softplus(bias)
-        is log-uniform ("softplus").
+        "exp": exp(x).
+        "identity": x.
+    start: of the axes "head" the ends of the range that the gate is drawn from at the start; of "decay" those of its
+        rate; of "softplus" the ends between which softplus(bias) is log-uniform.
     rank: of the projection; None: full.
     constant: the field of the rule that stands in where the gate is not given; None: it has to be given.
     """
@@ -44,6 +47,7 @@ class Gate(NamedTuple):
 
 STRENGTH = Gate("how much of the error is written", high=2.0)
 LOG_DECAY = Gate("log of what is kept", "token", -math.inf, 0.0, "decay", (0.0, 16.0))
+KEY_DECAY = Gate("log of what each key channel keeps", "key", -math.inf, 0.0, "decay", (1.0, 16.0))
 
 
 class ScanState(NamedTuple):

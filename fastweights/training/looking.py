@@ -40,7 +40,7 @@ class Codes:
         return [(self.symbols[i], self.symbols[j], float(self.similarity[i, j])) for i, j in pairs]
 
 
-def trace_sequence(model: SequenceModel, task: Task, sequence: Any, state: Any) -> Trace:
+def trace_sequence(model: SequenceModel, task: Task, sequence: Any, state: Any = None, decay: Any = None) -> Trace:
     text, targets = sequence, None
     if isinstance(sequence, str):
         inputs = encode_whole(task, sequence) if state is None else encode_part(task, sequence)
@@ -49,7 +49,7 @@ def trace_sequence(model: SequenceModel, task: Task, sequence: Any, state: Any) 
         inputs, targets = one_of(task, sequence)
     else:
         inputs = sequence
-    found = trace(model, inputs, state)
+    found = trace(model, inputs, state, decay)
     classes = getattr(task, "CLASSES", None) if task.loss is answers else None
     asked = np.zeros(len(found.inputs), bool)
     asked[:] = targets != NOTHING if targets is not None else task.spec.every and state is None

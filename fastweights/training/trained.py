@@ -54,21 +54,22 @@ class TrainedRun:
         """config.json and model.safetensors into a folder that has neither: the layout of the Hugging Face hub."""
         save_pretrained(Path(folder), self.model, self.folder)
 
-    def trace(self, sequence: "str | Tensor | Batch", state: Any = None) -> "Trace":
+    def trace(self, sequence: "str | Tensor | Batch", state: Any = None, decay: float | None = None) -> "Trace":
         """All that the network does with one sequence, as NumPy arrays: see `fastweights.nn.trace.Trace`.
 
         sequence: a text of the task; or inputs [time] or [time, features]; or a batch of one, as `task.draw` makes it.
         state: what the sequence goes on from, such as `trace.state(-2)` or `trace.erase(3, at=-2)`; a text is then any
         symbols, and only the last step is asked: `run.trace("k", before.state(-2)).answer`.
+        decay: of the memory from the first step on, in place of its own.
         Raises `BadSequence` where a text is none of the task.
         """
         from fastweights.training.looking import trace_sequence
 
-        return trace_sequence(self.model, self.task, sequence, state)
+        return trace_sequence(self.model, self.task, sequence, state, decay)
 
-    def answer(self, sequence: "str | Tensor | Batch", state: Any = None) -> Any:
+    def answer(self, sequence: "str | Tensor | Batch", state: Any = None, decay: float | None = None) -> Any:
         """What the network answers, a text of classes or an array of numbers; arguments as of `trace`."""
-        return self.trace(sequence, state).answer
+        return self.trace(sequence, state, decay).answer
 
     def codes(self, symbols: str | None = None) -> "Codes":
         """How alike symbols are to the network: see `fastweights.training.looking.Codes`.

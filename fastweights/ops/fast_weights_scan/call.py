@@ -152,7 +152,7 @@ def check_range(owner: str, name: str, tensor: Tensor, gate: Gate) -> None:
 
 
 def _span(gate: Gate) -> str:
-    if math.isfinite(gate.low) and math.isfinite(gate.high):
+    if math.isfinite(gate.low) == math.isfinite(gate.high):
         return f"from {gate.low:g} to {gate.high:g}"
     return f"<= {gate.high:g}" if math.isfinite(gate.high) else f">= {gate.low:g}"
 
