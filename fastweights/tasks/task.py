@@ -11,6 +11,8 @@ out:
         not be among them
     read(lines) -> (Task, Batch): its sequences are lines of a file, which tell what the task is; `draw` makes some up,
         to try a network out
+    marks: {what it stands for: accuracy}: what else an accuracy is compared with, such as the ceiling of a memory that
+        cannot do something
     missing() -> str | None: why nothing can be drawn on this machine, where it needs files
     a field with metadata={"place": True}: where its files lie, which is no part of its identity
 
