@@ -62,6 +62,30 @@ def test_symbol_by_symbol_is_all_at_once(name, lengths):
     assert want.shape == (BATCH, STEPS, OUTPUTS) and state.bytes > 0
 
 
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "ragged"])
+def test_a_memory_in_factored_form_is_the_matrix(lengths, grad):
+    model, (source, target_in) = made("one"), drawn()
+    want = model(source, target_in, lengths=lengths)
+    with torch.set_grad_enabled(grad):
+        state, got = model.encode(source, lengths, factored=True), []
+        for symbols in target_in.unbind(1):
+            answers, state = model.step(symbols, state)
+            got.append(answers)
+    assert_close([torch.stack(got, 1).detach()], [want.detach()])
+    index = torch.tensor([1, 1, 3])
+    dense = model.encode(source, lengths, factored=False)
+    assert_close([model.step(target_in[index, 0], dense.select(index))[0].detach()], [got[0][index].detach()])
+    both = [model.step(target_in[:, 0], model.emptied(each))[0].detach() for each in (dense, state)]
+    assert both[0].shape == both[1].shape and state.bytes == BATCH * (TIME + STEPS) * 6 * 8
+
+
+def test_many_short_sources_are_held_in_factored_form():
+    model = FastWeightsTransducer(INPUTS, OUTPUTS, 20, **SMALL)
+    sizes = [model.encode(torch.zeros(*shape, dtype=torch.long)).bytes for shape in ((17, 5), (16, 5), (17, 11))]
+    assert sizes == [17 * 5 * 20 * 4, 16 * 420 * 4, 17 * 420 * 4]
+
+
 @every_model
 def test_padding_changes_no_answer_and_no_gradient(name):
     model, (source, target_in) = made(name), drawn()
@@ -84,7 +108,7 @@ def test_greedy_is_the_argmax_under_teacher_forcing_and_beam_of_one(name):
     model, (source, _) = made(name), drawn()
     found = greedy(model, source, LENGTHS, limit=6)
     target_in = torch.cat([torch.full((BATCH, 1), OUTPUTS), found.symbols[:, :-1]], dim=1)
-    steps = torch.log_softmax(model(source, target_in, lengths=LENGTHS), dim=-1)
+    steps = torch.log_softmax(model(source, target_in, lengths=LENGTHS), dim=-1).detach()
     for row, length in enumerate(found.lengths.tolist()):
         said = min(length + 1, found.symbols.shape[1])  # and the end
         assert torch.equal(steps[row, :said].argmax(-1), found.symbols[row, :said])
@@ -112,7 +136,7 @@ def test_a_wide_beam_finds_the_most_probable_answers(name):
     scored = []
     for answer in answers:
         target_in = torch.tensor([[model.begin, *answer[:-1]]])
-        steps = torch.log_softmax(model(source, target_in), dim=-1)[0]
+        steps = torch.log_softmax(model(source, target_in), dim=-1)[0].detach()
         scored.append((float(steps[range(len(answer)), list(answer)].sum()), answer))
     scored.sort(reverse=True)
     found = beam(model, source, width=len(answers), limit=limit)

@@ -75,7 +75,7 @@ def test_the_delta_rule_is_that_of_the_rules():
     from fastweights.rules import Delta
 
     memory, (states, _) = made("delta"), drawn()
-    key, value, strength = memory.project(states)
+    key, value, strength = (each.detach() for each in memory.project(states))
     weights = torch.zeros(BATCH, 7, 4, dtype=torch.float64)
     for t in range(TIME):
         for row in range(BATCH):  # the rate of the rule is one number

@@ -19,9 +19,13 @@ from fastweights.ops.fast_weights_rnn.kinds import kind_of
 from fastweights.ops.fast_weights_rnn.projected import Constants, run_projected
 from fastweights.ops.fast_weights_rnn.streaming import stream
 from fastweights.ops.fast_weights_rnn.symbols import last_hidden
+from fastweights.ops.past import PastState
 
 STREAM_BATCH = 16  # up to here a step of the cell is one call; beyond, the op's matrix products are faster
 RECURRENT_SCALE = 0.05  # slow recurrent weights start as this multiple of the identity (Ba et al. 2016, A.1)
+
+
+LayerState = FastWeightsState | PastState | None
 
 
 def make_parameters(module: Any, suffix: str, size: int, options: Any) -> None:
@@ -76,8 +80,8 @@ def boundary_bias(module: Any, suffix: str) -> Tensor | None:
 
 
 def run(
-    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None, need_state: bool
-) -> tuple[Tensor, FastWeightsState | None]:
+    module: Any, suffix: str, inputs: Tensor, state: LayerState, lengths: Tensor | None, need_state: bool
+) -> tuple[Tensor, Any]:
     device, dtype = inputs.device.type, parameter(module, "weight_hh" + suffix).dtype
     if inputs.dtype != dtype and torch.is_autocast_enabled(device):  # the memory adds up: it keeps its own precision
         with torch.autocast(device, enabled=False):
@@ -90,10 +94,12 @@ def run(
 
 
 def run_layer(
-    module: Any, suffix: str, inputs: Tensor, state: FastWeightsState | None, lengths: Tensor | None, need_state: bool
+    module: Any, suffix: str, inputs: Tensor, state: LayerState, lengths: Tensor | None, need_state: bool
 ) -> tuple[Tensor, FastWeightsState | None] | None:
     """`run` of the projected inputs, with a gradient, in one call; None where they have to be projected before."""
     if module.backend not in ("auto", "cpu") or not torch.is_grad_enabled() or not limits.runs(inputs.dtype):
+        return None
+    if isinstance(state, PastState):
         return None
     constants = constants_now(module, suffix) if sound(module) else None
     if constants is None:

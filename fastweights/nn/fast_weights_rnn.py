@@ -12,6 +12,7 @@ from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes, look_up
 from fastweights.nn.diagnosis import Diagnosis, LayerDiagnosis, look_into
 from fastweights.nn.fast_weights_layer import (
+    LayerState,
     check_floats,
     current_rule,
     describe,
@@ -28,6 +29,7 @@ from fastweights.ops import FastWeightsState
 from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.ops.fast_weights_rnn.inspection import attended
+from fastweights.ops.past import PastState
 from fastweights.ops.state import as_state
 from fastweights.rules import Cosine, Rule
 
@@ -65,9 +67,10 @@ class FastWeightsRNN(nn.Module):
         input: [time, batch, input_size], or [batch, time, input_size] with `batch_first`, or [time, input_size]
             unbatched, or a `PackedSequence`.
         state: a pair (hidden, weights), of [num_layers * directions, batch, hidden_size] and [..., hidden_size,
-            hidden_size], the batch axis only where the input has one; None: zeros.
-        Returns `output` (directions * hidden_size features) and the final state, a `FastWeightsState`. Where `nn.GRU`
-        stood, `state.hidden` is h_n.
+            hidden_size], the batch axis only where the input has one; None: zeros. Or a `PastState`, of [num_layers *
+            directions, batch, steps, hidden_size]; with no steps it is empty.
+        Returns `output` (directions * hidden_size features) and the final state, a `FastWeightsState`, or a `PastState`
+        where one was given. Where `nn.GRU` stood, `state.hidden` is h_n.
         need_state: False returns `(output, None)`. The weights of the state are batch * hidden_size^2 numbers, which
             are not formed then: for training on whole sequences, say, when nobody reads them.
 
@@ -141,12 +144,14 @@ class FastWeightsRNN(nn.Module):
     def forward(
         self,
         input: Tensor | PackedSequence,
-        state: tuple[Tensor, Tensor] | None = None,
+        state: tuple[Tensor, Tensor] | PastState | None = None,
         need_state: bool = True,
         *,
-        hx: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Any, FastWeightsState | None]:
-        given = as_state(state if hx is None else hx, "FastWeightsRNN, state")  # hx: the name that nn.LSTM has for it
+        hx: tuple[Tensor, Tensor] | PastState | None = None,
+    ) -> tuple[Any, Any]:
+        given: Any = state if hx is None else hx  # the name that nn.LSTM has for it
+        if not isinstance(given, PastState):
+            given = as_state(given, "FastWeightsRNN, state")
         if isinstance(input, PackedSequence):
             padded, lengths = pad_packed_sequence(input, batch_first=True)
             self._check_state(padded, given, [len(lengths)])
@@ -155,7 +160,7 @@ class FastWeightsRNN(nn.Module):
         if not isinstance(input, Tensor) or input.dim() not in (2, 3):
             got = f"shape {list(input.shape)}" if isinstance(input, Tensor) else type(input).__name__
             raise UserError(f"input: got {got}, wanted 2 axes (unbatched), 3 axes, or a PackedSequence")
-        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()):
+        if not (torch.compiler.is_compiling() or torch.is_grad_enabled() or isinstance(given, PastState)):
             streamed = self._stream(input, given)
             if streamed is not None:
                 hidden = streamed.hidden[-1:].clone()  # the output may be changed in place, the state not with it
@@ -178,15 +183,16 @@ class FastWeightsRNN(nn.Module):
         if few.numel() and few.shape[-1] == self.input_size and (found := self.diagnose(few.detach())).drowned:
             warnings.warn(f"FastWeightsRNN: {found.advice} `diagnose` shows more.", stacklevel=5)
 
-    def _check_state(self, input: Tensor, state: FastWeightsState | None, batch: list[int]) -> None:
+    def _check_state(self, input: Tensor, state: LayerState, batch: list[int]) -> None:
         """Raise unless the state goes with the input as it was given, and not as it is seen further in."""
         if state is None:
             return
-        wanted = [self.num_layers * self.num_directions, *batch, self.hidden_size]
-        for name, tensor, shape in (
-            ("hidden", state.hidden, wanted),
-            ("weights", state.weights, [*wanted, wanted[-1]]),
-        ):
+        leading, units = [self.num_layers * self.num_directions, *batch], self.hidden_size
+        if isinstance(state, PastState):
+            shapes: Any = ([*leading, *state.past.shape[-2:-1], units],)
+        else:
+            shapes = ([*leading, units], [*leading, units, units])
+        for name, tensor, shape in zip(state._fields, state, shapes, strict=True):
             if list(tensor.shape) != shape:
                 raise UserError(
                     f"state: got {name} {list(tensor.shape)}, wanted {shape} to go with an input {list(input.shape)}"
@@ -299,15 +305,15 @@ class FastWeightsRNN(nn.Module):
     def _run(
         self,
         inputs: Any,
-        state: FastWeightsState | None,
+        state: LayerState,
         lengths: Tensor | None,
         need_state: bool,
         projected: list[Tensor] | None = None,
-    ) -> tuple[Tensor, FastWeightsState | None]:
+    ) -> tuple[Tensor, Any]:
         """All layers, over the inputs [batch, time, input_size] or, for each direction, over C x of the first layer."""
         places = self.num_layers * self.num_directions
-        first = [None] * places if state is None else list(map(FastWeightsState, state.hidden, state.weights))
-        finals: list[FastWeightsState] = []
+        first = [None] * places if state is None else list(map(type(state), *state))
+        finals: list[Any] = []
         output = inputs
         for layer in range(self.num_layers):
             if layer > 0:
@@ -325,7 +331,7 @@ class FastWeightsRNN(nn.Module):
 
     def _run_one(
         self, suffix: str, inputs: Any, state: Any, lengths: Tensor | None, need_state: bool, projected: Tensor | None
-    ) -> tuple[Tensor, FastWeightsState | None]:
+    ) -> tuple[Tensor, LayerState]:
         """One layer and direction, its outputs in the order of the inputs."""
         backwards = suffix.endswith("_reverse")
         given = inputs if projected is None else projected
@@ -347,11 +353,11 @@ class FastWeightsRNN(nn.Module):
         return describe(self)
 
 
-def stack(states: list[FastWeightsState]) -> FastWeightsState:
+def stack(states: list[Any]) -> Any:
     """One state that leads with layers and directions."""
     if len(states) == 1:
         return states[0].map(lambda tensor: tensor.unsqueeze(0))
-    return FastWeightsState(*(torch.stack(each) for each in zip(*states, strict=True)))
+    return type(states[0])(*(torch.stack(each) for each in zip(*states, strict=True)))
 
 
 def reverse(sequences: Tensor, lengths: Tensor | None) -> Tensor:

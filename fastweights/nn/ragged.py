@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
+from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.ops.fast_weights_rnn.call import check_lengths
 
 
@@ -51,11 +52,18 @@ def followers(outputs: Tensor, steps: int, lengths: Tensor | None) -> Tensor:
     return outputs.take_along_dim(index[..., None], dim=1)
 
 
-def state_after(network: Any, inputs: Tensor, lengths: Tensor | None) -> Any:
-    """The state of any network called as `nn.LSTM(batch_first=True)`, each sample's after its own length."""
+def state_after(network: Any, inputs: Tensor, lengths: Tensor | None, state: Any = None) -> Any:
+    """The state of any network called as `nn.LSTM(batch_first=True)`, each sample's after its own length.
+
+    Where it takes no `PackedSequence`, it is called once for each length.
+    """
+    first = () if state is None else (state,)
     if lengths is None:
-        return network(inputs)[1]
+        return network(inputs, *first)[1]
     lengths = check_lengths(lengths, inputs, least=1)
+    if isinstance(network, FastWeightsRNN | nn.RNNBase):
+        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return network(packed, *first)[1]
     groups = [(lengths == length).nonzero()[:, 0] for length in lengths.unique().tolist()]
     states = [network(inputs[group, : int(lengths[group[0]])])[1] for group in groups]
     back = torch.cat(groups).argsort()

@@ -8,11 +8,12 @@ from torch.nn import functional
 from fastweights.errors import UserError, near, shown
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.decoder_state import DecoderState
+from fastweights.nn.fast_weights_layer import STREAM_BATCH
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.memories.memory_state import MemoryState
 from fastweights.nn.ragged import follow, followers, read_both_ways, state_after
 from fastweights.nn.sequence_model import unit_embedding_scale
-from fastweights.ops import FastWeightsState
+from fastweights.ops import FastWeightsState, PastState
 from fastweights.rules import Cosine, Rule
 
 FRONTS: dict[str, tuple[Callable[..., nn.Module], int, int]] = {  # network, its units, those of the one behind it
@@ -46,7 +47,7 @@ class Transducer(nn.Module):
 
     def __init__(
         self,
-        recurrent: nn.Module,
+        recurrent: Any,
         inputs: int,
         outputs: int,
         hidden_size: int,
@@ -96,9 +97,20 @@ class Transducer(nn.Module):
         hidden = self.recurrent(steps, **options)[0]
         return self._answer(followers(hidden, target_in.shape[1], lengths))
 
-    def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
-        """What `step` begins with."""
-        return DecoderState(state_after(self.recurrent, self._read(source, lengths), lengths), MemoryState())
+    def encode(self, source: Tensor, lengths: Tensor | None = None, factored: bool | None = None) -> DecoderState:
+        """What `step` begins with.
+
+        factored: hold the memory of a `FastWeightsRNN` as the hidden vectors so far, a `PastState`, which takes steps *
+        hidden numbers in place of hidden^2. None: for large batches of short sources, where that is faster.
+        """
+        inputs, network = self._read(source, lengths), self.recurrent
+        if factored is None:
+            short = 2 * source.shape[1] <= getattr(network, "hidden_size", 0)
+            factored = isinstance(network, FastWeightsRNN) and short and len(source) > STREAM_BATCH
+        first = (
+            PastState(inputs.new_zeros(network.num_layers, len(source), 0, network.hidden_size)) if factored else None
+        )
+        return DecoderState(state_after(network, inputs, lengths, first), MemoryState())
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One symbol of every stream, [batch]: the answers [batch, outputs], and the state."""
@@ -107,10 +119,10 @@ class Transducer(nn.Module):
 
     def emptied(self, state: DecoderState) -> DecoderState:
         """The state with nothing in its fast weights; those of networks without them are refused."""
-        network = state.network
-        if not isinstance(network, FastWeightsState):
+        if not isinstance(state.network, FastWeightsState | PastState):
             raise UserError(f"emptied: got a state of {type(self.recurrent).__name__}, wanted one with fast weights")
-        return DecoderState(FastWeightsState(network.hidden, torch.zeros_like(network.weights)), state.memory)
+        hidden = state.network.hidden
+        return DecoderState(FastWeightsState(hidden, hidden.new_zeros(*hidden.shape, hidden.shape[-1])), state.memory)
 
     def attended(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor | None:
         """[batch, steps, time]: what each step of the answer attends to in the source; None for networks that have no

@@ -1,6 +1,7 @@
 """The recurrence of Ba et al. 2016, one signature over several backends; each equals `reference.py`."""
 
 import logging
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastweights.errors import UnsupportedBackend, UserError
 from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_rnn import attention, cpu, exported, reference, triton
 from fastweights.ops.fast_weights_rnn.call import Call, check
+from fastweights.ops.past import PastState
 from fastweights.ops.state import FastWeightsState
 from fastweights.rules import Hebbian, Rule
 
@@ -37,7 +39,7 @@ def fast_weights_rnn(
     recurrent: Tensor,
     gain: Tensor | None = None,
     bias: Tensor | None = None,
-    state: FastWeightsState | None = None,
+    state: FastWeightsState | PastState | None = None,
     *,
     rule: Rule = Hebbian(decay=0.95, rate=0.5),  # noqa: B008 - frozen
     inner_steps: int = 1,
@@ -45,7 +47,7 @@ def fast_weights_rnn(
     lengths: Tensor | None = None,
     backend: str = "auto",
     need_state: bool = True,
-) -> tuple[Tensor, FastWeightsState | None]:
+) -> tuple[Tensor, Any]:
     r"""Run a fast-weights RNN over whole sequences.
 
         boundary = W h(t) + C x(t+1)
@@ -61,7 +63,8 @@ def fast_weights_rnn(
         recurrent: [hidden, hidden], the slow weights W.
         gain, bias: [hidden] each, of the layer norm (over the units of a sample, epsilon 1e-5); both None: no layer
             norm.
-        state: a pair of h(0) [batch, hidden] and A(0) [batch, hidden, hidden], which contains h(0); None: zeros.
+        state: a pair of h(0) [batch, hidden] and A(0) [batch, hidden, hidden], which contains h(0); None: zeros. Or a
+            `PastState`, the hidden vectors that A(0) was written of: such a one is returned then.
         rule: any update rule; its constants are floats, or 0-d tensors that get a gradient.
         inner_steps: iterations of the inner loop, S in the paper.
         nonlinearity: f, "relu" or "tanh".
@@ -84,8 +87,10 @@ def fast_weights_rnn(
     return run(call, backend)[:2]
 
 
-def run(call: Call, backend: str = "auto") -> tuple[Tensor, FastWeightsState | None, str]:
+def run(call: Call, backend: str = "auto") -> tuple[Tensor, Any, str]:
     """Outputs and state of a call that was checked, and the name of the backend that ran it."""
+    if call.past is not None:
+        return _run_past(call, backend)
     if backend == "auto" and torch.compiler.is_exporting():
         return *exported.run(call), "exported"
     name = choose(call, backend)
@@ -93,6 +98,18 @@ def run(call: Call, backend: str = "auto") -> tuple[Tensor, FastWeightsState | N
         _warn_of_reference(call)
     outputs, state = BACKENDS[name].run(call)
     return outputs, state, name
+
+
+def _run_past(call: Call, backend: str) -> tuple[Tensor, PastState | None, str]:
+    """What follows on hidden vectors, by a backend that attends to them; on none, as any other call."""
+    past = call.past
+    assert past is not None
+    if past.shape[1]:
+        name = choose(call, backend)
+        outputs, _ = BACKENDS[name].run(replace(call, need_state=False))
+    else:
+        outputs, _, name = run(replace(call, past=None, need_state=False), backend)
+    return outputs, PastState(past).followed_by(outputs, call.lengths) if call.need_state else None, name
 
 
 def backend_of(*arguments: Any, backend: str = "auto", **options: Any) -> str:

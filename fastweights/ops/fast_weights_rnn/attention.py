@@ -31,12 +31,12 @@ def why_not(call: Call) -> str | None:
 def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     valid = call.valid
     inputs = call.inputs if valid is None else torch.where(valid[..., None], call.inputs, 0.0)
-    powers = decay_powers(call.rule.decay, inputs)
-    hidden, keys = call.hidden, inputs[:, :0]
-    values = keys
+    past = inputs[:, :0] if call.past is None else call.past
+    powers = decay_powers(call.rule.decay, past, inputs.shape[1])
+    hidden, keys = call.hidden, as_stored(call.rule, past)
+    values = _errors(call.rule, past, keys, None, powers) if type(call.rule) is Delta else keys
     outputs: list[Tensor] = []
-    kept: list[Tensor] = []
-    errors: list[Tensor] = []
+    kept, errors = [*keys.unbind(1)], [*values.unbind(1)]
     for t in range(inputs.shape[1]):
         if valid is not None:
             hidden = torch.where(valid[:, t, None], hidden, 0.0)
@@ -47,9 +47,9 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
             read = _read(call, kept[-1], keys, values, powers)
             errors.append((call.rule.rate * (outputs[-1] - call.rule.decay * read)).to(inputs))
         keys = torch.stack(kept, dim=1)
-        values = torch.stack(errors, dim=1) if errors else keys
-    past = torch.stack(outputs, dim=1) if outputs else inputs
-    return past.clone(), final_state(call, past)  # it may be changed in place: what backward needs stays behind
+        values = torch.stack(errors, dim=1) if type(call.rule) is Delta else keys
+    found = torch.stack(outputs, dim=1) if outputs else inputs
+    return found.clone(), final_state(call, found)  # it may be changed in place: what backward needs stays behind
 
 
 def _step(call: Call, boundary: Tensor, keys: Tensor, values: Tensor, powers: Tensor) -> Tensor:
@@ -85,10 +85,10 @@ def strength(rule: Any) -> float | Tensor:
     return 1.0 if type(rule) in (Cosine, Delta) else rule.rate
 
 
-def decay_powers(decay: float | Tensor, inputs: Tensor) -> Tensor:
-    """decay^0 .. decay^time, [time + 1], in float64: their sums are the gradients of the constants."""
+def decay_powers(decay: float | Tensor, inputs: Tensor, more: int = 0) -> Tensor:
+    """decay^0 .. decay^(time + more), in float64: their sums are the gradients of the constants."""
     wide = inputs.dtype if inputs.device.type == "mps" else torch.float64
-    exponents = torch.arange(inputs.shape[1] + 1, device=inputs.device, dtype=wide)
+    exponents = torch.arange(inputs.shape[1] + more + 1, device=inputs.device, dtype=wide)
     return torch.as_tensor(decay, dtype=wide, device=inputs.device) ** exponents
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fastweights.ops.cpu import limits
+from fastweights.ops.past import PastState
 from fastweights.ops.state import FastWeightsState, as_state
 
 NONLINEARITIES = ("relu", "tanh")
@@ -28,6 +29,7 @@ class Call:
     nonlinearity: str
     lengths: Tensor | None  # [batch], int64, on the device of the inputs
     need_state: bool = True
+    past: Tensor | None = None  # [batch, steps, hidden], what A(0) was written of, the last of which is h(0)
 
     @property
     def valid(self) -> Tensor | None:
@@ -42,7 +44,7 @@ def check(
     recurrent: Tensor,
     gain: Tensor | None,
     bias: Tensor | None,
-    state: FastWeightsState | None,
+    state: FastWeightsState | PastState | None,
     rule: Any,
     inner_steps: int,
     nonlinearity: str,
@@ -64,15 +66,21 @@ def check(
     if gain is not None and bias is not None:
         _check_tensor("gain", gain, inputs, hidden)
         _check_tensor("bias", bias, inputs, hidden)
-    state = as_state(state)
-    if state is not None:
-        _check_tensor("state.hidden", state.hidden, inputs, batch, hidden)
-        _check_tensor("state.weights", state.weights, inputs, batch, hidden, hidden)
-    first, weights = (inputs.new_zeros(batch, hidden), None) if state is None else state
+    past = None
+    if isinstance(state, PastState):
+        past = state.past
+        _check_tensor("state.past", past, inputs, batch, past.shape[1] if past.dim() == 3 else "steps", hidden)
+        first, weights = state.hidden, None
+    else:
+        state = as_state(state)
+        if state is not None:
+            _check_tensor("state.hidden", state.hidden, inputs, batch, hidden)
+            _check_tensor("state.weights", state.weights, inputs, batch, hidden, hidden)
+        first, weights = (inputs.new_zeros(batch, hidden), None) if state is None else state
     check_settings(rule, inner_steps, nonlinearity)
     if lengths is not None:
         lengths = check_lengths(lengths, inputs)
-    settings = (rule, inner_steps, nonlinearity, lengths, need_state)
+    settings = (rule, inner_steps, nonlinearity, lengths, need_state, past)
     return Call(inputs, recurrent, gain, bias, first, weights, *settings)
 
 
@@ -85,7 +93,7 @@ def check_settings(rule: Any, inner_steps: int, nonlinearity: str) -> None:
         raise TypeError(f"rule: got {rule!r}, wanted an update rule, such as Hebbian(decay=0.95, rate=0.5)")
 
 
-def _check_tensor(name: str, tensor: Tensor, inputs: Tensor, *shape: int) -> None:
+def _check_tensor(name: str, tensor: Tensor, inputs: Tensor, *shape: int | str) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: got {type(tensor).__name__}, wanted a tensor {list(shape)}")
     if tensor.shape != shape:

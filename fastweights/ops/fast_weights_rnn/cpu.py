@@ -32,6 +32,8 @@ def why_not(call: Call) -> str | None:
         if type(call.rule) is Delta:
             return "it has the rule Delta with keys of unit length only, not normalize_key=False"
         return f"it has the rules Hebbian, Cosine and Delta only, not {type(call.rule).__name__}"
+    if call.past is not None:
+        return "it begins with a matrix, not with a PastState"
     return limits.why_not(call.inputs, call.recurrent, call.gain, call.bias, call.hidden, call.weights, call.lengths)
 
 

@@ -23,7 +23,7 @@ def attended(call: Call, outputs: Tensor) -> Tensor:
     if type(call.rule) not in (Hebbian, Cosine):
         name = type(call.rule).__name__
         reason = f"there is no attention over hidden vectors of the rule {name}, only of Hebbian and Cosine"
-    elif call.weights is not None:
+    elif call.weights is not None or call.past is not None:
         reason = "its initial memory is not empty"
     if reason is not None:
         raise UnsupportedBackend(f"cannot show what was attended to: {reason}")

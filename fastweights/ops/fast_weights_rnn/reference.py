@@ -31,7 +31,12 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
 
 
 def first_weights(call: Call) -> Tensor:
-    return call.hidden.new_zeros(*call.hidden.shape, call.hidden.shape[-1]) if call.weights is None else call.weights
+    if call.weights is not None:
+        return call.weights
+    weights = call.hidden.new_zeros(*call.hidden.shape, call.hidden.shape[-1])
+    for hidden in () if call.past is None else call.past.unbind(1):
+        weights = call.rule.write(weights, key=hidden, value=hidden).to(weights.dtype)
+    return weights
 
 
 def masked(call: Call) -> tuple[Tensor, Tensor | None]:

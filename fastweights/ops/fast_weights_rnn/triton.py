@@ -40,6 +40,8 @@ _HAS_TRITON = find_spec("triton") is not None  # torch.compile of torch 2.11 can
 def why_not(call: Call) -> str | None:
     if type(call.rule) not in (Hebbian, Cosine):
         return f"it has no kernel for the rule {type(call.rule).__name__}, only for Hebbian and Cosine"
+    if call.past is not None:
+        return "it begins with a matrix, not with a PastState"
     if call.inputs.dtype not in DTYPES:
         return f"it has no kernel for {call.inputs.dtype}, only for {', '.join(map(str, DTYPES))}"
     if call.inputs.shape[2] > MOST_HIDDEN:
