@@ -11,6 +11,8 @@ from fastweights.nn.irnn import IRNN as IRNN
 from fastweights.nn.ln_gru import LNGRU as LNGRU
 from fastweights.nn.ln_lstm import LNLSTM as LNLSTM
 from fastweights.nn.lstm import LSTM as LSTM
+from fastweights.nn.multi_level_rnn import MultiLevelRNN as MultiLevelRNN
+from fastweights.nn.patch_conv_net import PatchConvNet as PatchConvNet
 from fastweights.nn.sequence_model import SequenceModel as SequenceModel
 from fastweights.nn.transducer import FastWeightsTransducer as FastWeightsTransducer
 from fastweights.nn.transducer import Transducer as Transducer

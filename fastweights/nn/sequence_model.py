@@ -11,6 +11,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from fastweights.errors import UserError
 from fastweights.nn.arguments import embed
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.multi_level_rnn import MultiLevelRNN
 from fastweights.ops.fast_weights_rnn.call import check_lengths
 from fastweights.tasks import Spec
 
@@ -133,7 +134,7 @@ class SequenceModel(nn.Module):
 
     def _outputs(self, features: Tensor, state: Any) -> Tensor:
         """Those of all steps, [batch, time, hidden], without a state where the network knows that none is needed."""
-        ours = isinstance(self.recurrent, FastWeightsRNN) and type(self.recurrent).forward is FastWeightsRNN.forward
+        ours = any(type(self.recurrent).forward is kind.forward for kind in (FastWeightsRNN, MultiLevelRNN))
         options = {"need_state": False} if ours and "forward" not in vars(self.recurrent) else {}
         output = self.recurrent(features, *([] if state is None else [state]), **options)[0]
         self._note(getattr(self.recurrent, "ran", None) or "torch")

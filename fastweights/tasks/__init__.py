@@ -8,6 +8,7 @@ from fastweights.tasks.answering import answers as answers
 from fastweights.tasks.associative_retrieval import AssociativeRetrieval as AssociativeRetrieval
 from fastweights.tasks.catch import Catch as Catch
 from fastweights.tasks.copying import Copying as Copying
+from fastweights.tasks.glimpses import Glimpses as Glimpses
 from fastweights.tasks.gym import Gym as Gym
 from fastweights.tasks.image_rows import ImageRows as ImageRows
 from fastweights.tasks.induction_heads import InductionHeads as InductionHeads

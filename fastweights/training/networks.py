@@ -11,6 +11,7 @@ from fastweights import rules
 from fastweights.errors import UserError, near, shown
 from fastweights.forms import fault
 from fastweights.own import import_own, is_own, name_of
+from fastweights.rules.schedule import FIGURE_3, parse_schedule
 
 RULE = "a frozen dataclass of constants with the methods write and read"
 
@@ -72,6 +73,33 @@ class FastWeights:
             raise UserError(f"--learned {' '.join(self.learned)}: got a constant twice, wanted each once")
 
 
+@dataclass(frozen=True)
+class MultiLevel:
+    """Of the multi-level network, which writes and reads its fast weights where a schedule says so."""
+
+    rule: Any = field(default_factory=DEFAULT_RULE)
+    """The update rule of the fast weights; its constants are not learned."""
+    schedule: str = FIGURE_3
+    """What each step does beside the slow recurrence: write, wipe, read, integrate; or slow; *4: four steps."""
+    norm_slow: bool = True
+    """Whether steps that read nothing have a layer norm, too."""
+
+    def __post_init__(self) -> None:
+        parse_schedule(self.schedule)
+
+
+@dataclass(frozen=True)
+class PatchConv:
+    """Of the convolutional network over a sequence of patches."""
+
+    joins: tuple[int, ...] = (6, 4)
+    """How many neighbours each layer behind the first one joins."""
+
+    def __post_init__(self) -> None:
+        if not self.joins or min(self.joins) < 1:
+            raise UserError(f"--joins {' '.join(map(str, self.joins)) or 'none'}: wanted integers >= 1")
+
+
 def learned_by(rule: type) -> tuple[str, ...]:
     """The constants that a rule learns where nobody says."""
     return getattr(rule, "LEARNED", ())
@@ -94,6 +122,20 @@ def fast_weights(input_size: int, hidden_size: int, options: FastWeights) -> Any
         inner_steps=options.inner_steps,
         backend=options.backend,
     )
+
+
+def multi_level(input_size: int, hidden_size: int, options: MultiLevel) -> Any:
+    from fastweights.nn import MultiLevelRNN
+
+    return MultiLevelRNN(
+        input_size, hidden_size, schedule=options.schedule, rule=options.rule, norm_slow=options.norm_slow
+    )
+
+
+def patch_conv(input_size: int, hidden_size: int, options: PatchConv) -> Any:
+    from fastweights.nn import PatchConvNet
+
+    return PatchConvNet(input_size, hidden_size, joins=options.joins)
 
 
 def slow_only(layer_norm: bool) -> Callable[[int, int, SlowOnly], Any]:
@@ -141,6 +183,8 @@ NETWORKS: dict[str, Network] = {
     "IRNN": Network(module("IRNN")),
     "A-LSTM": Network(module("AssociativeLSTM")),
     "RNN-LN-FW0": Network(empty, Empty),
+    "MULTI-LEVEL": Network(multi_level, MultiLevel),
+    "PATCH-CONV": Network(patch_conv, PatchConv),
 }
 
 
