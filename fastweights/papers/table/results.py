@@ -28,13 +28,15 @@ class Judged(TypedDict):
 
     update: int
     valid_loss: float
-    valid_accuracy: float
+    valid_accuracy: NotRequired[float]
 
 
 class Curve(TypedDict):
+    """Beside these, `valid_` with the metric of the task."""
+
     update: list[int]
     valid_loss: list[float]
-    valid_accuracy: list[float]
+    valid_accuracy: NotRequired[list[float]]
 
 
 class Versions(TypedDict):
@@ -57,10 +59,11 @@ class Result(TypedDict):
     settings: Config
     parameters: int
     updates: int
-    updates_to_99: int | None
+    updates_to_99: NotRequired[int | None]
     seconds: float
-    test_error: float
+    test_error: NotRequired[float]
     test_loss: float
+    test: NotRequired[dict[str, float]]
     backend: str
     commit: str
     versions: Versions
@@ -75,7 +78,7 @@ def record(cell: Cell, job: Job) -> Record:
     rows, timing = run_folder.read_rows(metrics), run_folder.read_last(job.folder / run_folder.TIMINGS)
     if said := fault(rows, list[Judged]):
         raise RunError(f"{metrics}: {said}, in a row of a result; delete the run, or choose another --run")
-    at_99 = next((row["update"] for row in rows if row["valid_accuracy"] >= 0.99), None)
+    final_of = {name.removeprefix("test_"): value for name, value in final.items() if name.startswith("test_")}
     found = {
         "cell": cell.name,
         "model": described["model"],
@@ -87,30 +90,57 @@ def record(cell: Cell, job: Job) -> Record:
         "data": described.get("data"),
         "parameters": described.get("parameters"),
         "updates": rows[-1]["update"],
-        "updates_to_99": at_99,
+        **to_99(rows),
         "seconds": round(timing["seconds"], 1),
         "backend": timing.get("backend"),
         "valid_loss": rows[-1]["valid_loss"],
-        "valid_error": 1 - rows[-1]["valid_accuracy"],
+        **errors(rows[-1], final),
         "test_loss": final.get("test_loss"),
-        "test_error": 1 - right if isinstance(right := final.get("test_accuracy"), float) else None,
+        **({"test": more} if (more := others(final_of)) else {}),
         "weights_hash": final["weights_hash"],
         "commit": final["commit"],
         "versions": final["versions"],
         "machine": final["machine"],
-        "curve": curve(rows),
+        "curve": curve(rows, described["metric"]["name"]),
     }
     if said := fault(found, Result):
         raise RunError(f"{job.folder}: {said}, in a run that is done; delete it, or choose another --run")
     return found
 
 
-def curve(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+def to_99(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    if "valid_accuracy" not in rows[-1]:
+        return {}
+    return {"updates_to_99": next((row["update"] for row in rows if row["valid_accuracy"] >= 0.99), None)}
+
+
+def errors(row: dict[str, Any], final: Any) -> dict[str, Any]:
+    """What is wrong of the answers, where the task has an accuracy."""
+    if "valid_accuracy" not in row:
+        return {}
+    right = final.get("test_accuracy")
+    return {"valid_error": 1 - row["valid_accuracy"], "test_error": 1 - right if isinstance(right, float) else None}
+
+
+def others(statistics: dict[str, float]) -> dict[str, float]:
+    """Those beside loss and accuracy, which have names of their own in a result."""
+    return {name: value for name, value in statistics.items() if name not in ("loss", "accuracy")}
+
+
+def tested(record: Record, statistic: str) -> float:
+    """A statistic of the test sequences."""
+    if statistic == "accuracy":
+        return 1 - record["test_error"]
+    return record["test_loss"] if statistic == "loss" else record["test"][statistic]
+
+
+def curve(rows: list[dict[str, Any]], metric: str) -> dict[str, list[float]]:
     """The first and the last epoch, and some between them, closer at the beginning."""
     count, last = len(rows), len(rows) - 1
     places = {round(last * (step / (CURVE_POINTS - 1)) ** 1.5) for step in range(CURVE_POINTS)} if count else set()
     kept = [rows[place] for place in sorted(places)]
-    columns = ("update", "valid_loss", "valid_accuracy")
+    wanted = dict.fromkeys(("update", "valid_loss", "valid_accuracy", f"valid_{metric}"))
+    columns = [name for name in wanted if kept and name in kept[0]]
     return {name: [float(f"{row[name]:.5g}") if name != "update" else row[name] for row in kept] for name in columns}
 
 
@@ -138,7 +168,7 @@ def load(path: Path, cell: Cell, seed: int) -> Record:
     found = files.read_json(path, Result, WANTED)
     if (found["cell"], found["seed"]) != (cell.name, seed):
         raise FileError(f"{path}: got no result of this cell and seed, wanted {WANTED}")
-    if len({len(found["curve"][column]) for column in Curve.__annotations__}) > 1:
+    if len({len(column) for column in found["curve"].values()}) > 1:
         raise FileError(f"{path}: got a curve whose columns are not of one length, wanted {WANTED}")
     return found
 
@@ -196,7 +226,7 @@ def summarise(cell: Cell, records: list[Record], reported: dict[str, float]) -> 
     guess = 100 * (1 - cell.setup.task.floors["accuracy"])
     if not records:
         return Summary(cell.name, guess, reported.get(cell.name), None, 0, None, 0, 0.0, 0)
-    reached = [each["updates_to_99"] for each in records]
+    reached = [each.get("updates_to_99") for each in records]
     return Summary(
         name=cell.name,
         guess=guess,

@@ -101,7 +101,7 @@ def outcome(jobs: list[tuple[Cell, dict[str, Any], Job]], statuses: list[Status]
         row = status.row if status.state == "done" and fault(status.row, Judged) is None else None
         entry["updates"] = row["update"] if row else entry.get("updates")
         loss = row["valid_loss"] if row else None
-        error = 1 - row["valid_accuracy"] if row else None
+        error = 1 - row["valid_accuracy"] if row and "valid_accuracy" in row else None
         told = {name: as_json(value) for name, value in tried.items()}
         entry["tried"].append({**told, "valid_loss": loss, "valid_error": error, "failed": status.error or None})
         good = [each for each in entry["tried"] if each["valid_loss"] is not None]

@@ -2,13 +2,16 @@
 paper file has METRICS, one of all tasks and then one for each of them."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import fields
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from fastweights.papers.cell import Cell
-from fastweights.papers.table.results import Record, Summary, summarise
+from fastweights.papers.table.results import Record, Summary, summarise, tested
+from fastweights.tasks import Task
 from fastweights.training.evaluation import over_seeds
 from fastweights.training.metric import show
 
@@ -32,23 +35,34 @@ def legend(paper: ModuleType) -> str:
 def tables(paper: ModuleType, cells: list[Cell], found: dict[str, list[Record]]) -> list[Titled]:
     if not hasattr(paper, "METRICS"):
         reported = paper.REPORTED["error"]
-        return [Titled("", HEADS, [fields(summarise(cell, found[cell.name], reported)) for cell in cells])]
-    sorted_out = {task: [cell for cell in cells if task == cell.setup.task.NAME] for task in paper.METRICS}
-    by_task = {task: of for task, of in sorted_out.items() if of}
-    each = [of_task(of, found, paper.METRICS[name]) for name, of in by_task.items()]
-    return [of_all(by_task, found, paper.METRICS), *each] if len(by_task) > 1 else each
+        return [Titled("", HEADS, [error_fields(summarise(cell, found[cell.name], reported)) for cell in cells])]
+    cells = [cell for cell in cells if cell.kind != "search"]
+    by_task: dict[Task, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: list(paper.METRICS).index(cell.setup.task.NAME)):
+        by_task.setdefault(cell.setup.task, []).append(cell)
+    each = [of_task(of, found, paper.METRICS[task.NAME], title(task, by_task)) for task, of in by_task.items()]
+    more = paper.more(cells, found) if hasattr(paper, "more") else []
+    return [*([of_all(by_task, found, paper.METRICS)] if len(by_task) > 1 else []), *each, *more]
+
+
+def title(task: Task, among: Iterable[Task]) -> str:
+    """The name of a task, and what tells it from others of that name."""
+    twins: list[Any] = [other for other in among if other.NAME == task.NAME]
+    names = [field.name for field in fields(twins[0]) if len({getattr(other, field.name) for other in twins}) > 1]
+    return " ".join([task.NAME, *(f"{name.replace('_', ' ')} {getattr(task, name)}" for name in names)])
 
 
 def of_all(
-    by_task: dict[str, list[Cell]], found: dict[str, list[Record]], metrics: dict[str, dict[str, str]]
+    by_task: dict[Task, list[Cell]], found: dict[str, list[Record]], metrics: dict[str, dict[str, str]]
 ) -> Titled:
     """A row for each network, and the first metric of each task."""
-    first = {task: next(iter(metrics[task].items())) for task in by_task}
-    heads = ("network", *(re.sub("[- ]", "\n", f"{task} {label}") for task, (label, _) in first.items()))
-    rows: dict[str, dict[str, str]] = {"guess": {}}
+    first = {task: next(iter(metrics[task.NAME].items())) for task in by_task}
+    named = {task: f"{title(task, by_task)} {label}" for task, (label, _) in first.items()}
+    heads = ("network", *(re.sub("[- ]", "\n", head) for head in named.values()))
+    rows: dict[str, dict[Task, str]] = {"guess": {}}
     for task, cells in by_task.items():
         statistic = first[task][1]
-        rows["guess"][task] = show(statistic, cells[0].setup.task.floors[statistic])
+        rows["guess"][task] = show(statistic, task.floors.get(statistic))
         for cell in cells:
             rows.setdefault(cell.row, {})[task] = measured(found[cell.name], statistic)[0]
     return Titled(
@@ -56,12 +70,12 @@ def of_all(
     )
 
 
-def of_task(cells: list[Cell], found: dict[str, list[Record]], metrics: dict[str, str]) -> Titled:
+def of_task(cells: list[Cell], found: dict[str, list[Record]], metrics: dict[str, str], name: str) -> Titled:
     """A row for each network, and all metrics of the task."""
     task, config = cells[0].setup.task, cells[0].setup.config
     updates = config.train_size // config.batch_size * config.epochs
     heads = ("network", *(head for label in metrics for head in (label, "95%")), "seeds", "time", "params")
-    guess = [told for statistic in metrics.values() for told in (show(statistic, task.floors[statistic]), "")]
+    guess = [told for statistic in metrics.values() for told in (show(statistic, task.floors.get(statistic)), "")]
     rows = [("guess", *guess, "", "", "")]
     for cell in cells:
         records = found[cell.name]
@@ -69,19 +83,19 @@ def of_task(cells: list[Cell], found: dict[str, list[Record]], metrics: dict[str
         time = f"{sum(each['seconds'] for each in records) / len(records):.0f}s" if records else ""
         params = thousands(records[0]["parameters"]) if records else ""
         rows.append((cell.row, *values, str(len(records)), time, params))
-    title = f"{task.NAME}: {updates:,} updates of {config.batch_size} sequences, learning rate {config.learning_rate:g}"
-    return Titled(title, heads, rows)
+    told = f"{name}: {updates:,} updates of {config.batch_size} sequences, learning rate {config.learning_rate:g}"
+    return Titled(told, heads, rows)
 
 
 def measured(records: list[Record], statistic: str) -> tuple[str, str]:
     """The mean over the seeds, and its interval."""
     if not records:
         return "", ""
-    mean, interval = over_seeds([1 - r["test_error"] if statistic == "accuracy" else r["test_loss"] for r in records])
+    mean, interval = over_seeds([tested(record, statistic) for record in records])
     return show(statistic, mean), "" if interval is None else "-".join(show(statistic, end) for end in interval)
 
 
-def fields(row: Summary) -> tuple[str, ...]:
+def error_fields(row: Summary) -> tuple[str, ...]:
     """Errors in per cent; `guess`: that of the guess floor."""
     paper = "" if row.reported is None else f"{row.reported:.2f}"
     if row.error is None:
