@@ -226,14 +226,14 @@ def summarise(cell: Cell, records: list[Record], reported: dict[str, float]) -> 
     guess = 100 * (1 - cell.setup.task.floors["accuracy"])
     if not records:
         return Summary(cell.name, guess, reported.get(cell.name), None, 0, None, 0, 0.0, 0)
-    reached = [each.get("updates_to_99") for each in records]
+    reached: list[int | None] = [each.get("updates_to_99") for each in records]
     return Summary(
         name=cell.name,
         guess=guess,
         reported=reported.get(cell.name),
         error=over_seeds([100 * each["test_error"] for each in records]),
         seeds=len(records),
-        to_99=None if None in reached else median(reached),
+        to_99=None if None in reached else median(filter(None, reached)),
         updates=max(each["updates"] for each in records),
         seconds=sum(each["seconds"] for each in records) / len(records),
         parameters=records[0]["parameters"],
