@@ -15,7 +15,7 @@ from fastweights.ops.fast_weights_scan.step import masked
 from fastweights.rules import Gate, ScanState, Step
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-LONGEST_CHUNK = 256
+CHUNKS = [2**n for n in range(9)]
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def check(
     for name, tensor in given.items():
         if tensor is not None:
             check_range(type(rule).__name__, name, tensor, rule.GATES[name])
-    if chunk is not None and (type(chunk) is not int or not 1 <= chunk <= LONGEST_CHUNK):
-        raise UserError(f"chunk: got {chunk!r}, wanted a number of tokens from 1 to {LONGEST_CHUNK}, or None")
+    if chunk is not None and (type(chunk) is not int or chunk not in CHUNKS):
+        raise UserError(f"chunk: got {chunk!r}, wanted a power of two from 1 to {CHUNKS[-1]}, or None")
     return Call(queries, keys, values, given, rule, state, resets, lengths, chunk)
 
 

@@ -5,9 +5,6 @@ Inside a chunk the writes x_i of all tokens solve a unit lower triangular system
 
     x_i = strength_i (value_i - S (erase_i exp G_i) - sum_{j<i} x_j <key_j exp(G_i - G_j), erase_i>)
     o_i = S (query_i exp G_i) + sum_{j<=i} x_j <key_j exp(G_i - G_j), query_i>
-
-Only differences G_i - G_j of j <= i are exponentiated, so that nothing overflows; G is summed in float64, since sums of
-strong decays cancel in their differences and in the gradient of a decay.
 """
 
 import torch
@@ -15,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fastweights.ops.fast_weights_scan.call import Call
-from fastweights.ops.fast_weights_scan.pairs import Decays
+from fastweights.ops.fast_weights_scan.pairs import decay_of
 from fastweights.ops.fast_weights_scan.step import pack, unpack
 from fastweights.rules import ScanState, Step
 
-CHUNK = 64  # rows of a chunk: tokens times substeps
+CHUNK = 32  # tokens
 
 
 def why_not(call: Call) -> str | None:
@@ -44,10 +41,10 @@ def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -
     batch, time, heads, _ = step.query.shape
     if not batch * time:
         return step.value.new_zeros(batch, time, heads, matrix.shape[-2]), matrix.clone()
-    chunk = min(chunk or max(CHUNK // step.substeps, 1), time)
+    chunk = min(chunk or CHUNK, 1 << (time - 1).bit_length())
     many = chunk * step.substeps
     query, key, value = cut(step.query, chunk), cut(step.key, many), cut(step.value, many)
-    decays = Decays(
+    decay = decay_of(
         None if step.decay is None else cut(step.decay if step.decay.dim() == 4 else step.decay[..., None], chunk),
         None if resets is None else cut(resets[:, :, None, None], chunk),
         step.substeps,
@@ -59,18 +56,22 @@ def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -
     erased = None
     if step.erase is not None:
         erase = cut(step.erase, many)
-        system, erased = decays.pairs(erase, key, "erase"), decays.since_start(erase, "erase")
+        system, erased = decay.pairs(erase, key, True), decay.since_start(erase, True)
         if strength is not None:
             system, erased = strength * system, strength * erased
-        value, erased = solved(system, value), solved(system, erased)
-    attention, reads = decays.pairs(query, key, "query"), decays.since_start(query, "query")
-    state, kept, outputs = matrix.mT, decays.until_end(key).mT, []
-    for n in range(query.shape[0]):
-        written = value[n] if erased is None else value[n] - erased[n] @ state
-        outputs.append(reads[n] @ state + attention[n] @ written)
-        state = kept[n] @ written + (state if decays.whole is None else decays.whole[n] * state)
-    read = torch.stack(outputs).permute(1, 0, 3, 2, 4).reshape(batch, -1, heads, matrix.shape[-2])
-    return read[:, :time], state.mT
+        both = torch.linalg.solve_triangular(system, torch.cat([value, erased], -1), upper=False, unitriangular=True)
+        value, erased = both.split([value.shape[-1], erased.shape[-1]], -1)
+    parts = [decay.since_start(query, False), decay.pairs(query, key, False), decay.until_end(key).mT]
+    parts += [value, erased, decay.whole]
+    chunks = [[None] * query.shape[0] if each is None else each.unbind(0) for each in parts]
+    state, outputs = matrix.mT, []
+    for read, pairs, kept, write, erasing, whole in zip(*chunks, strict=True):
+        if erasing is not None:
+            write = write - erasing @ state
+        outputs.append(read @ state + pairs @ write)
+        state = kept @ write + (state if whole is None else whole * state)
+    outputs = torch.stack(outputs, 1).permute(0, 1, 3, 2, 4).reshape(batch, -1, heads, matrix.shape[-2])
+    return outputs[:, :time], state.mT
 
 
 def cut(x: Tensor, rows: int) -> Tensor:
@@ -78,9 +79,4 @@ def cut(x: Tensor, rows: int) -> Tensor:
     batch, time, heads, size = x.shape
     if short := -time % rows:
         x = functional.pad(x, (0, 0, 0, 0, 0, short))
-    return x.reshape(batch, -1, rows, heads, size).permute(1, 0, 3, 2, 4)
-
-
-def solved(system: Tensor, right: Tensor) -> Tensor:
-    """(I + system)^-1 right, of a strictly lower triangular system."""
-    return torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
+    return x.reshape(batch, -1, rows, heads, size).permute(1, 0, 3, 2, 4).contiguous()

@@ -1,94 +1,111 @@
-"""What is left of a key when a later row of its chunk reads it, for all pairs of rows at once."""
+"""What is left of a key when a later row of its chunk reads it, for all pairs of rows at once.
+
+Three kinds of decay, one interface: `pairs`, `since_start`, `until_end`, and `whole`. Rows of keys are tokens times
+substeps, and a token's decay comes before its first row. Tensors are [chunks, batch, heads, rows, key].
+"""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-BLOCK = 16  # rows whose pairs are taken channel by channel, where a decay has channels
+from fastweights.ops.fast_weights_scan import channels
+
 LEAST = -1e4  # a log decay below it keeps nothing either; infinite ones have no differences
 
 
-class Decays:
-    """The decays and resets of all chunks.
+class NoDecay:
+    """All is kept."""
 
-    log_decay: [chunks, batch, heads, tokens, 1 or key], or None. resets: [chunks, batch, 1, tokens, 1], or None.
-    """
+    whole: Tensor | None = None  # what a chunk leaves of the state, broadcast over [key, value]
 
-    def __init__(self, log_decay: Tensor | None, resets: Tensor | None, substeps: int, undecayed_erase: bool) -> None:
-        self.substeps = substeps
-        self.total, self.segment = None, None
-        self.whole: Tensor | None = None  # [chunks, batch, heads, 1 or key, 1], what a chunk leaves of the state
-        if log_decay is not None:
-            token = log_decay.double().clamp_min(LEAST).cumsum(-2)
-            row = token.repeat_interleave(substeps, -2) if substeps > 1 else token
-            erase = row
-            if undecayed_erase:
-                before = torch.cat([torch.zeros_like(token[..., :1, :]), token[..., :-1, :]], -2)
-                parts = [before.unsqueeze(-2), *[token.unsqueeze(-2)] * (substeps - 1)]
-                erase = torch.cat(parts, -2).flatten(-3, -2)
-            self.total = {"query": token, "erase": erase, "key": row}
-            self.whole = token[..., -1:, :].to(log_decay.dtype).exp().mT
-        if resets is not None:
-            token = resets.to(torch.int32).cumsum(-2)
-            row = token.repeat_interleave(substeps, -2)
-            self.segment = {"query": token, "erase": row, "key": row}
-            whole = token[..., -1:, :] == 0
-            self.whole = whole if self.whole is None else self.whole * whole
+    def pairs(self, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
+        """<x_i, what is left of key_j when row i reads>, for rows j up to i.
 
-    def pairs(self, x: Tensor, key: Tensor, kind: str) -> Tensor:
-        """<x_i, key_j exp(G_i - G_j)> of the rows j that row i sees: for "query" its own token too; else 0."""
-        rows, many = x.shape[-2], key.shape[-2]
-        if kind == "query":
-            seen = torch.ones(rows, rows, dtype=torch.bool, device=x.device).tril().repeat_interleave(self.substeps, 1)
-        else:
-            seen = torch.ones(rows, many, dtype=torch.bool, device=x.device).tril(-1)
-        if self.segment is not None:
-            seen = seen & (self.segment[kind] == self.segment["key"].mT)
-        if self.total is None:
-            return torch.where(seen, x @ key.mT, 0.0)
-        late, early = self.total[kind], self.total["key"]
-        if late.shape[-1] == 1:
-            left = (late - early.mT).to(x.dtype).masked_fill(~seen, -torch.inf).exp()
-            return (x @ key.mT) * left
-        return by_channel(x, key, late, early, seen)
+        erasing: the rows are those of the keys, else tokens. Pairs that are not seen are zero; of erasing rows those of
+        a row and itself or a later one are anything.
+        """
+        products = x @ key.mT
+        return products if erasing else torch.where(seen(x, key), products, 0.0)
 
-    def since_start(self, x: Tensor, kind: str) -> Tensor:
-        """x_i exp G_i: what row i reads of the state at the start of its chunk."""
-        if self.total is not None:
-            x = x * self.total[kind].to(x.dtype).exp()
-        return x if self.segment is None else torch.where(self.segment[kind] == 0, x, 0.0)
+    def since_start(self, x: Tensor, erasing: bool) -> Tensor:
+        """x_i, times what is left of the state at the start of the chunk when row i reads."""
+        return x
 
     def until_end(self, key: Tensor) -> Tensor:
-        """key_j exp(G_end - G_j): what the chunk leaves of row j."""
-        if self.total is not None:
-            total = self.total["key"]
-            key = key * (total[..., -1:, :] - total).to(key.dtype).exp()
-        if self.segment is None:
-            return key
-        return torch.where(self.segment["key"] == self.segment["key"][..., -1:, :], key, 0.0)
+        """What is left of key_j at the end of the chunk."""
+        return key
 
 
-def by_channel(x: Tensor, key: Tensor, late: Tensor, early: Tensor, seen: Tensor) -> Tensor:
-    """`pairs` of decays that differ by channel.
+class OfHeads:
+    """A number a token and head, [chunks, batch, heads, tokens, 1].
 
-    A block of rows and the rows before it meet at the total of the last of these, so that no exponent is positive.
-    Pairs within a block are taken one by one.
+    Its logs are summed in float64, since the sums of strong decays cancel in their differences, and so do their
+    gradients. No positive number is exponentiated.
     """
-    share = key.shape[-2] // x.shape[-2]  # rows of keys a row of x
-    parts = []
-    for start in range(0, x.shape[-2], BLOCK):
-        end = min(start + BLOCK, x.shape[-2])
-        first, last = start * share, end * share
-        rows, total = x[..., start:end, :], late[..., start:end, :]
-        mask = seen[..., start:end, first:last, None]
-        gap = (total.unsqueeze(-2) - early[..., first:last, :].unsqueeze(-3)).to(x.dtype)
-        near = torch.einsum(
-            "...id,...jd,...ijd->...ij", rows, key[..., first:last, :], gap.masked_fill(~mask, -torch.inf).exp()
-        )
-        pieces = [near, x.new_zeros(*near.shape[:-1], key.shape[-2] - last)]
-        if first:
-            meeting = early[..., first - 1 : first, :]
-            before = key[..., :first, :] * (meeting - early[..., :first, :]).to(x.dtype).exp()
-            far = (rows * (total - meeting).to(x.dtype).exp()) @ before.mT
-            pieces.insert(0, torch.where(seen[..., start:end, :first], far, 0.0))
-        parts.append(torch.cat(pieces, -1))
-    return torch.cat(parts, -2)
+
+    def __init__(self, log_decay: Tensor, substeps: int, undecayed_erase: bool) -> None:
+        total = log_decay.double().clamp_min(LEAST).cumsum(-2)
+        self.token, self.row = total, total.repeat_interleave(substeps, -2) if substeps > 1 else total
+        self.erase = self.row
+        if undecayed_erase:
+            before = torch.cat([torch.zeros_like(total[..., :1, :]), total[..., :-1, :]], -2)
+            self.erase = torch.stack([before, *[total] * (substeps - 1)], -2).flatten(-3, -2)
+        self.whole = total[..., -1:, :].to(log_decay.dtype).exp()
+        self._shared: Tensor | None = None  # where tokens and erasing rows decay alike
+
+    def pairs(self, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
+        late = self.erase if erasing else self.token
+        if late is not self.row:
+            return x @ key.mT * self._left(late, x, key, erasing)
+        if self._shared is None:
+            self._shared = self._left(late, x, key, False)
+        return x @ key.mT * self._shared
+
+    def _left(self, late: Tensor, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
+        mask = seen(key, key).tril(-1) if erasing else seen(x, key)
+        return (late - self.row.mT).to(x.dtype).masked_fill(~mask, -torch.inf).exp()
+
+    def since_start(self, x: Tensor, erasing: bool) -> Tensor:
+        return x * (self.erase if erasing else self.token).to(x.dtype).exp()
+
+    def until_end(self, key: Tensor) -> Tensor:
+        return key * (self.row[..., -1:, :] - self.row).to(key.dtype).exp()
+
+
+class Reset:
+    """Another decay, where tokens may begin anew: resets is [chunks, batch, 1, tokens, 1]."""
+
+    def __init__(self, within: Any, resets: Tensor, substeps: int) -> None:
+        self.within, self.token = within, resets.to(torch.int32).cumsum(-2)  # how many began before
+        self.row = self.token.repeat_interleave(substeps, -2)
+        whole = self.token[..., -1:, :] == 0
+        self.whole = whole if within.whole is None else whole * within.whole
+
+    def pairs(self, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
+        same = (self.row if erasing else self.token) == self.row.mT
+        return torch.where(same, self.within.pairs(x, key, erasing), 0.0)
+
+    def since_start(self, x: Tensor, erasing: bool) -> Tensor:
+        same = (self.row if erasing else self.token) == 0
+        return torch.where(same, self.within.since_start(x, erasing), 0.0)
+
+    def until_end(self, key: Tensor) -> Tensor:
+        return torch.where(self.row == self.row[..., -1:, :], self.within.until_end(key), 0.0)
+
+
+def decay_of(log_decay: Tensor | None, resets: Tensor | None, substeps: int, undecayed_erase: bool) -> Any:
+    """The kind of decay that a cut [chunks, batch, heads, tokens, 1 or key] is."""
+    if log_decay is None:
+        found: Any = NoDecay()
+    else:
+        kind = OfHeads if log_decay.shape[-1] == 1 else channels.OfChannels
+        found = kind(log_decay, substeps, undecayed_erase)
+    return found if resets is None else Reset(found, resets, substeps)
+
+
+def seen(x: Tensor, key: Tensor) -> Tensor:
+    """Which rows of keys a token sees: those of its own and of earlier tokens."""
+    tokens, rows = x.shape[-2], key.shape[-2]
+    mask = torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).tril()
+    return mask.repeat_interleave(rows // tokens, 1) if rows > tokens else mask
