@@ -46,10 +46,14 @@ def inside(gate: Gate, uniform, lowest):
     return low + (high - low) * uniform
 
 
+def gates_of(leaves, rule):
+    return {name: leaves[name] for name in rule.GATES if name in leaves}
+
+
 def run(leaves, rule, backend, **options):
     weights, *others = [leaf for name, leaf in leaves.items() if name.startswith("state")] or [None]
     state = None if weights is None else ScanState(weights, tuple(others))
-    gates = {name: leaves[name] for name in rule.GATES if name in leaves}
+    gates = gates_of(leaves, rule)
     inputs = (leaves[name] for name in ("queries", "keys", "values"))
     return fast_weights_scan(*inputs, gates, rule=rule, state=state, backend=backend, **options)
 

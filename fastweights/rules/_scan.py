@@ -107,7 +107,7 @@ class Step(NamedTuple):
     substeps: writes a token.
     undecayed_erase: the first erase of a token reads S, not S'.
     transposed: the canonical matrix is the transpose of the state, and is read as S^T query: there `key` above are the
-        values of the rule, and `value` its keys; query is [batch, time, heads, value].
+        values of the rule, and `value` its keys.
     finish: from what was read, [batch, time, heads, value], to the outputs; None: they are the same.
 
     The canonical matrix is `ScanState.weights` with the rows of `ScanState.others` below it.

@@ -43,6 +43,20 @@ class OfChannels:
             found = torch.cat([top, torch.cat([low, second], -1)], -2)
         return found.squeeze(-3)
 
+    def spread(self, weights: Tensor, key: Tensor) -> Tensor:
+        key = key.unflatten(-2, (-1, self.substeps))  # [..., tokens, substeps, key]
+        tokens = key.shape[-3]
+        own = torch.diagonal(weights.unflatten(-1, (tokens, self.substeps)), 0, -3, -2)
+        found = (own.movedim(-1, -2).unsqueeze(-2) @ key).squeeze(-2)
+        for since, _, until in self.levels:
+            size = since.shape[-2]
+            blocks = weights.unflatten(-1, (-1, 2, size * self.substeps)).unflatten(-4, (-1, 2, size))
+            low = torch.diagonal(blocks[..., 1, :, :, 0, :], 0, -4, -2).movedim(-1, -3)
+            kept = (halves(key, size, 0) * until.unsqueeze(-2)).flatten(-3, -2)
+            late = low @ kept * since
+            found = found + torch.stack([torch.zeros_like(late), late], -3).flatten(-4, -2)
+        return found
+
     def since_start(self, x: Tensor, erasing: bool) -> Tensor:
         left = self._by_row(self.since, self.before, erasing).flatten(-3, -2)
         return x * left

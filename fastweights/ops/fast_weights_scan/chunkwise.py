@@ -7,6 +7,9 @@ Inside a chunk the writes x_i of all tokens solve a unit lower triangular system
     o_i = S (query_i exp G_i) + sum_{j<=i} x_j <key_j exp(G_i - G_j), query_i>
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -40,7 +43,8 @@ def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -
     """What is read, [batch, time, heads, rows], and the last canonical matrix, [batch, heads, rows, key]."""
     batch, time, heads, _ = step.query.shape
     if not batch * time:
-        return step.value.new_zeros(batch, time, heads, matrix.shape[-2]), matrix.clone()
+        size = matrix.shape[-1 if step.transposed else -2]
+        return step.value.new_zeros(batch, time, heads, size), matrix.clone()
     chunk = min(chunk or CHUNK, 1 << (time - 1).bit_length())
     many = chunk * step.substeps
     query, key, value = cut(step.query, chunk), cut(step.key, many), cut(step.value, many)
@@ -61,17 +65,28 @@ def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -
             system, erased = strength * system, strength * erased
         both = torch.linalg.solve_triangular(system, torch.cat([value, erased], -1), upper=False, unitriangular=True)
         value, erased = both.split([value.shape[-1], erased.shape[-1]], -1)
-    parts = [decay.since_start(query, False), decay.pairs(query, key, False), decay.until_end(key).mT]
-    parts += [value, erased, decay.whole]
-    chunks = [[None] * query.shape[0] if each is None else each.unbind(0) for each in parts]
-    state, outputs = matrix.mT, []
-    for read, pairs, kept, write, erasing, whole in zip(*chunks, strict=True):
+    state, states, written = matrix.mT, [], []
+    for write, erasing, kept, whole in each_chunk(value, erased, decay.until_end(key).mT, decay.whole):
         if erasing is not None:
             write = write - erasing @ state
-        outputs.append(read @ state + pairs @ write)
+        states.append(state)
+        written.append(write)
         state = kept @ write + (state if whole is None else whole * state)
-    outputs = torch.stack(outputs, 1).permute(0, 1, 3, 2, 4).reshape(batch, -1, heads, matrix.shape[-2])
+    outputs = read(decay, query, key, torch.stack(states), torch.stack(written), step.transposed)
+    outputs = outputs.permute(1, 0, 3, 2, 4).reshape(batch, -1, heads, outputs.shape[-1])
     return outputs[:, :time], state.mT
+
+
+def each_chunk(*parts: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    count = next(len(each) for each in parts if each is not None)
+    return zip(*([None] * count if each is None else each.unbind(0) for each in parts), strict=True)
+
+
+def read(decay: Any, query: Tensor, key: Tensor, states: Tensor, written: Tensor, transposed: bool) -> Tensor:
+    """What the queries of all chunks read, of the states before the chunks, [key, rows], and of what was written."""
+    if transposed:
+        return decay.since_start(query @ states.mT, False) + decay.spread(query @ written.mT, key)
+    return decay.since_start(query, False) @ states + decay.pairs(query, key, False) @ written
 
 
 def cut(x: Tensor, rows: int) -> Tensor:

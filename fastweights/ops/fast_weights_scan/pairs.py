@@ -1,6 +1,6 @@
 """What is left of a key when a later row of its chunk reads it, for all pairs of rows at once.
 
-Three kinds of decay, one interface: `pairs`, `since_start`, `until_end`, and `whole`. Rows of keys are tokens times
+Each kind of decay has `pairs`, `spread`, `since_start`, `until_end` and `whole`. Rows of keys are tokens times
 substeps, and a token's decay comes before its first row. Tensors are [chunks, batch, heads, rows, key].
 """
 
@@ -27,6 +27,10 @@ class NoDecay:
         """
         products = x @ key.mT
         return products if erasing else torch.where(seen(x, key), products, 0.0)
+
+    def spread(self, weights: Tensor, key: Tensor) -> Tensor:
+        """The sum of weights_ij times what is left of key_j when token i reads, over the rows j that it sees."""
+        return torch.where(seen(weights, key), weights, 0.0) @ key
 
     def since_start(self, x: Tensor, erasing: bool) -> Tensor:
         """x_i, times what is left of the state at the start of the chunk when row i reads."""
@@ -62,6 +66,9 @@ class OfHeads:
             self._shared = self._left(late, x, key, False)
         return x @ key.mT * self._shared
 
+    def spread(self, weights: Tensor, key: Tensor) -> Tensor:
+        return weights * self._left(self.token, weights, key, False) @ key
+
     def _left(self, late: Tensor, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
         mask = seen(key, key).tril(-1) if erasing else seen(x, key)
         return (late - self.row.mT).to(x.dtype).masked_fill(~mask, -torch.inf).exp()
@@ -85,6 +92,9 @@ class Reset:
     def pairs(self, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
         same = (self.row if erasing else self.token) == self.row.mT
         return torch.where(same, self.within.pairs(x, key, erasing), 0.0)
+
+    def spread(self, weights: Tensor, key: Tensor) -> Tensor:
+        return self.within.spread(torch.where(self.token == self.row.mT, weights, 0.0), key)
 
     def since_start(self, x: Tensor, erasing: bool) -> Tensor:
         same = (self.row if erasing else self.token) == 0
