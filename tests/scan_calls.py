@@ -19,11 +19,9 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
     keys, queries = normal(batch, steps, heads, key), normal(batch, time, heads, key)
     if getattr(rule, "normalize", False):  # what is divided by stays apart from zero
         keys, queries = keys.abs() + 0.1, queries.abs() + 0.1
-    leaves = {
-        "queries": queries,
-        "keys": keys / keys.norm(dim=-1, keepdim=True),
-        "values": normal(batch, steps, heads, value),
-    }
+    values = normal(batch, steps, heads, value)
+    leaves = {"queries": queries, "keys": keys / keys.norm(dim=-1, keepdim=True)}
+    leaves["values"] = values / values.norm(dim=-1, keepdim=True)  # some rules erase what values read
     sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     for name, gate in rule.GATES.items():

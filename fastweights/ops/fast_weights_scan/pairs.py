@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.ops.fast_weights_scan import channels
-
-LEAST = -1e4  # a log decay below it keeps nothing either; infinite ones have no differences
+from fastweights.ops.fast_weights_scan.channels import OfChannels
 
 
 class NoDecay:
@@ -42,42 +40,28 @@ class NoDecay:
 
 
 class OfHeads:
-    """A number a token and head, [chunks, batch, heads, tokens, 1].
-
-    Its logs are summed in float64, since the sums of strong decays cancel in their differences, and so do their
-    gradients. No positive number is exponentiated.
-    """
+    """A number a token and head, [chunks, batch, heads, tokens, 1]: `OfChannels` of one channel weighs the products."""
 
     def __init__(self, log_decay: Tensor, substeps: int, undecayed_erase: bool) -> None:
-        total = log_decay.double().clamp_min(LEAST).cumsum(-2)
-        self.token, self.row = total, total.repeat_interleave(substeps, -2) if substeps > 1 else total
-        self.erase = self.row
-        if undecayed_erase:
-            before = torch.cat([torch.zeros_like(total[..., :1, :]), total[..., :-1, :]], -2)
-            self.erase = torch.stack([before, *[total] * (substeps - 1)], -2).flatten(-3, -2)
-        self.whole = total[..., -1:, :].to(log_decay.dtype).exp()
-        self._shared: Tensor | None = None  # where tokens and erasing rows decay alike
+        self.within = OfChannels(log_decay, substeps, undecayed_erase)
+        self.whole = self.within.whole
+        self.token = torch.ones_like(log_decay)
+        self.row = self.token.repeat_interleave(substeps, -2) if substeps > 1 else self.token
+        self.left = self.within.pairs(self.token, self.row, False)
+        apart = undecayed_erase or substeps > 1
+        self.left_of_erase = self.within.pairs(self.row, self.row, True) if apart else self.left
 
     def pairs(self, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
-        late = self.erase if erasing else self.token
-        if late is not self.row:
-            return x @ key.mT * self._left(late, x, key, erasing)
-        if self._shared is None:
-            self._shared = self._left(late, x, key, False)
-        return x @ key.mT * self._shared
+        return x @ key.mT * (self.left_of_erase if erasing else self.left)
 
     def spread(self, weights: Tensor, key: Tensor) -> Tensor:
-        return weights * self._left(self.token, weights, key, False) @ key
-
-    def _left(self, late: Tensor, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
-        mask = seen(key, key).tril(-1) if erasing else seen(x, key)
-        return (late - self.row.mT).to(x.dtype).masked_fill(~mask, -torch.inf).exp()
+        return weights * self.left @ key
 
     def since_start(self, x: Tensor, erasing: bool) -> Tensor:
-        return x * (self.erase if erasing else self.token).to(x.dtype).exp()
+        return self.within.since_start(x, erasing)
 
     def until_end(self, key: Tensor) -> Tensor:
-        return key * (self.row[..., -1:, :] - self.row).to(key.dtype).exp()
+        return self.within.until_end(key)
 
 
 class Reset:
@@ -109,7 +93,7 @@ def decay_of(log_decay: Tensor | None, resets: Tensor | None, substeps: int, und
     if log_decay is None:
         found: Any = NoDecay()
     else:
-        kind = OfHeads if log_decay.shape[-1] == 1 else channels.OfChannels
+        kind = OfHeads if log_decay.shape[-1] == 1 else OfChannels
         found = kind(log_decay, substeps, undecayed_erase)
     return found if resets is None else Reset(found, resets, substeps)
 
