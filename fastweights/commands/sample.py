@@ -12,6 +12,7 @@ from fastweights.errors import UserError, plain
 from fastweights.training import networks, run_folder
 
 BAR = 30  # columns
+LONGEST = 100  # letters of a title
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Sample:
     """The task, where it is your own; none: that of the run."""
     rule: MaybeOwn = None
     """The update rule, likewise; none: that of the run."""
+    figure: MaybePath = None
+    """Draw what its memory did with one sequence into this .png, .svg or .pdf; without a sequence, with a drawn one."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,11 @@ def named(options: Sample) -> Named:
 
 
 def main(arguments: list[str]) -> None:
-    asked = named(parse(Sample, arguments, "fastweights sample"))
-    if not asked.sequences:
+    options = parse(Sample, arguments, "fastweights sample")
+    asked = named(options)
+    if options.figure is not None:
+        check_figure(options.figure, asked.sequences)
+    elif not asked.sequences:
         where = f" --run {shlex.quote(str(asked.run))}" if asked.run else ""
         raise UserError(f"got no sequence, wanted at least one, as in `fastweights sample 'g5o8k1??g'{where}`")
 
@@ -70,6 +76,10 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(1)
     model, task = opened(asked)
+    if options.figure is not None:
+        save_figure(options.figure, model, task, asked.sequences)
+        if not asked.sequences:
+            return
     text: Any = task  # what a task with text has beyond the others
     if not all(hasattr(task, name) for name in ("CLASSES", "encode")):
         raise UserError(
@@ -93,6 +103,28 @@ def main(arguments: list[str]) -> None:
         judged = "" if right is None else "   right" if answer == right else f"   wrong: {right}"
         print(plain(f"{each} -> {answer}   probability {sure:.4f}{judged}"))
         show_attention(model, symbols, text.tokens(each) if hasattr(task, "tokens") else text.decode(symbols))
+
+
+def check_figure(path: Path, sequences: Sequence[str]) -> None:
+    """Before torch is there."""
+    from fastweights import memory_figure
+
+    if len(sequences) > 1:
+        raise UserError(f"--figure {path}: got {len(sequences)} sequences, wanted one, or none: one is drawn then")
+    memory_figure.check(path)
+
+
+def save_figure(path: Path, model: Any, task: Any, sequences: Sequence[str]) -> None:
+    from fastweights import memory_figure
+    from fastweights.training.looking import trace_sequence
+    from fastweights.training.source import generator_of
+
+    trace = trace_sequence(model, task, sequences[0] if sequences else task.draw(1, generator_of(0), model))
+    floor = task.floors.get("accuracy") if trace.classified else None
+    answer = f" -> {trace.answer}" if trace.classes is not None else ""
+    said = plain(f"{'' if trace.symbols is None else ''.join(trace.symbols)}{answer}")
+    memory_figure.save(memory_figure.draw(trace, f"{task.NAME}   {said}"[:LONGEST], floor), path)
+    print(plain(str(path)))
 
 
 def show_attention(model: Any, symbols: Any, tokens: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ class Trace:
     dtype: of the model, and of the states below. A fast-weights network is computed in float64 from its weights.
     symbols, classes: what the inputs and the outputs are called; None where nobody says.
     asked: [T], true where the task wants an answer; targets: the right ones, [T], with `NOTHING` where none is wanted.
+    classified: whether the answers are classes; a single output is none.
 
     `attention`, `weights` and `queries` are those of the last layer.
 
@@ -45,11 +46,12 @@ class Trace:
     classes: tuple[str, ...] | None = None
     asked: Array | None = None
     targets: Array | None = None
+    classified: bool = True
 
     @property
     def probabilities(self) -> Array | None:
-        """[T, outputs], the softmax of the logits; None of a single output, which is a number."""
-        if self.logits is None or self.logits.shape[1] == 1:
+        """[T, outputs], the softmax of the logits; None where an answer is no class, but numbers."""
+        if self.logits is None or not self.classified:
             return None
         return torch.from_numpy(self.logits).softmax(-1).numpy()
 
@@ -197,7 +199,14 @@ def trace(model: nn.Module, inputs: Tensor, state: Any = None, decay: float | No
     layers = trace_layers(rnn, features if features.dtype == torch.float64 else features.double(), given, decay)
     hidden = outputs_of(rnn, layers)
     logits = exact.head(hidden).numpy() if isinstance(model, SequenceModel) else None
-    return Trace(layers, inputs.cpu().numpy(), hidden.numpy(), logits, first.dtype)
+    return Trace(
+        layers,
+        inputs.cpu().numpy(),
+        hidden.numpy(),
+        logits,
+        first.dtype,
+        classified=logits is None or logits.shape[1] > 1,
+    )
 
 
 def trace_layers(
@@ -229,7 +238,8 @@ def slow_trace(model: SequenceModel, inputs: Tensor, state: Any, dtype: torch.dt
     """Of a network without fast weights: what the head reads at each step, and says."""
     output = model.recurrent(model.look_up(inputs[None]), *([] if state is None else [state]))[0][0]
     logits = model.head(output).double()
-    return Trace((), inputs.cpu().numpy(), output.double().cpu().numpy(), logits.cpu().numpy(), dtype)
+    arrays = (inputs.cpu().numpy(), output.double().cpu().numpy(), logits.cpu().numpy())
+    return Trace((), *arrays, dtype, classified=logits.shape[1] > 1)
 
 
 def check_size(rnn: FastWeightsRNN, time: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch is imported where it is used: the command line reads 
 
 SYMBOLS = 97  # any other byte, the 95 characters of ASCII that are printed, the end of a line
 CODES = bytes(96 if byte == 10 else byte - 31 if 32 <= byte < 127 else 0 for byte in range(256))
+NAMES = ("\N{REPLACEMENT CHARACTER}", *map(chr, range(32, 127)), "\n")  # of the symbols
 PARTS = {"valid": 4, "test": 9}  # the first of their files, of which every tenth is theirs
 KINDS = ("space", "keyword", "name", "number", "string", "comment", "operator")
 TOKEN = re.compile(

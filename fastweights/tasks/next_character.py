@@ -23,6 +23,8 @@ class NextCharacter:
     NAME: ClassVar[str] = "next-character"
     VERSION: ClassVar[int] = 1
     METRIC: ClassVar[str] = "loss"
+    symbols: ClassVar[tuple[str, ...]] = library_text.NAMES
+    CLASSES: ClassVar[tuple[str, ...]] = library_text.NAMES
     spec = Spec(inputs=library_text.SYMBOLS, outputs=library_text.SYMBOLS, every=True)
     loss = staticmethod(answers)
 

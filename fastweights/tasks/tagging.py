@@ -24,6 +24,8 @@ class Tagging:
     NAME: ClassVar[str] = "tagging"
     VERSION: ClassVar[int] = 1
     METRIC: ClassVar[str] = "accuracy"
+    symbols: ClassVar[tuple[str, ...]] = library_text.NAMES
+    CLASSES: ClassVar[tuple[str, ...]] = library_text.KINDS
     spec = Spec(inputs=library_text.SYMBOLS, outputs=len(library_text.KINDS), every=True)
     loss = staticmethod(answers)
 

@@ -60,6 +60,7 @@ def trace_sequence(model: SequenceModel, task: Task, sequence: Any, state: Any =
         classes=None if classes is None else tuple(classes),
         asked=asked,
         targets=targets,
+        classified=task.loss is answers,
     )
 
 
