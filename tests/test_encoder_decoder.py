@@ -7,7 +7,15 @@ from torch import nn
 
 from fastweights.decoding import attended, beam, greedy
 from fastweights.errors import UserError
-from fastweights.nn import LNGRU, AssociativeLSTM, EncoderDecoder, FastWeightsTransducer, Transducer, memories
+from fastweights.nn import (
+    LNGRU,
+    AssociativeLSTM,
+    CompiledDecoder,
+    EncoderDecoder,
+    FastWeightsTransducer,
+    Transducer,
+    memories,
+)
 
 INPUTS, OUTPUTS, BATCH, TIME, STEPS = 6, 4, 4, 7, 5
 LENGTHS = torch.tensor([7, 2, 5, 2])
@@ -25,6 +33,7 @@ def one(network):
 MODELS = {
     **{name: lambda name=name: pair(name) for name in memories.registered()},
     "delta, fast weights": lambda: pair("delta", "fast-weights"),
+    "last-state, lstm": lambda: pair("last-state", "lstm"),
     "one": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, **SMALL),
     "one behind gru": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, front="gru", **SMALL),
     "one behind fast weights": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, front="fast-weights", **SMALL),
@@ -161,7 +170,7 @@ def test_beams_are_streams_of_their_own(name):
 def test_what_was_attended_to_lies_inside_the_source(name):
     model, (source, _) = made(name), drawn()
     seen = attended(model, source, greedy(model, source, LENGTHS, limit=5).symbols, LENGTHS)
-    if name in ("last-state", "nn.LSTM", "LNGRU", "AssociativeLSTM"):
+    if name in ("last-state", "last-state, lstm", "nn.LSTM", "LNGRU", "AssociativeLSTM"):
         assert seen is None
         return
     assert seen.shape[::2] == (BATCH, TIME) and seen[0].abs().sum() > 0
@@ -177,6 +186,41 @@ def test_an_emptied_memory_forgets_the_source(name):
     assert not torch.equal(model.step(target_in[:, 0], state)[0], model.step(target_in[:, 0], emptied)[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", memories.registered())
+def test_a_compiled_step_is_the_step(name, dtype):
+    torch.manual_seed(0)
+    model = EncoderDecoder(INPUTS, OUTPUTS, memory=name, encoder_size=9, decoder_size=19, embedding_size=5, head_size=7)
+    model, (source, target_in) = model.to(dtype), drawn()
+    want = model(source, target_in, lengths=LENGTHS)
+    compiled, got = CompiledDecoder(model), []
+    state = compiled.encode(source, LENGTHS)
+    for symbols in target_in.unbind(1):
+        answers, state = compiled.step(symbols, state)
+        got.append(answers)
+    assert_close([torch.stack(got, 1)], [want.detach()], 1e-10 if dtype == torch.float64 else 1e-5)
+    if dtype == torch.float64:
+        for search in (greedy, beam):
+            mine, theirs = (search(each, source, LENGTHS, limit=5) for each in (compiled, model))
+            assert torch.equal(mine.symbols, theirs.symbols)
+            assert_close([mine.scores], [theirs.scores])
+
+
+def test_a_compiled_step_refuses_what_it_cannot_read():
+    with pytest.raises(UserError, match="got FastWeightsRNN, wanted an EncoderDecoder whose decoder is an nn.GRU"):
+        CompiledDecoder(made("delta, fast weights"))
+    compiled = CompiledDecoder(made("delta"))
+    state = compiled.encode(drawn()[0])
+    with pytest.raises(IndexError, match="symbols: got 0 to 5, wanted 0 to 4"):
+        compiled.step(torch.tensor([0, 5, 1, 1]), state)
+    for wrong in (torch.tensor([0, 1]), torch.tensor([0.0, 1, 1, 1])):
+        with pytest.raises(UserError, match="step: got symbols"):
+            compiled.step(wrong, state)
+    for wrong in (made("last-state"), made("delta").float()):  # a state of another model
+        with pytest.raises(UserError, match=r"step: got symbols.* wanted \[4\], \[1, 4, 6\], \[4, 80, 48\]"):
+            compiled.step(torch.tensor([0, 1, 1, 1]), wrong.encode(drawn()[0]))
+
+
 def test_dropout_rests_while_decoding_and_goes_on_after():
     torch.manual_seed(0)
     model = EncoderDecoder(INPUTS, OUTPUTS, dropout=0.5, encoder_size=4, decoder_size=6, **SMALL)
@@ -189,7 +233,7 @@ def test_dropout_rests_while_decoding_and_goes_on_after():
 @pytest.mark.parametrize(
     "call, said",
     [
-        (lambda: EncoderDecoder(6, 4, backbone="lstm"), "backbone: got 'lstm', wanted gru or fast-weights"),
+        (lambda: EncoderDecoder(6, 4, backbone="lst"), "backbone: got 'lst', wanted one of gru, lstm, fast-weights; did you mean lstm?"),
         (lambda: FastWeightsTransducer(6, 4, front="gruu"), "front: got 'gruu', wanted None, gru or fast-weights; did you mean gru?"),
         (lambda: Transducer(nn.GRU(5, 6), 6, 4, 6), "Transducer: got GRU with batch_first=False"),
         (lambda: made("LNGRU").emptied(made("LNGRU").encode(drawn()[0])), "emptied: got a state of LNGRU, wanted one with fast weights"),

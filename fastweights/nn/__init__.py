@@ -4,6 +4,7 @@ An import here is a registration: a name is `fastweights.nn.NAME`.
 """
 
 from fastweights.nn.associative_lstm import AssociativeLSTM as AssociativeLSTM
+from fastweights.nn.compiled_decoder import CompiledDecoder as CompiledDecoder
 from fastweights.nn.encoder_decoder import EncoderDecoder as EncoderDecoder
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN as FastWeightsRNN
 from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell as FastWeightsRNNCell

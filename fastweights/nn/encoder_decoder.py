@@ -18,6 +18,7 @@ BACKBONES: dict[
     str, tuple[Callable[..., nn.Module], int, int]
 ] = {  # units of a direction of the encoder, of the decoder
     "gru": (nn.GRU, 64, 112),
+    "lstm": (nn.LSTM, 56, 96),
     "fast-weights": (FastWeightsRNN, 88, 168),
 }
 
@@ -36,7 +37,7 @@ class EncoderDecoder(nn.Module):
             begins with the symbol `outputs`.
         memory: a name of `fastweights.nn.memories` ("delta", "attention", "last-state" ...), a user's
             `package.module:Class`, a class or function of (states_size, queries_size), or a module that fits.
-        backbone: "gru" (`nn.GRU`) or "fast-weights" (`FastWeightsRNN`), for encoder and decoder.
+        backbone: "gru" (`nn.GRU`), "lstm" (`nn.LSTM`) or "fast-weights" (`FastWeightsRNN`), for encoder and decoder.
         embedding_size, encoder_size (a direction), decoder_size, head_size: units. None: such that the model has 133 to
             144 thousand parameters with 27 letters and 40 phones.
         dropout: of symbols and of what goes into the last layer.
@@ -62,7 +63,7 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         if backbone not in BACKBONES:
             raise UserError(
-                f"backbone: got {shown(backbone)}, wanted {' or '.join(BACKBONES)}{near(backbone, BACKBONES)}"
+                f"backbone: got {shown(backbone)}, wanted one of {', '.join(BACKBONES)}{near(backbone, BACKBONES)}"
             )
         network, *usual = BACKBONES[backbone]
         encoder_size = usual[0] if encoder_size is None else encoder_size
@@ -110,6 +111,8 @@ class EncoderDecoder(nn.Module):
         network: Any = first
         if isinstance(self.decoder, FastWeightsRNN):
             network = FastWeightsState(first, first.new_zeros(*first.shape, first.shape[-1]))
+        elif isinstance(self.decoder, nn.LSTM):
+            network = (first, torch.zeros_like(first))
         return DecoderState(network, self.memory.write(states, lengths))
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:

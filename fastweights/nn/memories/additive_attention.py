@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.memories.memory import masked_softmax, valid_steps
 from fastweights.nn.memories.memory_state import MemoryState
+from fastweights.ops.decoder_step import Reading
 
 
 class AdditiveAttention(nn.Module):
@@ -19,6 +20,7 @@ class AdditiveAttention(nn.Module):
     """
 
     NAME: ClassVar[str] = "additive-attention"
+    reading: ClassVar[Reading] = Reading("additive")
 
     def __init__(self, states_size: int, queries_size: int, *, key_size: int = 48, value_size: int = 80) -> None:
         super().__init__()
@@ -49,3 +51,7 @@ class AdditiveAttention(nn.Module):
 
     def read(self, state: MemoryState, queries: Tensor) -> Tensor:
         return self.recall(state, queries)
+
+    def prepared(self, state: MemoryState) -> MemoryState:
+        """As the compiled step reads it."""
+        return state

@@ -8,6 +8,7 @@ from fastweights.nn.arguments import check_sizes
 from fastweights.nn.memories.delta_rule import write_all
 from fastweights.nn.memories.memory import muted, unit_features, valid_steps
 from fastweights.nn.memories.memory_state import MemoryState
+from fastweights.ops.decoder_step import Reading
 
 
 class GatedDeltaMemory(nn.Module):
@@ -22,6 +23,7 @@ class GatedDeltaMemory(nn.Module):
     """
 
     NAME: ClassVar[str] = "gated-delta"
+    reading: ClassVar[Reading] = Reading("matrix", "unit")
 
     def __init__(self, states_size: int, queries_size: int, *, key_size: int = 48, value_size: int = 80) -> None:
         super().__init__()
@@ -57,3 +59,7 @@ class GatedDeltaMemory(nn.Module):
 
     def read(self, state: MemoryState, queries: Tensor) -> Tensor:
         return self.norm(self.recall(state, queries))
+
+    def prepared(self, state: MemoryState) -> MemoryState:
+        """As the compiled step reads it."""
+        return state

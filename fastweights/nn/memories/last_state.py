@@ -7,6 +7,7 @@ from fastweights.errors import UserError
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.memories.memory import valid_steps
 from fastweights.nn.memories.memory_state import MemoryState
+from fastweights.ops.decoder_step import Reading
 
 
 class LastState(nn.Module):
@@ -21,6 +22,7 @@ class LastState(nn.Module):
     """
 
     NAME: ClassVar[str] = "last-state"
+    reading: ClassVar[Reading] = Reading("context")
 
     def __init__(self, states_size: int, queries_size: int, *, value_size: int = 80) -> None:
         super().__init__()
@@ -55,3 +57,7 @@ class LastState(nn.Module):
         forward, backward, _ = state
         read = torch.tanh(self.value(torch.cat([forward, backward], dim=-1)))
         return read[:, None].expand(-1, queries.shape[1], -1)
+
+    def prepared(self, state: MemoryState) -> MemoryState:
+        """As the compiled step reads it."""
+        return MemoryState([self.read(state, state[0][:, None])[:, 0]])

@@ -6,6 +6,7 @@ from torch.nn import functional
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.memories.memory import muted, valid_steps
 from fastweights.nn.memories.memory_state import MemoryState
+from fastweights.ops.decoder_step import Reading
 
 LEAST = 1e-3  # added to the normaliser
 
@@ -23,6 +24,7 @@ class LinearMemory(nn.Module):
     """
 
     NAME: ClassVar[str] = "linear"
+    reading: ClassVar[Reading] = Reading("matrix", "positive", LEAST)
 
     def __init__(self, states_size: int, queries_size: int, *, key_size: int = 48, value_size: int = 80) -> None:
         super().__init__()
@@ -52,3 +54,7 @@ class LinearMemory(nn.Module):
 
     def read(self, state: MemoryState, queries: Tensor) -> Tensor:
         return self.recall(state, queries)
+
+    def prepared(self, state: MemoryState) -> MemoryState:
+        """As the compiled step reads it."""
+        return state

@@ -18,7 +18,8 @@ class Memory(Protocol):
 
     A memory whose read is a sum over what was written has two methods more, and can say what was attended to:
     `store(key, value, *gates)`, what `write` makes of all that `project` gave, and `recall(state, queries)`, the read
-    before anything that is not linear in the values.
+    before anything that is not linear in the values. One with `reading` and `prepared` has a compiled step, too (see
+    `CompiledDecoder`).
     """
 
     states_size: int  # of a vector of the encoder

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.memories.memory import muted, valid_steps
 from fastweights.nn.memories.memory_state import MemoryState
+from fastweights.ops.decoder_step import Reading
 
 LEAST = 1e-2  # added to the weight of a slot
 
@@ -24,6 +25,7 @@ class SlotMemory(nn.Module):
     """
 
     NAME: ClassVar[str] = "slots"
+    reading: ClassVar[Reading] = Reading("softmax")
 
     def __init__(
         self, states_size: int, queries_size: int, *, slots: int = 16, key_size: int = 48, value_size: int = 80
@@ -58,3 +60,9 @@ class SlotMemory(nn.Module):
 
     def read(self, state: MemoryState, queries: Tensor) -> Tensor:
         return self.recall(state, queries)
+
+    def prepared(self, state: MemoryState) -> MemoryState:
+        """As the compiled step reads it."""
+        keys, values, total = state
+        weight = total[..., None] + LEAST
+        return MemoryState([keys / weight, values / weight, torch.ones_like(total, dtype=torch.bool)])

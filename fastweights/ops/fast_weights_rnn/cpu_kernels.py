@@ -18,6 +18,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
+from fastweights.ops.cpu.rows import times_vector
 from fastweights.ops.fast_weights_rnn.cpu_deltas import (
     attend_apart_backward,
     error,
@@ -37,7 +38,6 @@ from fastweights.ops.fast_weights_rnn.cpu_samples import (
     recall,
     recall_transposed,
     settle,
-    times_vector,
     unit_row,
 )
 from fastweights.ops.fast_weights_rnn.cpu_tiles import (
