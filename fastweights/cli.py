@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("train", "train one model, or several side by side"),
     "sweep": ("sweep", "train every combination of settings, from several seeds each"),
     "sample": ("sample", "ask a trained model, and see what it attended to"),
+    "explore": ("explore", "write a page on which one looks into the memory, and changes it"),
     "diagnose": ("diagnose", "how loud the memory of a trained model is, by layer and step"),
     "play": ("play", "watch a trained agent act an episode"),
     "plot": ("plot", "draw the metric, loss and gradient norm of runs"),

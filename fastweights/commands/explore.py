@@ -1,0 +1,56 @@
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from fastweights.commands.parsing import MaybeOwn, MaybePath, parse
+
+NAME = "explore.html"
+
+
+@dataclass(frozen=True)
+class Explore:
+    """Write a page on which one watches the memory work, and changes it.
+
+    It is one HTML file that needs nothing else: the network runs in the page. Further runs of the same task are shown
+    beside the first one with fast weights.
+    """
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN ...")] = (Path("runs"),)
+    """Run folders, or folders of run folders."""
+    output: MaybePath = None
+    """The file; none: explore.html in the first folder named."""
+    open: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Open it in the browser, too."""
+    model: MaybeOwn = None
+    """The network, where it is your own; none: that of the run."""
+    task: MaybeOwn = None
+    """The task, likewise."""
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(Explore, arguments, "fastweights explore")
+
+    import torch
+
+    from fastweights import files
+    from fastweights.errors import plain
+    from fastweights.explorer.contents import contents
+    from fastweights.explorer.page import page
+    from fastweights.training.run_folder import find_runs
+    from fastweights.training.trained import find, open_run
+
+    torch.set_num_threads(1)
+    roots = options.runs or (Path("runs"),)
+    folders = [folder for root in roots for folder in find_runs(root) or [find(root, options.model)]]
+    runs = [open_run(folder, options.model, options.task, None) for folder in dict.fromkeys(folders)]
+    made = page(contents(runs))
+    output = options.output or roots[0] / NAME
+    files.write(output, made)
+    where = output.resolve().as_uri()
+    print(plain(f"{output}: open it in a browser, or go to {where}"))
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(where)

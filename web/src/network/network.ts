@@ -1,0 +1,118 @@
+/** A trained network, as the page computes it: encoder, recurrent network, head. */
+
+import { decodeMatrix, decodeVector, type Packed } from "../packed";
+import { fastStep, firstState, type FastLayer, type FastState, type Look } from "./fast_weights";
+import { gatedStep, type Gated, type GatedState } from "./gated";
+import { relu, times, type Matrix, type Vector } from "./linear";
+import type { Edit } from "./memory";
+
+export interface Linear {
+  weight: Matrix;
+  bias: Vector;
+}
+
+/** A step's input: the place of a symbol, or its features. */
+export type Input = number | Vector;
+
+export interface Network {
+  symbols: boolean;
+  inputs: number;
+  scale: number;
+  embedding: Linear[];
+  rectified: boolean; // ReLU between two layers of the embedding
+  head: Linear[];
+  fast: FastLayer[];
+  gated?: Gated;
+}
+
+export interface State {
+  fast: FastState[];
+  gated?: GatedState;
+}
+
+export interface Step {
+  looks: Look[]; // by layer; none of a network without fast weights
+  output: Vector; // the last hidden vector
+  logits: Vector;
+  state: State;
+}
+
+function through(layers: Linear[], vector: Vector, rectified = true): Vector {
+  return layers.reduce((given, { weight, bias }, place) => {
+    const made = times(weight, place && rectified ? relu(given) : given);
+    return made.map((value, row) => value + bias[row]);
+  }, vector);
+}
+
+/** What the recurrent network sees of an input. */
+export function features(network: Network, input: Input): Vector {
+  const { symbols, inputs, scale, embedding, rectified } = network;
+  const vector = symbols
+    ? new Float64Array(inputs).fill(scale, input as number, (input as number) + 1)
+    : (input as Vector).map((value) => value * scale);
+  return through(embedding, vector, rectified);
+}
+
+export function begin(network: Network): State {
+  const { gated } = network;
+  const size = gated?.recurrent.columns ?? 0;
+  return {
+    fast: network.fast.map(firstState),
+    gated: gated && { hidden: new Float64Array(size), cell: new Float64Array(size) },
+  };
+}
+
+/** One step from a state, which stays what it was. `number`: which step it is. */
+export function advance(network: Network, input: Input, state: State, number: number, edits: Edit[] = []): Step {
+  let vector = features(network, input);
+  const looks: Look[] = [];
+  network.fast.forEach((layer, place) => {
+    const mine = edits.filter((edit) => edit.before === number && edit.layer === place);
+    const look = fastStep(layer, times(layer.input, vector), state.fast[place], number, mine);
+    looks.push(look);
+    vector = look.hidden[look.hidden.length - 1];
+  });
+  const gated = network.gated && state.gated && gatedStep(network.gated, vector, state.gated);
+  if (gated) vector = gated.hidden;
+  const fast = looks.map((look) => ({ hidden: look.hidden[look.hidden.length - 1], memory: look.after }));
+  return { looks, output: vector, logits: through(network.head, vector), state: { fast, gated } };
+}
+
+/** All steps of a sequence. `kept`: steps of an earlier trace that still hold. */
+export function trace(network: Network, inputs: Input[], edits: Edit[] = [], kept: Step[] = []): Step[] {
+  const steps = [...kept];
+  for (let number = steps.length; number < inputs.length; number++) {
+    const state = number ? steps[number - 1].state : begin(network);
+    steps.push(advance(network, inputs[number], state, number, edits));
+  }
+  return steps;
+}
+
+/** The same network with another decay. */
+export function withDecay(network: Network, decay: number | null): Network {
+  if (decay === null) return network;
+  return { ...network, fast: network.fast.map((layer) => ({ ...layer, rule: { ...layer.rule, decay } })) };
+}
+
+type PackedLinear = { weight: Packed; bias: Packed };
+
+/** A network as the file has it. */
+export function unpack(packed: any): Network {
+  const linear = (each: PackedLinear) => ({ weight: decodeMatrix(each.weight), bias: decodeVector(each.bias) });
+  const fast = (packed.fast ?? []).map((layer: any) => ({
+    ...layer,
+    input: decodeMatrix(layer.input),
+    recurrent: decodeMatrix(layer.recurrent),
+    gain: layer.gain && decodeVector(layer.gain),
+    bias: layer.bias && decodeVector(layer.bias),
+  }));
+  const gated = packed.gated && {
+    kind: packed.gated.kind,
+    input: decodeMatrix(packed.gated.input),
+    recurrent: decodeMatrix(packed.gated.recurrent),
+    vectors: Object.fromEntries(
+      Object.entries(packed.gated.vectors).map(([name, each]) => [name, decodeVector(each as Packed)]),
+    ),
+  };
+  return { ...packed, embedding: packed.embedding.map(linear), head: packed.head.map(linear), fast, gated };
+}

@@ -1,0 +1,110 @@
+/** What is stored, and how to change it. */
+
+import { advance, begin } from "../network/network";
+import { largestOf, number, Panel } from "../parts";
+import type { View } from "../view";
+
+export function ChangePanel({ view }: { view: View }) {
+  const { session, dispatch, look, network, changed } = view;
+  const { sequence, step, layer, chosen } = session;
+  const there = new Map(look.before.map((term, place) => [term.step, place]));
+  const last = look.weights.length ? look.weights[look.weights.length - 1] : new Float64Array(look.before.length);
+  const most = largestOf(last) || 1;
+  const place = there.get(chosen);
+  const rule = view.run.network.fast[layer].rule;
+  const earlier = Array.from({ length: step }, (_, at) => at);
+  const gone = place === undefined;
+  return (
+    <Panel
+      id="change" title="Change the memory"
+      says={`Take one association out, or write another value in its place, before step ${step + 1} reads: the answer follows at once.`}
+    >
+      <fieldset class="associations">
+        <legend>Stored by step, with its weight in this read</legend>
+        {step === 0 && <p class="quiet">Nothing is stored before the first step: go on.</p>}
+        {earlier.map((from) => {
+          const term = there.get(from);
+          const weight = term === undefined ? 0 : last[term];
+          return (
+            <label key={from} class={`association ${term === undefined ? "erased" : ""}`}>
+              <input
+                type="radio" name="association" checked={from === chosen}
+                onChange={() => dispatch({ type: "choose", step: from })}
+              />
+              <b>{sequence.tokens[from]}</b> <span class="quiet">step {from + 1}</span>
+              <span class="track"><span class={`fill ${weight < 0 ? "below" : ""}`} style={{ width: `${(100 * Math.abs(weight)) / most}%` }} /></span>
+              <span class="value">{term === undefined ? "erased" : number(weight, 2)}</span>
+            </label>
+          );
+        })}
+      </fieldset>
+      <div class="buttons">
+        <button
+          type="button" disabled={gone}
+          onClick={() => dispatch({ type: "edit", edit: { before: step, layer, change: "erase", step: chosen } })}
+        >
+          Erase {gone ? "it" : `${sequence.tokens[chosen]} of step ${chosen + 1}`}
+        </button>
+        <Overwrite view={view} disabled={gone} />
+        <button
+          type="button" disabled={!look.before.length}
+          onClick={() => dispatch({ type: "edit", edit: { before: step, layer, change: "empty" } })}
+        >
+          Empty the memory
+        </button>
+      </div>
+      <label class="field slider">
+        Decay <output>{number(network.fast[layer].rule.decay)}</output>
+        <input
+          type="range" min="0" max="1" step="0.01" value={network.fast[layer].rule.decay}
+          onInput={(event) => dispatch({ type: "decay", to: Number(event.currentTarget.value) })}
+        />
+        <span class="quiet">of all steps; trained with {number(rule.decay)}</span>
+      </label>
+      <p class="changes" role="status">
+        {changed ? said(view) : "Nothing is changed."}{" "}
+        <button type="button" disabled={!changed} onClick={() => dispatch({ type: "undo" })}>Undo all changes</button>
+      </p>
+    </Panel>
+  );
+}
+
+function said(view: View): string {
+  const { edits, decay, sequence } = view.session;
+  const parts = edits.map(({ change, step, before, says }) => {
+    const what = step === undefined ? "" : ` ${sequence.tokens[step]} of step ${step + 1}`;
+    const done = { erase: `Erased${what}`, overwrite: `Wrote ${says} over${what}`, empty: "Emptied", scale: "Scaled" }[change];
+    return `${done}, before step ${before + 1}.`;
+  });
+  if (decay !== null) parts.push(`Decay ${number(decay)}.`);
+  return parts.join(" ");
+}
+
+/** Puts in place of a value what would have been stored, had another symbol been read there. */
+function Overwrite({ view, disabled }: { view: View; disabled: boolean }) {
+  const { session, dispatch, network, steps, world } = view;
+  const { chosen, step, layer, sequence, edits } = session;
+  const symbols = world.task.data.symbols;
+  const write = (choice: number) => {
+    const before = chosen ? steps[chosen - 1].state : begin(network);
+    const look = symbols
+      ? advance(network, choice, before, chosen, edits).looks[layer]
+      : steps[choice].looks[layer];
+    const value = look.hidden[look.hidden.length - 1];
+    const says = symbols ? symbols[choice] : `step ${choice + 1}`;
+    dispatch({ type: "edit", edit: { before: step, layer, change: "overwrite", step: chosen, value, says } });
+  };
+  const choices = symbols ? symbols.map((name, place) => [place, name] as const) : sequence.tokens.slice(0, step).map((name, place) => [place, `step ${name}`] as const);
+  return (
+    <select
+      aria-label="Overwrite it with" disabled={disabled} value=""
+      onChange={(event) => {
+        if (event.currentTarget.value) write(Number(event.currentTarget.value));
+        event.currentTarget.value = "";
+      }}
+    >
+      <option value="">Overwrite with …</option>
+      {choices.map(([place, name]) => <option value={place}>{name}</option>)}
+    </select>
+  );
+}

@@ -1,0 +1,92 @@
+/** The symbols, and arcs from the step to those that it attends to. */
+
+import { useEffect, useRef } from "preact/hooks";
+import { HeatMap, largestOf, number, Panel } from "../parts";
+import type { View } from "../view";
+
+const HEIGHT = 130;
+
+export function Strip({ view }: { view: View }) {
+  const { session, look, dispatch, steps } = view;
+  const { sequence, step, sub, layer } = session;
+  const read = Math.min(sub, look.weights.length);
+  const weights = read > 0 ? look.weights[read - 1] : null;
+  const most = steps.reduce((high, each) => Math.max(high, ...each.looks[layer].weights.map(largestOf)), 1e-12);
+  const width = sequence.tokens.length > 24 ? 34 : 56;
+  const byStep = new Map(look.before.map((term, place) => [term.step, weights ? weights[place] : 0]));
+  const here = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    const box = here.current?.parentElement?.parentElement?.parentElement;
+    if (!box || !here.current) return;
+    const middle = here.current.offsetLeft - box.clientWidth / 2;
+    if (box.scrollWidth > box.clientWidth) box.scrollLeft = middle;
+  }, [step, sequence]);
+  const spoken = [...byStep].map(([from, weight]) => `${sequence.tokens[from]} ${number(weight)}`).join(", ");
+  const x = (place: number) => (place + 0.5) * width;
+  const full = width * sequence.tokens.length;
+  const arcs = [...byStep].sort((one, other) => Math.abs(one[1]) - Math.abs(other[1]));
+  return (
+    <Panel
+      id="strip" wide title="What this step attends to"
+      says="A read of the memory is attention over the past: the thicker an arc, the more of that step's content comes back."
+    >
+      <div class="scroll" tabIndex={0} role="group" aria-label="The sequence">
+        <div class="strip" style={{ width: `${full}px` }}>
+          <svg
+            width={full} height={HEIGHT} role="img"
+            aria-label={weights && spoken ? `Step ${step + 1}, ${sequence.tokens[step]}, attends to: ${spoken}` : `Step ${step + 1} reads nothing here`}
+          >
+            {arcs.map(([from, weight]) => {
+              const size = Math.abs(weight) / most;
+              if (size < 0.004) return null;
+              const top = HEIGHT - Math.min(HEIGHT - 14, 26 + 15 * Math.sqrt(step - from) + (8 * (step - from) * width) / 56);
+              return (
+                <path
+                  key={from} class={`arc ${weight < 0 ? "below" : "above"}`}
+                  d={`M${x(step)} ${HEIGHT} C${x(step)} ${top} ${x(from)} ${top} ${x(from)} ${HEIGHT}`}
+                  stroke-width={0.75 + 11 * size} stroke-opacity={0.35 + 0.65 * size}
+                />
+              );
+            })}
+          </svg>
+          <div class="tokens" role="group" aria-label="Steps">
+            {sequence.tokens.map((token, place) => (
+              <button
+                key={place} ref={place === step ? here : undefined} type="button"
+                class={`token ${place === step ? "current" : place > step ? "unread" : ""}`}
+                style={{ width: `${width}px` }} tabIndex={place === step ? 0 : -1}
+                aria-current={place === step ? "step" : undefined} aria-label={`Step ${place + 1}: ${token}`}
+                onClick={() => dispatch({ type: "step", to: place })}
+              >
+                <b>{token}</b>
+                <small>{place < step && byStep.has(place) && weights ? number(byStep.get(place)!, 2) : "\u00a0"}</small>
+              </button>
+            ))}
+          </div>
+          {typeof sequence.inputs[0] !== "number" && <Inputs view={view} width={full} />}
+        </div>
+      </div>
+      <p class="key">
+        <span class="swatch above" aria-hidden="true" /> positive
+        <span class="swatch below" aria-hidden="true" /> negative
+        <span class="quiet">The number below a symbol is its weight, rate · decay^age · ⟨stored, query⟩.</span>
+      </p>
+    </Panel>
+  );
+}
+
+/** Of a task without symbols: features by steps. */
+function Inputs({ view, width }: { view: View; width: number }) {
+  const { inputs } = view.session.sequence;
+  const rows = (inputs[0] as Float64Array).length;
+  const values = new Float32Array(rows * inputs.length);
+  inputs.forEach((vector, step) => (vector as Float64Array).forEach((value, row) => (values[row * inputs.length + step] = value)));
+  return (
+    <div class="inputs" style={{ width: `${width}px`, height: `${Math.max(28, Math.min(160, rows * 18))}px` }}>
+      <HeatMap
+        values={values} rows={rows} columns={inputs.length} most={largestOf(values)} dark={view.dark} shape="filled"
+        label={`The inputs: ${rows} features at ${inputs.length} steps`}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,93 @@
+/** Small parts that panels share. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { css, diverging } from "./colours";
+
+export function Panel(props: { id: string; title: string; says: string; wide?: boolean; children: ComponentChildren }) {
+  const { id, title, says, wide, children } = props;
+  return (
+    <section id={id} class={wide ? "panel wide" : "panel"} aria-labelledby={`${id}-title`}>
+      <h2 id={`${id}-title`}>{title}</h2>
+      <p class="says">{says}</p>
+      {children}
+    </section>
+  );
+}
+
+export function number(value: number, digits = 3): string {
+  if (value === 0) return "0";
+  return Math.abs(value) >= 1000 || Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toFixed(digits);
+}
+
+export const percent = (share: number): string => `${(100 * share).toFixed(share > 0.9995 || share < 0.0995 ? 2 : 1)}%`;
+
+/** A matrix of numbers as a picture, one point a number. */
+export function HeatMap(props: {
+  values: ArrayLike<number>;
+  rows: number;
+  columns: number;
+  most: number; // the number of the strongest colour
+  dark: boolean;
+  label: string;
+  rowOrder?: number[];
+  columnOrder?: number[];
+  shape?: string;
+  onPoint?: (at: { row: number; column: number } | null) => void;
+}) {
+  const { values, rows, columns, most, dark, label, rowOrder, columnOrder, shape, onPoint } = props;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const context = canvas.current?.getContext("2d");
+    if (!context) return;
+    const image = context.createImageData(columns, rows);
+    const table = Array.from({ length: 513 }, (_, place) => diverging(place / 256 - 1, dark));
+    const scale = most > 0 ? 256 / most : 0;
+    for (let row = 0, at = 0; row < rows; row++) {
+      const from = (rowOrder ? rowOrder[row] : row) * columns;
+      for (let column = 0; column < columns; column++, at += 4) {
+        const value = values[from + (columnOrder ? columnOrder[column] : column)];
+        const colour = table[Math.max(0, Math.min(512, Math.round(256 + scale * value)))];
+        image.data[at] = colour[0];
+        image.data[at + 1] = colour[1];
+        image.data[at + 2] = colour[2];
+        image.data[at + 3] = 255;
+      }
+    }
+    context.putImageData(image, 0, 0);
+  });
+  const point = (event: PointerEvent) => {
+    const box = canvas.current!.getBoundingClientRect();
+    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+    const inside = row >= 0 && row < rows && column >= 0 && column < columns;
+    onPoint?.(
+      inside ? { row: rowOrder ? rowOrder[row] : row, column: columnOrder ? columnOrder[column] : column } : null,
+    );
+  };
+  return (
+    <canvas
+      ref={canvas} class={`heat ${shape ?? ""}`} width={columns} height={rows} role="img" aria-label={label}
+      onPointerMove={onPoint && point} onPointerLeave={onPoint && (() => onPoint(null))}
+    />
+  );
+}
+
+/** What the colours mean: from -most over zero to most. */
+export function Legend({ most, dark, says }: { most: number; dark: boolean; says: string }) {
+  const stops = Array.from({ length: 13 }, (_, place) => css(place / 6 - 1, dark));
+  return (
+    <div class="legend">
+      <span>{number(-most, 2)}</span>
+      <span class="ramp" style={{ background: `linear-gradient(90deg, ${stops.join(",")})` }} aria-hidden="true" />
+      <span>{number(most, 2)}</span>
+      <span class="middle">0 in the middle{says && `; ${says}`}</span>
+    </div>
+  );
+}
+
+export function largestOf(values: ArrayLike<number>): number {
+  let most = 0;
+  for (let place = 0; place < values.length; place++) most = Math.max(most, Math.abs(values[place]));
+  return most;
+}

@@ -1,0 +1,39 @@
+/** What the page knows of a task: how its sequences are read, judged, drawn and written. */
+
+import type { Input } from "../network/network";
+import type { Packed } from "../packed";
+import type { Random } from "../random";
+
+/** A task as the file has it. */
+export interface TaskData {
+  name: string;
+  grammar: "associative-retrieval" | "copying" | "symbols" | "drawn"; // how its sequences are written
+  options: Record<string, any>;
+  inputs: number;
+  outputs: number;
+  symbols: string[] | null; // null: the inputs are vectors
+  separated: boolean; // blanks part the symbols
+  classes: string[] | null; // null: the outputs are numbers
+  every: boolean;
+  floor: number | null; // of the probability of the right answer, or of the accuracy
+  metric: string;
+  drawn: { inputs: Packed; targets: Packed; lengths: number[] };
+}
+
+export interface Sequence {
+  text: string; // as it is typed; empty where it cannot be
+  tokens: string[]; // one a step
+  inputs: Input[];
+  targets: (number | null)[]; // one a step: a class, or a number; null: nothing is asked, or nobody knows
+}
+
+export interface Task {
+  data: TaskData;
+  typed: boolean;
+  /** The sequence, or the sentence that says what is wrong with the text. */
+  read(text: string): Sequence | string;
+  draw(random: Random): Sequence;
+  keys: number[]; // symbols that can be asked for
+  /** A sequence that has both symbols and asks for one of them; null: there is none. */
+  pair(random: Random, one: number, other: number): Sequence | null;
+}

@@ -1,0 +1,55 @@
+/** What all panels draw from: the session, and the steps that follow from it. */
+
+import { useMemo } from "preact/hooks";
+import type { FastLayer, Look } from "./network/fast_weights";
+import { softmax, type Vector } from "./network/linear";
+import { trace, withDecay, type Network, type Step } from "./network/network";
+import type { Action, Run, Session, World } from "./session";
+
+export interface View {
+  world: World;
+  session: Session;
+  dispatch: (action: Action) => void;
+  dark: boolean;
+  run: Run;
+  network: Network; // of the run, as it was changed
+  layer: FastLayer;
+  steps: Step[]; // as they were changed
+  plain: Step[]; // without any change
+  others: (Step[] | null)[]; // of each run; null: the run that is looked into
+  look: Look;
+  written: boolean; // whether the step has written already
+  changed: boolean;
+}
+
+export function useView(world: World, session: Session, dispatch: (action: Action) => void, dark: boolean): View {
+  const { sequence, edits, decay, step, layer } = session;
+  const run = world.runs[session.run];
+  const plain = useMemo(() => trace(run.network, sequence.inputs), [run, sequence]);
+  const network = useMemo(() => withDecay(run.network, decay), [run, decay]);
+  const changed = edits.length > 0 || decay !== null;
+  const steps = useMemo(
+    () => (changed ? trace(network, sequence.inputs, edits) : plain),
+    [network, plain, edits, changed],
+  );
+  const others = useMemo(
+    () => world.runs.map((each) => (each === run ? null : trace(each.network, sequence.inputs))),
+    [run, sequence],
+  );
+  const look = steps[step].looks[layer];
+  const written = session.sub > network.fast[layer].innerSteps;
+  return {
+    world, session, dispatch, dark, run, network, layer: network.fast[layer], steps, plain, others, look, written, changed,
+  };
+}
+
+/** Probabilities of the classes, or the numbers themselves. */
+export function answer(view: View, step: Step): Vector {
+  return view.world.task.data.classes ? softmax(step.logits) : step.logits;
+}
+
+/** The probability of the right answer at a step; null where nobody knows it. */
+export function known(view: View, steps: Step[], place: number): number | null {
+  const target = view.session.sequence.targets[place];
+  return target === null || target === undefined || !view.world.task.data.classes ? null : answer(view, steps[place])[target];
+}
