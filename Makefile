@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS := RNN-LN-FW GRU-LN RNN-LN CONTROL
 
-.PHONY: setup extras demo test kills fuzz check docs clean
+.PHONY: setup extras browser demo test kills fuzz check docs clean
 
 setup: .venv/.ready
 
@@ -16,10 +16,16 @@ setup: .venv/.ready
 extras: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard,rl]'
 
+browser: setup
+	command -v chromium npm >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium npm; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
+	npm ci --prefix web --ignore-scripts --silent
+
 demo: setup
 	$(BIN)/fastweights train $(MODELS) --run runs/demo --resume
 	$(BIN)/fastweights plot runs/demo
 	$(BIN)/fastweights sample RNN-LN-FW 'g5o8k1??g' 'g5o8k1??k' 'c9k8j3??c' --run runs/demo
+	$(BIN)/fastweights explore runs/demo
 
 fuzz: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count 100000

@@ -22,6 +22,7 @@ settings.register_profile("default", deadline=None, max_examples=25, derandomize
 settings.load_profile("default")
 
 # fixtures; what they import goes through the hook
+from browser import chromium, open_page  # noqa: E402, F401
 from command_line import trained  # noqa: E402, F401
 from in_process import jobs_here  # noqa: E402, F401
 from toy_runs import folder, toy, toy_in_processes  # noqa: E402, F401

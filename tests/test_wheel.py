@@ -41,7 +41,10 @@ def test_it_has_every_module_the_types_and_the_command(wheel):
         names = set(file.namelist())
         (entry,) = [file.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "fastweights").rglob("*.py")}
-    assert {name for name in names if name.startswith("fastweights/")} == modules | {"fastweights/py.typed"}
+    data = {"py.typed"} | {f"explorer/{name}" for name in ("page.html", "explorer.css", "explorer.js")}
+    assert {name for name in names if name.startswith("fastweights/")} == modules | {
+        f"fastweights/{name}" for name in data
+    }
     assert "fastweights = fastweights.cli:main" in entry
 
 

@@ -1,1 +1,1 @@
-"""A page on which one watches the memory of a trained network, and changes it: one HTML file, which computes by itself."""
+"""A page on which one watches the memory of a trained network, and changes it: one file that computes by itself."""

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from fastweights.errors import UserError
 from fastweights.explorer.packing import has_memory, pack, pack_network
+from fastweights.nn import SequenceModel
 from fastweights.tasks import NOTHING, AssociativeRetrieval, Copying, OwnLines, describe
+from fastweights.training.looking import codes_of
 from fastweights.training.metric import Metric
 from fastweights.training.trained import TrainedRun
 
 DRAWN, ORDERED = 24, 200  # sequences in the page, and those by which units are ordered
 MOST_NUMBERS = 50_000  # in the sequences of the page
+MOST_KEYS = 64  # in the map of codes
 MOST_RUNS = 6  # as many as there are colours
 
 
@@ -25,7 +28,7 @@ def contents(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     batch = task.draw(ORDERED, generator)
     named = len({run.name for run in runs}) == len(runs)
     return {
-        "task": about(task, batch),
+        "task": about(task, batch, runs[0].model),
         "runs": [
             {
                 "name": run.name if named else run.folder.name,
@@ -67,7 +70,7 @@ def result(run: TrainedRun) -> str:
     return f"{metric.name} {metric.show(metric.value(run.curve[-1]))}"
 
 
-def about(task: Any, batch: Any) -> dict[str, Any]:
+def about(task: Any, batch: Any, model: SequenceModel) -> dict[str, Any]:
     spec, classified = task.spec, not batch.targets.is_floating_point()
     named = tuple(getattr(task, "CLASSES", ())) or tuple(map(str, range(spec.outputs)))
     options = {name: value for name, value in describe(task).items() if type(value) in (int, float, bool, str)}
@@ -81,10 +84,19 @@ def about(task: Any, batch: Any) -> dict[str, Any]:
         "separated": bool(getattr(task, "separated", False)),
         "classes": list(named) if classified else None,
         "every": spec.every,
+        "keys": keys(task, model),
         "floor": task.floors.get("accuracy"),
         "metric": task.METRIC,
         "drawn": sequences(task, batch),
     }
+
+
+def keys(task: Any, model: SequenceModel) -> list[int]:
+    """Which symbols `codes_of` has a code for; none where there are too many for a map."""
+    if not task.spec.symbols or not (names := symbols(task)):
+        return []
+    found = [names.index(name) for name in codes_of(model, task, None).symbols]
+    return found if len(found) <= MOST_KEYS else []
 
 
 def grammar(task: Any) -> str:

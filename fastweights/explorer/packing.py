@@ -34,29 +34,32 @@ def pack_network(name: str, model: SequenceModel, inputs: Tensor) -> Packed:
     """What the page needs to compute the network. `inputs`: sequences by which the units are ordered."""
     if type(model) is not SequenceModel:
         raise UserError(f"got {name}, a {type(model).__name__}, wanted a SequenceModel")
-    linear = [layer for layer in model.embedding if isinstance(layer, nn.Linear)]
     return {
         "symbols": model.spec.symbols,
         "inputs": model.spec.inputs,
         "scale": model.input_scale,
-        "embedding": pack_linear(linear),
-        "rectified": any(isinstance(layer, nn.ReLU) for layer in model.embedding),
-        "head": pack_linear(layer for layer in model.head if isinstance(layer, nn.Linear)),
+        "embedding": pack_layers(model.embedding),
+        "head": pack_layers(model.head),
         **pack_recurrent(name, model, inputs),
     }
 
 
-def pack_linear(layers: Iterable[nn.Linear]) -> list[Packed]:
-    return [{"weight": pack(layer.weight), "bias": pack(layer.bias)} for layer in layers]
+def pack_layers(layers: Iterable[nn.Module]) -> list[Packed | None]:
+    """Linear layers, and None for a ReLU."""
+    linear = [layer for layer in layers if not isinstance(layer, nn.Identity)]
+    return [{"weight": pack(layer.weight), "bias": pack(layer.bias)} if isinstance(layer, nn.Linear) else None
+            for layer in linear]  # fmt: skip
 
 
 def pack_recurrent(name: str, model: SequenceModel, inputs: Tensor) -> Packed:
     recurrent: Any = model.recurrent
     if type(recurrent).forward is FastWeightsRNN.forward:
-        return {"fast": pack_fast(name, recurrent, model.look_up(inputs))}
+        given = inputs if model.spec.symbols else inputs.to(recurrent.weight_hh_l0.dtype)
+        return {"fast": pack_fast(name, recurrent, model.look_up(given))}
     kind, sides, vectors = gated(recurrent)
     if kind is None:
-        raise UserError(f"got {name}, wanted a network that the page computes: with fast weights, LSTM, GRU or IRNN")
+        got = f"got {name}, an {type(recurrent).__name__}"
+        raise UserError(f"{got}, wanted one that the page computes: fast weights, LSTM, GRU, IRNN")
     named = {each: pack(vector) for each, vector in vectors.items()}
     return {"gated": {"kind": kind, "input": pack(sides[0]), "recurrent": pack(sides[1]), "vectors": named}}
 

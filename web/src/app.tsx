@@ -36,7 +36,7 @@ export function App({ world }: { world: World }) {
     document.addEventListener("keydown", heard);
     return () => document.removeEventListener("keydown", heard);
   }, [session, view.layer]);
-  const asks = task.data.symbols !== null && !task.data.every && task.keys.length > 0 && task.data.classes !== null;
+  const asks = task.data.symbols !== null && !task.data.every && task.data.keys.length > 0 && task.data.classes !== null;
   return (
     <>
       <a class="skip" href="#strip">Skip to the sequence</a>
@@ -63,7 +63,7 @@ export function App({ world }: { world: World }) {
           <ChangePanel view={view} />
           <KnownPanel view={view} />
           {asks && <AskPanel view={view} />}
-          {task.keys.length > 1 && <CodesPanel view={view} />}
+          {task.data.keys.length > 1 && <CodesPanel view={view} />}
         </div>
       </main>
       <footer>

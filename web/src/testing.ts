@@ -18,7 +18,7 @@ export function functions(world: World) {
     return found.inputs;
   };
   const steps = (sequence: string | number[] | number[][], { run = 0, decay = null, edits = [] }: Asked = {}) => {
-    const given = edits.map((edit) => ({ ...edit, value: edit.value && Float64Array.from(edit.value) }));
+    const given = edits.map((edit) => ({ ...edit, values: edit.values?.map((each) => Float64Array.from(each)) }));
     return trace(withDecay(world.runs[run].network, decay), inputs(sequence), given);
   };
   return {

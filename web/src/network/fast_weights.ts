@@ -32,12 +32,14 @@ export function firstState(layer: FastLayer): FastState {
   return { hidden: new Float64Array(layer.recurrent.rows), memory: [] };
 }
 
-/** A step: `projected` is C x(t+1). */
-export function fastStep(layer: FastLayer, projected: Vector, state: FastState, step: number, edits: Edit[]): Look {
+/** A step of the layer at `place`: `projected` is C x(t+1). */
+export function fastStep(
+  layer: FastLayer, place: number, projected: Vector, state: FastState, step: number, edits: Edit[],
+): Look {
   const { rule, gain, bias } = layer;
   const active = layer.nonlinearity === "relu" ? relu : tanh;
   const normed = (vector: Vector) => (gain ? layerNorm(vector, gain, bias ?? new Float64Array(gain.length)) : vector);
-  const before = edits.reduce((memory, edit) => edited(rule, memory, edit), state.memory);
+  const before = edits.reduce((memory, edit) => edited(rule, memory, edit, place), state.memory);
   const boundary = add(projected, times(layer.recurrent, state.hidden));
   if (!gain && bias) boundary.forEach((value, place) => (boundary[place] = value + bias[place]));
   const hidden = [active(layer.innerSteps ? boundary : normed(boundary))];

@@ -97,17 +97,17 @@ export function matrix(memory: Memory, size: number): Float32Array {
 
 export interface Edit {
   before: number; // the step whose read is the first to see it
-  layer: number;
   change: "erase" | "overwrite" | "scale" | "empty";
   step?: number; // whose term is erased or overwritten
-  value?: Vector; // a hidden vector, in the place of the one that was written
+  values?: Vector[]; // of each layer a hidden vector, in the place of the one that was written
   factor?: number;
   says?: string; // what the value is, to people
 }
 
-/** The memory after an edit. */
-export function edited(rule: Rule, memory: Memory, edit: Edit): Memory {
-  const { change, step, value, factor } = edit;
+/** The memory of a layer after an edit, which changes all layers. */
+export function edited(rule: Rule, memory: Memory, edit: Edit, layer: number): Memory {
+  const { change, step, values, factor } = edit;
+  const value = values?.[layer];
   if (change === "empty") return [];
   if (change === "scale") return memory.map((term) => ({ ...term, factor: term.factor * (factor ?? 1) }));
   if (change === "erase") return memory.filter((term) => term.step !== step);

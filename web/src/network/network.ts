@@ -3,13 +3,11 @@
 import { decodeMatrix, decodeVector, type Packed } from "../packed";
 import { fastStep, firstState, type FastLayer, type FastState, type Look } from "./fast_weights";
 import { gatedStep, type Gated, type GatedState } from "./gated";
-import { relu, times, type Matrix, type Vector } from "./linear";
-import type { Edit } from "./memory";
+import { add, relu, times, type Matrix, type Vector } from "./linear";
+import { stored, type Edit } from "./memory";
 
-export interface Linear {
-  weight: Matrix;
-  bias: Vector;
-}
+/** A linear layer; null: a ReLU. */
+export type Layer = { weight: Matrix; bias: Vector } | null;
 
 /** A step's input: the place of a symbol, or its features. */
 export type Input = number | Vector;
@@ -18,9 +16,8 @@ export interface Network {
   symbols: boolean;
   inputs: number;
   scale: number;
-  embedding: Linear[];
-  rectified: boolean; // ReLU between two layers of the embedding
-  head: Linear[];
+  embedding: Layer[];
+  head: Layer[];
   fast: FastLayer[];
   gated?: Gated;
 }
@@ -37,20 +34,17 @@ export interface Step {
   state: State;
 }
 
-function through(layers: Linear[], vector: Vector, rectified = true): Vector {
-  return layers.reduce((given, { weight, bias }, place) => {
-    const made = times(weight, place && rectified ? relu(given) : given);
-    return made.map((value, row) => value + bias[row]);
-  }, vector);
+function through(layers: Layer[], vector: Vector): Vector {
+  return layers.reduce((given, layer) => (layer ? add(times(layer.weight, given), layer.bias) : relu(given)), vector);
 }
 
 /** What the recurrent network sees of an input. */
 export function features(network: Network, input: Input): Vector {
-  const { symbols, inputs, scale, embedding, rectified } = network;
+  const { symbols, inputs, scale, embedding } = network;
   const vector = symbols
     ? new Float64Array(inputs).fill(scale, input as number, (input as number) + 1)
     : (input as Vector).map((value) => value * scale);
-  return through(embedding, vector, rectified);
+  return through(embedding, vector);
 }
 
 export function begin(network: Network): State {
@@ -67,8 +61,8 @@ export function advance(network: Network, input: Input, state: State, number: nu
   let vector = features(network, input);
   const looks: Look[] = [];
   network.fast.forEach((layer, place) => {
-    const mine = edits.filter((edit) => edit.before === number && edit.layer === place);
-    const look = fastStep(layer, times(layer.input, vector), state.fast[place], number, mine);
+    const mine = edits.filter((edit) => edit.before === number);
+    const look = fastStep(layer, place, times(layer.input, vector), state.fast[place], number, mine);
     looks.push(look);
     vector = look.hidden[look.hidden.length - 1];
   });
@@ -88,17 +82,22 @@ export function trace(network: Network, inputs: Input[], edits: Edit[] = [], kep
   return steps;
 }
 
+/** The hidden vector of each symbol, read alone, as the rule of the last layer compares it. */
+export function codesOf(network: Network, symbols: number[]): Vector[] {
+  const { rule } = network.fast[network.fast.length - 1];
+  return symbols.map((symbol) => stored(rule, advance(network, symbol, begin(network), 0).output));
+}
+
 /** The same network with another decay. */
 export function withDecay(network: Network, decay: number | null): Network {
   if (decay === null) return network;
   return { ...network, fast: network.fast.map((layer) => ({ ...layer, rule: { ...layer.rule, decay } })) };
 }
 
-type PackedLinear = { weight: Packed; bias: Packed };
-
 /** A network as the file has it. */
 export function unpack(packed: any): Network {
-  const linear = (each: PackedLinear) => ({ weight: decodeMatrix(each.weight), bias: decodeVector(each.bias) });
+  const layer = (each: { weight: Packed; bias: Packed } | null): Layer =>
+    each && { weight: decodeMatrix(each.weight), bias: decodeVector(each.bias) };
   const fast = (packed.fast ?? []).map((layer: any) => ({
     ...layer,
     input: decodeMatrix(layer.input),
@@ -114,5 +113,5 @@ export function unpack(packed: any): Network {
       Object.entries(packed.gated.vectors).map(([name, each]) => [name, decodeVector(each as Packed)]),
     ),
   };
-  return { ...packed, embedding: packed.embedding.map(linear), head: packed.head.map(linear), fast, gated };
+  return { ...packed, embedding: packed.embedding.map(layer), head: packed.head.map(layer), fast, gated };
 }

@@ -14,8 +14,8 @@ export function AskPanel({ view }: { view: View }) {
   const last = sequence.inputs.length - 1;
   const [other, choose] = useState(0);
   const state = last ? steps[last - 1].state : begin(network);
-  const inside = world.task.keys.filter((key) => sequence.inputs.slice(0, last).includes(key));
-  const asked = [...inside, ...(inside.includes(world.task.keys[other]) ? [] : [world.task.keys[other]])];
+  const inside = world.task.data.keys.filter((key) => sequence.inputs.slice(0, last).includes(key));
+  const asked = [...inside, ...(inside.includes(world.task.data.keys[other]) ? [] : [world.task.data.keys[other]])];
   const answers = useMemo(
     () => asked.map((key) => softmax(advance(network, key, state, last, edits).logits)),
     [asked.join(), network, state, edits],
@@ -51,7 +51,7 @@ export function AskPanel({ view }: { view: View }) {
       <label class="field">
         Any other key{" "}
         <select value={other} onChange={(event) => choose(Number(event.currentTarget.value))}>
-          {world.task.keys.map((key, place) => <option value={place}>{symbols![key]}</option>)}
+          {world.task.data.keys.map((key, place) => <option value={place}>{symbols![key]}</option>)}
         </select>
       </label>
     </Panel>

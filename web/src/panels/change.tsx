@@ -41,14 +41,14 @@ export function ChangePanel({ view }: { view: View }) {
       <div class="buttons">
         <button
           type="button" disabled={gone}
-          onClick={() => dispatch({ type: "edit", edit: { before: step, layer, change: "erase", step: chosen } })}
+          onClick={() => dispatch({ type: "edit", edit: { before: step, change: "erase", step: chosen } })}
         >
           Erase {gone ? "it" : `${sequence.tokens[chosen]} of step ${chosen + 1}`}
         </button>
         <Overwrite view={view} disabled={gone} />
         <button
           type="button" disabled={!look.before.length}
-          onClick={() => dispatch({ type: "edit", edit: { before: step, layer, change: "empty" } })}
+          onClick={() => dispatch({ type: "edit", edit: { before: step, change: "empty" } })}
         >
           Empty the memory
         </button>
@@ -83,16 +83,14 @@ function said(view: View): string {
 /** Puts in place of a value what would have been stored, had another symbol been read there. */
 function Overwrite({ view, disabled }: { view: View; disabled: boolean }) {
   const { session, dispatch, network, steps, world } = view;
-  const { chosen, step, layer, sequence, edits } = session;
+  const { chosen, step, sequence, edits } = session;
   const symbols = world.task.data.symbols;
   const write = (choice: number) => {
     const before = chosen ? steps[chosen - 1].state : begin(network);
-    const look = symbols
-      ? advance(network, choice, before, chosen, edits).looks[layer]
-      : steps[choice].looks[layer];
-    const value = look.hidden[look.hidden.length - 1];
+    const { looks } = symbols ? advance(network, choice, before, chosen, edits) : steps[choice];
+    const values = looks.map(({ hidden }) => hidden[hidden.length - 1]);
     const says = symbols ? symbols[choice] : `step ${choice + 1}`;
-    dispatch({ type: "edit", edit: { before: step, layer, change: "overwrite", step: chosen, value, says } });
+    dispatch({ type: "edit", edit: { before: step, change: "overwrite", step: chosen, values, says } });
   };
   const choices = symbols ? symbols.map((name, place) => [place, name] as const) : sequence.tokens.slice(0, step).map((name, place) => [place, `step ${name}`] as const);
   return (

@@ -2,8 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { cosine, largest } from "../network/linear";
-import { stored } from "../network/memory";
-import { advance, begin, trace } from "../network/network";
+import { codesOf, trace } from "../network/network";
 import { css } from "../colours";
 import { Legend, number, Panel } from "../parts";
 import { randomOf } from "../random";
@@ -15,19 +14,10 @@ const LISTED = 6;
 const CELL = 14;
 
 export function CodesPanel({ view }: { view: View }) {
-  const { session, network, layer, world, steps, dark } = view;
-  const { keys } = world.task;
+  const { run, world, dark } = view;
+  const { keys } = world.task.data;
   const symbols = world.task.data.symbols!;
-  const last = session.sequence.inputs.length - 1;
-  const state = !world.task.data.every && last ? steps[last - 1].state : begin(network);
-  const codes = useMemo(
-    () =>
-      keys.map((key) => {
-        const { hidden } = advance(network, key, state, last).looks[session.layer];
-        return stored(layer.rule, hidden[Math.max(0, hidden.length - 2)]);
-      }),
-    [network, state, session.layer],
-  );
+  const codes = useMemo(() => codesOf(run.network, keys), [run]);
   const alike = useMemo(() => codes.map((one) => codes.map((other) => cosine(one, other))), [codes]);
   const pairs = useMemo(() => {
     const found = keys.flatMap((_, one) => keys.slice(0, one).map((_, other) => [other, one] as [number, number]));
@@ -41,7 +31,7 @@ export function CodesPanel({ view }: { view: View }) {
   return (
     <Panel
       id="codes" title="The codes of all keys"
-      says="How alike two keys are as the network asks for them, by their cosine; alike keys are easily confused."
+      says="How alike the hidden vectors of two keys are, each read alone, by their cosine; alike keys are easily confused."
     >
       <svg
         class="codes" viewBox={`0 0 ${side + CELL} ${side + CELL}`} role="img"

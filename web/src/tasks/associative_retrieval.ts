@@ -60,7 +60,6 @@ export function associativeRetrieval(data: TaskData): Task {
       const keys = chosen(random, LETTERS, pairs);
       return made(random, keys, keys[below(random, pairs)]);
     },
-    keys: LETTERS.map((letter) => symbols.indexOf(letter)),
     pair: (random, one, other) => {
       if (pairs < 2) return null;
       const both = [symbols[one], symbols[other]];

@@ -30,7 +30,6 @@ export function copying(data: TaskData): Task {
       const said = Array.from({ length }, () => symbols[below(random, 8)]);
       return read(`${said.join("")}${".".repeat(delay - 1)}:`) as Sequence;
     },
-    keys: [...Array(8).keys()],
     pair: () => null,
   };
 }

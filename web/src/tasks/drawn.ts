@@ -33,7 +33,6 @@ export function drawn(data: TaskData): Task {
     typed,
     read,
     draw: (random) => sequences[below(random, sequences.length)],
-    keys: data.symbols && symbols.length <= 64 ? symbols.map((_, place) => place) : [],
     pair: () => null,
   };
 }

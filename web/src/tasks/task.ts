@@ -15,6 +15,7 @@ export interface TaskData {
   separated: boolean; // blanks part the symbols
   classes: string[] | null; // null: the outputs are numbers
   every: boolean;
+  keys: number[]; // symbols that have a code, and can be asked for
   floor: number | null; // of the probability of the right answer, or of the accuracy
   metric: string;
   drawn: { inputs: Packed; targets: Packed; lengths: number[] };
@@ -33,7 +34,6 @@ export interface Task {
   /** The sequence, or the sentence that says what is wrong with the text. */
   read(text: string): Sequence | string;
   draw(random: Random): Sequence;
-  keys: number[]; // symbols that can be asked for
   /** A sequence that has both symbols and asks for one of them; null: there is none. */
   pair(random: Random, one: number, other: number): Sequence | null;
 }
