@@ -13,8 +13,9 @@ NAME = "explore.html"
 class Explore:
     """Write a page on which one watches the memory work, and changes it.
 
-    It is one HTML file that needs nothing else: the network runs in the page. Further runs of the same task are shown
-    beside the first one with fast weights.
+    One HTML file that needs nothing else: the network runs in the page.
+
+    Runs of one task are shown side by side.
     """
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN ...")] = (Path("runs"),)
