@@ -59,8 +59,9 @@ def _one_thread():
 
 @pytest.fixture
 def made_up_pictures(monkeypatch):
-    """Noise in place of what ImageRows reads from its files, of which the tests have none."""
-    from fastweights.tasks import image_rows
+    """Noise in place of what tasks read from the files of MNIST, of which the tests have none, and of drawn faces."""
+    from fastweights.tasks import drawn_faces, image_rows
+    from fastweights.tasks.pictures import Pictures
 
     draw = torch.Generator().manual_seed(0)
     images, labels = ((n, 28, 28) for n in (60, 20)), ((n,) for n in (60, 20))
@@ -68,6 +69,10 @@ def made_up_pictures(monkeypatch):
              for _ in range(2) for high, sizes in ((256, images), (10, labels))]  # fmt: skip
     monkeypatch.setattr(image_rows, "read", lambda *where: tuple(found))
     monkeypatch.setattr(image_rows, "VALID", 20)
+    parts = dict(zip(("train", "valid", "test"), torch.arange(60).split((40, 10, 10)), strict=True))
+    faces = torch.randint(256, (60, 48, 48), generator=draw, dtype=torch.uint8), torch.arange(60) % 6
+    drawn = Pictures(*faces, parts, drawn_faces.EXPRESSIONS, (0.5, 0.3))
+    monkeypatch.setattr(drawn_faces, "draw_faces", lambda: drawn)
 
 
 @pytest.fixture

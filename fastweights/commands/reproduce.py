@@ -1,6 +1,7 @@
 import sys
 import textwrap
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,6 @@ from fastweights.papers import PAPERS, Cell, paper
 
 if TYPE_CHECKING:
     from fastweights.jobs.runner import Status
-    from fastweights.training.setup import Setup
 
 MOST_SEEDS = 10_000  # of a cell
 NOT_THE_TABLE = """
@@ -56,7 +56,7 @@ class Reproduce:
     cluster: Literal["ray"] | None = None
     """Run over the cluster that RAY_ADDRESS names, or a local one of `workers` cores."""
     data_dir: MaybePath = None
-    """The folder of the files that a task of the paper reads (of swap: MNIST's)."""
+    """The folder of the files that a task of the paper reads: MNIST's, or of ba2016-faces yours."""
 
 
 def main(arguments: list[str]) -> int | None:
@@ -113,7 +113,7 @@ def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
         if cells := own_cells(module, model, found):
             told = ", ".join(apart(cells[0].setup)) or "no weight of its own at another"
             print(f"note: {model} learns at the row's learning rate, {told}", file=sys.stderr)
-    cells = placed([*module.RUNS, *own.values()], options)
+    cells = placed([*module.RUNS, *own.values()], options, getattr(module, "in_folder", moved))
     cells = choose(cells, options.only)
     if options.quick:
         cells = shortened(cells, module.QUICK)
@@ -122,7 +122,7 @@ def choose_cells(options: Reproduce, module: Any, folder: Path) -> list[Cell]:
     return cells
 
 
-def placed(cells: list[Cell], options: Reproduce) -> list[Cell]:
+def placed(cells: list[Cell], options: Reproduce, moved: Callable[[Cell, str], Cell]) -> list[Cell]:
     """The cells, the files of their tasks where --data-dir says."""
     from fastweights.tasks import places
 
@@ -130,15 +130,14 @@ def placed(cells: list[Cell], options: Reproduce) -> list[Cell]:
         return cells
     if not any(places(cell.setup.task) for cell in cells):
         raise UserError(f"--data-dir {options.data_dir}: no task of {options.name} reads files; leave it out")
-    return [replace(cell, setup=moved(cell.setup, str(options.data_dir))) for cell in cells]
+    return [moved(cell, str(options.data_dir)) for cell in cells]
 
 
-def moved(setup: "Setup", folder: str) -> "Setup":
-    """The setup whose task looks for its files in this folder."""
+def moved(cell: Cell, folder: str) -> Cell:
+    """The cell whose task looks for its files in this folder."""
     from fastweights.tasks import places
 
-    task: Any = setup.task
-    return replace(setup, task=replace(task, **dict.fromkeys(places(task), folder)))
+    return cell.with_settings(**dict.fromkeys(places(cell.setup.task), folder))
 
 
 def with_files(cells: list[Cell]) -> list[Cell]:

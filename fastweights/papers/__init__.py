@@ -9,6 +9,7 @@ A paper file holds a docstring (which table or figure; numbered deviations), and
     GRID      what `--search` tries, {setting: values}
     QUICK     {cell: epochs} of `--quick`
     OWN_LIKE  the row whose settings a user's own model takes
+    in_folder where --data-dir makes it another cell: from a cell and the folder to that; else the task's places change
     figure    from records (results/NAME/*.json) to a matplotlib figure
 """
 
@@ -20,6 +21,8 @@ from fastweights.papers.cell import Cell
 
 PAPERS = {
     "ba2016-retrieval": "fastweights.papers.ba2016_retrieval",
+    "ba2016-mnist": "fastweights.papers.ba2016_mnist",
+    "ba2016-faces": "fastweights.papers.ba2016_faces",
     "goku2016": "fastweights.papers.goku2016",
     "swap": "fastweights.papers.swap",
 }

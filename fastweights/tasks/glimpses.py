@@ -79,6 +79,11 @@ class Glimpses:
             shares = self._read().shares
         return {"accuracy": max(shares), "loss": -sum(share * log(share) for share in shares)}
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many pictures each part has."""
+        return {part: len(places) for part, places in self._places().items()}
+
     def missing(self) -> str | None:
         """Why nothing can be drawn here; None: it can be."""
         try:
@@ -100,9 +105,7 @@ class Glimpses:
 
         check_integer("count", count, 0)
         found = self._read()
-        places = found.parts["test" if part == "valid" and self.validation == "test" else part]
-        if part == "train" and self.validation == "test":
-            places = torch.cat([places, found.parts["valid"]])
+        places = self._places()[part]
         orders = [torch.randperm(len(places), generator=generator) for _ in range(0, count, len(places))]
         chosen = places[torch.cat([*orders, torch.empty(0, dtype=torch.int64)])[:count]]
         mean, deviation = found.scale
@@ -180,6 +183,15 @@ class Glimpses:
                 left = (2 * (quadrant % 2) + quarter % 2) * small
                 images[:, top : top + small, left : left + small] = pixels[:, place, 1 + fine]
         return images
+
+    def _places(self) -> "Mapping[str, Tensor]":
+        """Of the pictures of each part."""
+        import torch
+
+        parts = self._read().parts
+        if self.validation == "held-out":
+            return parts
+        return {**parts, "train": torch.cat([parts["train"], parts["valid"]]), "valid": parts["test"]}
 
     @property
     def _is_idx(self) -> bool:

@@ -82,7 +82,7 @@ def origin(records: list[Record]) -> str:
 
 
 def searched(name: str, module: ModuleType, tried: dict[str, Any]) -> str:
-    used = {cell.name: cell.setup.config for cell in module.RUNS}
+    used = {cell.name: cell for cell in module.RUNS}
     lines = [
         f"The search (`fastweights reproduce {name} --search`). {search.HOW}",
         "",
@@ -96,7 +96,7 @@ def searched(name: str, module: ModuleType, tried: dict[str, Any]) -> str:
         names = list(entry["chosen"])
         told = [(" ".join(search.text(e[n]) for n in names), f"{e['valid_loss']:.4f}") for e in good[:2]]
         told += [("", "")] * (2 - len(told))
-        own = " ".join(search.text(getattr(used[cell], n)) for n in names)
+        own = " ".join(search.text(used[cell].setting(n)) for n in names)
         lines.append(f"| {cell} | {entry['updates']:,} | {told[0][0]} | {told[0][1]} | {told[1][0]} | {told[1][1]} | "
                      f"{'the same' if own == told[0][0] else own} |")  # fmt: skip
     return "\n".join(lines)

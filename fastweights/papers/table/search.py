@@ -22,8 +22,8 @@ FILE = "search.json"
 SEED = 1000  # no row of a table uses its sequences
 SHARE = 8  # of a cell's epochs, one in so many
 HOW = (
-    f"Every combination of the grid for 1/{SHARE} of the cell's epochs, seed {SEED}; the lowest validation loss after "
-    "the last epoch is chosen. No test sequences are drawn."
+    f"Every combination of the grid, seed {SEED}, for 1/{SHARE} of the cell's epochs or what the paper file says; "
+    "the lowest validation loss after the last epoch is chosen. No test sequences are drawn."
 )
 
 
@@ -66,14 +66,16 @@ def search_jobs(
 
 
 def shortened(cell: Cell) -> Cell:
-    return cell.with_settings(epochs=max(1, cell.setup.config.epochs // SHARE), seed=SEED, test_size=0)
+    short = {"epochs": max(1, cell.setup.config.epochs // SHARE), "seed": SEED, "test_size": 0}
+    return cell.with_settings(**short | dict(cell.search))
 
 
 def fixed_of(cell: Cell, searched: Iterable[str]) -> dict[str, Any]:
     """What a search does not vary: an entry shows by it whether it is that of a cell as it is now."""
     stored = shortened(cell).setup.as_json()
-    settings = {name: value for name, value in stored["config"].items() if name not in searched}
-    return {"network": stored["network"], "task": stored["task"], **settings}
+    searched = list(searched)
+    settings, task = ({k: v for k, v in stored[part].items() if k not in searched} for part in ("config", "task"))
+    return {"network": stored["network"], "task": task, **settings}
 
 
 def text(value: Any) -> str:
@@ -132,14 +134,21 @@ def read(folder: Path) -> dict[str, Any]:
             for each in (chosen, *entry["tried"]):
                 if missing := chosen.keys() - each.keys():
                     raise UserError(f"cells.{name}: got a try without {min(missing)}, wanted what is chosen there")
-                Config.from_json({setting: each[setting] for setting in chosen})
+                of_config({setting: each[setting] for setting in chosen})
     return cells
 
 
 def chosen(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """{(cell, model): settings}, as `Config` takes them."""
     return {
-        (cell, entry["model"]): {n: getattr(Config.from_json({n: v}), n) for n, v in entry["chosen"].items()}
+        (cell, entry["model"]): entry["chosen"] | of_config(entry["chosen"])
         for cell, entry in read(folder).items()
         if "chosen" in entry
     }
+
+
+def of_config(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a run has, as `Config` takes them; the others are its task's."""
+    own = {name: value for name, value in settings.items() if name in Config.__dataclass_fields__}
+    made = Config.from_json(own)
+    return {name: getattr(made, name) for name in own}
