@@ -6,6 +6,8 @@ import struct
 import pytest
 import torch
 
+from fastweights import cli
+from fastweights.commands import fetch
 from fastweights.errors import UserError
 from fastweights.jobs.job import Job
 from fastweights.tasks import ImageRows, describe, image_rows, places
@@ -92,3 +94,29 @@ def test_where_the_files_lie_is_no_part_of_what_the_task_is(folder):
 def test_bad_settings(as_users_have_it):
     with pytest.raises(UserError, match="pictures: got 'cifar', wanted mnist or fashion-mnist"):
         ImageRows("cifar")
+
+
+def test_files_are_fetched_from_the_first_mirror_that_has_them_and_no_other_is_touched(
+    folder, tmp_path, monkeypatch, capsys
+):
+    there, here = f"{folder.as_uri()}/", tmp_path / "new/mnist"
+    (folder / "odd").mkdir()
+    for name in image_rows.FILES:
+        (folder / f"odd/{name}.gz").write_bytes(b"<html>")
+    monkeypatch.setattr(fetch, "MIRRORS", {"mnist": (f"{there}none/", f"{there}odd/", there)})
+    here.mkdir(parents=True)
+    (here / image_rows.FILES[0]).write_bytes(content(image_rows.FILES[0]))
+    assert cli.main(["data", "mnist", "--data-dir", str(here)]) == 0
+    assert "train-images-idx3-ubyte was there before" in capsys.readouterr().out
+    assert len(list(here.iterdir())) == 4 and ImageRows(data_dir=str(here)).missing() is None
+    (here / image_rows.FILES[0]).write_bytes(b"mine")
+    assert cli.main(["data", "mnist", "--data-dir", str(here)]) == 2
+    assert (here / image_rows.FILES[0]).read_bytes() == b"mine"
+
+
+def test_without_a_network_it_is_said_what_to_do_by_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "MIRRORS", {"mnist": ((tmp_path / "none").as_uri() + "/",)})
+    assert cli.main(["data", "mnist", "--data-dir", str(tmp_path / "data")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "got no train-images-idx3-ubyte.gz" in said and "or fetch by hand, on any machine, train-images" in said
+    assert not list((tmp_path / "data").iterdir())

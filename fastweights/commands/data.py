@@ -4,9 +4,11 @@ from pathlib import Path
 
 import tyro
 
+from fastweights.commands import fetch
 from fastweights.commands.parsing import parse
 from fastweights.errors import UserError, plain
 from fastweights.tasks import TASKS, find_task
+from fastweights.tasks.image_rows import MD5
 from fastweights.tasks.task import check_integer
 from fastweights.training.config import MOST_SEQUENCES
 
@@ -15,15 +17,18 @@ LINE = 250  # bytes at least of one that waits to be written
 
 
 def main(arguments: list[str]) -> None:
-    """fastweights data TASK --train N --valid N --output DIR and the fields of the task."""
+    """fastweights data TASK --train N --valid N --output DIR and the fields of the task; or mnist --data-dir DIR."""
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name is None and arguments[:1] in (["-h"], ["--help"]):
         known = textwrap.fill(f"tasks: {', '.join(TASKS)}, or your own package.module:Class", 78)
+        known += f"\nfiles that are fetched: {', '.join(MD5)}"
         print(f"usage: fastweights data TASK [options]\n\n{known}\n\n`fastweights data {next(iter(TASKS))} --help` "
               "lists its options.")  # fmt: skip
         return
     if name is None:
         raise UserError(f"got no task (tasks: {', '.join(TASKS)}, or package.module:Class)")
+    if name in MD5:
+        return fetch.main(name, arguments[1:])
     kind = find_task(name)
     if hasattr(kind, "read"):
         raise UserError(f"task {name}: got one whose sequences stand in a file of yours, wanted one that draws them")

@@ -53,6 +53,7 @@ def in_folder(cell: Cell, folder: str) -> Cell:
     placed = cell.with_settings(pictures="folder", data_dir=folder)
     task: Any = placed.setup.task
     sizes = {f"{part}_size": count for part, count in task.sizes.items()}
+    sizes["batch_size"] = min(cell.setup.config.batch_size, sizes["train_size"])
     return replace(placed.with_settings(**sizes), name=cell.name.removeprefix("drawn-"))
 
 

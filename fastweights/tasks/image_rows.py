@@ -118,14 +118,23 @@ def checked(folder: Path, name: str, md5: str, pictures: str) -> bytes:
     there = [file for file in (folder / f"{name}.gz", folder / name) if file.is_file()]
     wanted = f"wanted {name}.gz of {pictures}; name the folder of its four idx files by --data-dir"
     if not there:
-        raise UserError(f"{folder / name}.gz: no such file, {wanted}")
+        raise UserError(f"{folder / name}.gz: no such file, {wanted}, or fetch them: `fastweights data {pictures}`")
+    packed = files.read_named(there[0])
     try:
-        content = packed = files.read_named(there[0])
-        if there[0].suffix == ".gz":
+        return unpacked(packed, there[0].suffix == ".gz", md5)
+    except ValueError as error:
+        raise UserError(f"{there[0]}: {error}, {wanted}") from None
+
+
+def unpacked(packed: bytes, zipped: bool, md5: str) -> bytes:
+    """The content of a file. Raises `ValueError` where it cannot be read, or has another md5, packed and unpacked."""
+    content = packed
+    if zipped:
+        try:
             with gzip.open(BytesIO(packed)) as opened:
                 content = opened.read(MOST)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{there[0]}: got a file that cannot be read ({error}), {wanted}") from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"got a file that cannot be read ({error})") from None
     if md5 not in (hashes := [hashlib.md5(each, usedforsecurity=False).hexdigest() for each in (content, packed)]):
-        raise UserError(f"{there[0]}: got a file of md5 {hashes[0]}, {wanted}")
+        raise ValueError(f"got a file of md5 {hashes[0]}")
     return content

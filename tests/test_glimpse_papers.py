@@ -1,0 +1,66 @@
+"""The tables of glimpses: rows that are trained alike, a search over settings of the task, and a folder of one's own."""
+
+from dataclasses import replace
+
+import numpy as np
+from in_process import run_jobs_here
+from PIL import Image
+from toy_runs import reproduce
+
+from fastweights.jobs.runner import Status
+from fastweights.papers import paper
+from fastweights.papers.table import search
+from fastweights.training.setup import Setup
+
+
+def test_the_rows_of_table_2_are_trained_alike_on_all_pictures():
+    module = paper("ba2016-mnist")
+    assert [cell.name for cell in module.RUNS if cell.kind == "paper"] == [
+        f"{row}-{size}" for row in ("FW", "IRNN", "LSTM", "ConvNet") for size in (50, 100, 200)
+    ]
+    for cell in module.RUNS:
+        config = cell.setup.config
+        assert replace(config, hidden_size=1) == replace(module.SETTINGS, hidden_size=1) and cell.seeds == 3
+        assert cell.setup.task == module.TASK and module.TASK.validation == "test"
+        assert (config.train_size, config.test_size) == (60_000, 10_000)
+        tried = search.shortened(cell).setup
+        assert tried.task.validation == "held-out" and tried.config.test_size == 0
+
+
+def test_settings_of_the_task_are_searched_too(tmp_path):
+    module = paper("ba2016-mnist")
+    cell = module.RUNS[0]
+    jobs = search.search_jobs([cell], module.GRID, tmp_path)
+    asked = [(job.setup.task.shift, job.setup.config.head_dropout) for _, _, job in jobs]  # pyright: ignore
+    assert asked == [(0, 0.0), (0, 0.2), (1, 0.0), (1, 0.2)] and len({job.folder for *_, job in jobs}) == 4
+    rows = [{"update": 9, "valid_loss": loss, "valid_accuracy": 0.5} for loss in (0.4, 0.3, 0.1, 0.2)]
+    statuses = [Status(job, state="done", row=row) for (_, _, job), row in zip(jobs, rows, strict=True)]
+    search.record(tmp_path, search.outcome(jobs, statuses))
+    assert search.chosen(tmp_path) == {(cell.name, cell.setup.model): {"shift": 1, "head_dropout": 0.0}}
+    assert "shift" not in search.read(tmp_path)[cell.name]["fixed"]["task"]
+    again = Setup.from_json(jobs[2][2].setup.as_json())
+    assert again == jobs[2][2].setup == replace(again, task=replace(again.task, shift=1))  # pyright: ignore
+
+
+def test_the_protocol_on_a_folder_of_ones_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, name in enumerate(("neutral", "smile", "scream")):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        for person in range(12):
+            image = np.full((8, 8), 20 * place + person, np.uint8)
+            Image.fromarray(image).save(tmp_path / "faces" / name / f"{person:02}_1.png")
+    run_jobs_here(monkeypatch)
+    code, out, err = reproduce(capsys, "ba2016-faces", "--data-dir", "faces", "--only", "FW|ConvNet", "--seeds", "1")
+    assert code == 0, err
+    assert "glimpses: 20 updates of 30 sequences" in out and "drawn-" not in out
+    assert {path.name for path in (tmp_path / "results/ba2016-faces").iterdir()} == {
+        "FW-seed0.json",
+        "ConvNet-seed0.json",
+    }
+    (tmp_path / "faces/smile/03_1.png").write_bytes(b"no picture")
+    from fastweights.tasks import pictures
+
+    pictures.from_folder.cache_clear()
+    code, _, err = reproduce(capsys, "ba2016-faces", "--data-dir", "faces", "--run", "other")
+    assert code == 2 and "03_1.png: got a file that cannot be read as a picture" in " ".join(err.split())
+    assert not (tmp_path / "other").exists()
