@@ -6,6 +6,7 @@ python examples/look_into_memory.py
 import torch
 
 from fastweights.nn import FastWeightsRNN, SequenceModel
+from fastweights.nn.trace import trace
 from fastweights.optim import FlatAdamW
 from fastweights.rules import Hebbian
 from fastweights.tasks import AssociativeRetrieval
@@ -29,24 +30,25 @@ def trained(updates: int = 1_000) -> SequenceModel:
     return model
 
 
-def answer(model: SequenceModel, weights_times: float) -> str:
-    """To the question, where the memory is multiplied by a number before the last symbol is read."""
-    symbols = TASK.encode(QUESTION)[None]
-    with torch.no_grad():
-        features = model.look_up(symbols)
-        _, (hidden, weights) = model.recurrent(features[:, :-1])
-        output, _ = model.recurrent(features[:, -1:], (hidden, weights_times * weights))
-        return TASK.CLASSES[int(model.head(output[:, -1]).argmax())]
-
-
 def main(updates: int = 1_000) -> None:
     torch.set_num_threads(1)
     model = trained(updates)
-    features = model.look_up(TASK.encode(QUESTION)[None])
-    for symbol, weight in zip(QUESTION, model.recurrent.attention(features)[0, -1].tolist(), strict=True):
+    symbols = TASK.encode(QUESTION)
+    seen = trace(model, symbols)
+    for symbol, weight in zip(QUESTION, seen.attention[-1], strict=True):
         print(f"{symbol} {weight:8.2f} {'#' * round(abs(weight))}")
-    print(model.recurrent.diagnose(model.look_up(TASK.draw(64, torch.Generator().manual_seed(1)).inputs)))
-    print(f"{QUESTION} -> {answer(model, 1.0)}; with an empty memory {answer(model, 0.0)}")
+    features = model.look_up(TASK.draw(64, torch.Generator().manual_seed(1)).inputs)
+    print(model.recurrent.diagnose(features))
+    before = seen.state(at=-2)  # the memory before the question
+    changed = {
+        "as it is": before,
+        "an empty memory": before.empty(),
+        "without the 9 (step 1)": seen.erase(1, at=-2),
+        "under its key the content of step 3, the 8": seen.overwrite(1, 3, at=-2),
+    }
+    for name, state in changed.items():
+        answer = trace(model, symbols[-1:], state).answer
+        print(f"{QUESTION} -> {TASK.CLASSES[answer[0]]}, {name}")
 
 
 if __name__ == "__main__":
