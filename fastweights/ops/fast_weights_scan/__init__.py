@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fastweights.errors import UnsupportedBackend, UserError
-from fastweights.ops.fast_weights_scan import chunkwise, reference
+from fastweights.ops.fast_weights_scan import chunkwise, cpu, reference
 from fastweights.ops.fast_weights_scan.call import Call, check
 from fastweights.rules import Delta, ScanState
 
@@ -31,6 +31,7 @@ pytree._register_namedtuple(ScanState, serialized_type_name="fastweights.ScanSta
 BACKENDS: dict[str, ModuleType] = {
     "reference": reference,
     "chunkwise": chunkwise,
+    "cpu": cpu,
 }
 
 FEW = 4  # tokens that the loop runs faster than chunks do
@@ -118,6 +119,8 @@ def why_not(call: Call) -> dict[str, str | None]:
 
 
 def _fastest(call: Call) -> str:
+    if cpu.why_not(call) is None:
+        return "cpu"
     if call.queries.shape[1] > FEW and chunkwise.why_not(call) is None:
         return "chunkwise"
     return "reference"

@@ -87,6 +87,7 @@ def check(
     if lengths is not None:
         lengths = check_lengths(lengths, queries)
         valid = inside(lengths, time)
+        resets = None if resets is None else resets & valid
         many = valid.repeat_interleave(getattr(rule, "substeps", 1), 1)
         queries, keys, values = (
             torch.where(each[:, :, None, None], tensor, 0.0)

@@ -1,0 +1,105 @@
+"""Chunk by chunk in compiled kernels, forward and backward (`cpu_kernels.py`, `cpu_backward.py`), on CPU.
+
+Compiled by Numba at the first call of a dtype and kept on disk. Time and memory are linear in the number of tokens.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastweights.ops.cpu import limits
+from fastweights.ops.fast_weights_scan import chunkwise, cpu_passes, second_order
+from fastweights.ops.fast_weights_scan.call import Call
+from fastweights.ops.fast_weights_scan.cpu_passes import CHUNK, Given, Kept
+from fastweights.ops.fast_weights_scan.step import pack, unpack
+from fastweights.rules import ScanState, Step
+
+
+def why_not(call: Call) -> str | None:
+    if torch.compiler.is_compiling():
+        return "torch.compile cannot look into it"
+    others = (*call.gates.values(), call.state.weights, *call.state.others, call.resets, call.lengths)
+    reason = limits.why_not(call.keys, call.queries, call.values, *others)
+    if reason is not None:
+        return reason
+    if call.step is None:
+        return f"{type(call.rule).__name__} has no fast form; the reference backend runs it"
+    if call.step.transposed:
+        return f"it reads memories as they lie, and {type(call.rule).__name__} reads the transposed one"
+    return None
+
+
+def run(call: Call) -> tuple[Tensor, ScanState]:
+    step = call.step
+    assert step is not None
+    if 0 in step.query.shape[:2]:
+        return chunkwise.run(call)
+    state, chunk, many = pack(call.state, transposed=False), call.chunk or CHUNK, step.substeps
+    resets, lengths = call.resets, call.lengths
+    if many > 1:
+        step, chunk = one_by_one(step), max(1, chunk // many) * many if call.chunk is None else chunk * many
+        resets = None if resets is None else first_of(resets, many)
+        lengths = None if lengths is None else lengths * many
+    tied = step.erase is step.key
+    erase = None if tied else step.erase
+    arguments = (step.query, step.key, step.value, erase, step.strength, step.decay, state, lengths, resets)
+    settings = (tied, step.undecayed_erase, chunk)
+    if torch.is_grad_enabled():
+        outputs, last = Scan.apply(*arguments, *settings)  # pyright: ignore[reportGeneralTypeIssues]
+    else:
+        outputs, last = cpu_passes.forward(given_of(arguments, tied), *settings[1:], None)
+    outputs = outputs if many == 1 else outputs[:, many - 1 :: many]
+    if step.finish is not None:
+        outputs = step.finish(outputs)
+        outputs = outputs if call.valid is None else torch.where(call.valid[..., None, None], outputs, 0.0)
+    return outputs, unpack(last, call.state, transposed=False)
+
+
+def one_by_one(step: Step) -> Step:
+    """Each substep as a token: the first of a token decays, the last is read."""
+    query, many = step.query.unsqueeze(2), step.substeps
+    before = query.new_zeros(*query.shape[:2], many - 1, *query.shape[3:])
+    decay = None if step.decay is None else first_of(step.decay, many)
+    return step._replace(query=torch.cat([before, query], 2).flatten(1, 2), decay=decay, substeps=1)
+
+
+def first_of(each: Tensor, many: int) -> Tensor:
+    """[batch, many * time, ...]: what each token has for the first of its substeps, and zeros for the others."""
+    rest = each.new_zeros(*each.shape[:2], many - 1, *each.shape[2:])
+    return torch.cat([each.unsqueeze(2), rest], 2).flatten(1, 2)
+
+
+def given_of(tensors: Any, tied: bool) -> Given:
+    query, key, value, erase, *rest = tensors
+    return Given(query, key, value, key if tied else erase, *rest)
+
+
+class Scan(torch.autograd.Function):
+    """query, key, value, erase, strength, decay, state, lengths, resets; whether the key is erased, whether by the
+    memory before it fades, and the tokens of a chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+        *tensors, tied, undecayed, chunk = arguments
+        given = given_of(tensors, tied)
+        if not any(ctx.needs_input_grad):
+            return cpu_passes.forward(given, undecayed, chunk, None)
+        kept = cpu_passes.kept_of(given, chunk)
+        outputs, last = cpu_passes.forward(given, undecayed, chunk, kept)
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.settings = tied, undecayed, chunk
+        ctx.set_materialize_grads(False)
+        return outputs, last
+
+    @staticmethod
+    @limits.first_order(second_order.of_scan)
+    def backward(ctx: Any, *d: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if all(each is None for each in d):
+            return (None,) * 12
+        *tensors, written, memories = ctx.saved_tensors
+        tied, undecayed, chunk = ctx.settings
+        given = given_of(tensors, tied)
+        gradients = cpu_passes.backward(d[0], d[1], given, undecayed, chunk, Kept(written, memories))
+        needed = zip(gradients, ctx.needs_input_grad[:7], strict=True)
+        return *(gradient if need else None for gradient, need in needed), *(None,) * 5
