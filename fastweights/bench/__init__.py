@@ -3,16 +3,17 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastweights.bench.settings import Record, Settings
+from fastweights.bench.settings import DecodeSettings, Record, Settings
 
 if TYPE_CHECKING:
     from fastweights.bench.curves import curve
+    from fastweights.bench.decoding import bench_decoding
     from fastweights.bench.machine import describe_machine
     from fastweights.bench.measure import bench
 
-__all__ = ["Record", "Settings", "bench", "curve", "describe_machine"]
+__all__ = ["DecodeSettings", "Record", "Settings", "bench", "bench_decoding", "curve", "describe_machine"]
 
-_HOME = {"bench": "measure", "curve": "curves", "describe_machine": "machine"}
+_HOME = {"bench": "measure", "bench_decoding": "decoding", "curve": "curves", "describe_machine": "machine"}
 
 
 def __getattr__(name: str) -> Any:  # the settings are options of the command line, whose --help waits for no torch

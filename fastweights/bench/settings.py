@@ -1,7 +1,7 @@
 """What is measured, and what a measurement is. Without torch."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from fastweights.errors import UserError, shown
 from fastweights.training.config import flag
@@ -52,6 +52,37 @@ class Settings:
             raise UserError(f"--budget {self.budget:g}: wanted a number >= 0")
 
 
+@dataclass(frozen=True)
+class DecodeSettings:
+    """Measure a symbol of an answer against the length of the source, and the bytes of a stream.
+
+    A decoder is timed only after its steps matched the whole answer in float64, at the very length that is timed.
+    """
+
+    sources: tuple[int, ...] = (5, 20, 50, 100, 400, 2000)
+    """Symbols of the source."""
+    batches: tuple[int, ...] = (1, 64)
+    """Streams at a time."""
+    memories: tuple[str, ...] = ()
+    """Memories, or package.module:Class of your own; none: all that there are."""
+    rounds: int = 15
+    """Times that every decoder is timed, in random order."""
+    threads: int = 1
+    """Threads of torch."""
+    seed: int = 0
+    """Of the weights, the symbols and the order."""
+    device: ClassVar[str] = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("rounds", 1, 100_000), ("threads", 1, 1024), ("seed", 0, 2**63 - 2)):
+            check(name, getattr(self, name), low, high)
+        for name in ("sources", "batches"):
+            if not getattr(self, name):
+                raise UserError(f"{flag(name)}: got none, wanted at least one integer >= 1")
+            for value in getattr(self, name):
+                check(name, value, 1, MOST)
+
+
 def check(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise UserError(f"{flag(name)} {value}: wanted an integer >= {low}")
@@ -63,7 +94,7 @@ def check(name: str, value: object, low: int, high: int) -> None:
 class Record:
     """One number: a quantity of a contender on a shape, or why there is none."""
 
-    measure: str  # training, inference, op, token (seconds); memory, state (bytes)
+    measure: str  # training, inference, op, token, symbol (seconds); memory, state, stream (bytes)
     contender: str  # a backend of RNN-LN-FW, nn.LSTM, nn.GRU, matrix products ...
     batch: int
     steps: int

@@ -9,16 +9,21 @@ OP = "{contender:<19}{ms:>9}{spread:>16}{floor:>9}"
 TOKEN = "{contender:<19}{us:>9}{spread:>16}{gru:>7}{lstm:>7}{bytes:>12}"
 
 
-def show(records: list[Record], machine: dict[str, Any]) -> str:
-    """Every shape's tables below the machine that they were measured on."""
+def heading(records: list[Record], machine: dict[str, Any]) -> list[str]:
+    """What the records were measured on, and what a number is."""
     versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "numba", "triton") if machine[name])
     device = machine["cpu"] if machine["device"] == "cpu" else f"{machine['device']} beside {machine['cpu']}"
     samples = max((record.samples for record in records), default=0)
-    lines = [
+    return [
         f"{device}, {machine['threads']} thread(s), {machine['dtype']}",
         versions,
         f"median (20% to 80% quantile) of up to {samples} interleaved rounds; ratios of medians",
     ]
+
+
+def show(records: list[Record], machine: dict[str, Any]) -> str:
+    """Every shape's tables below the machine that they were measured on."""
+    lines = heading(records, machine)
     curves = dict.fromkeys(r.measure for r in records if r.measure.startswith("curve"))
     for measure in curves:
         lines += curve_table([r for r in records if r.measure == measure])

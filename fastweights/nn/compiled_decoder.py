@@ -32,7 +32,11 @@ class CompiledDecoder(nn.Module):
     @torch.no_grad()
     def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What `step` begins with."""
-        state = self.model.encode(source, lengths)
+        return self.prepared(self.model.encode(source, lengths))
+
+    @torch.no_grad()
+    def prepared(self, state: DecoderState) -> DecoderState:
+        """The model's state as `step` reads it."""
         held = self.model.memory.prepared(state.memory)
         return DecoderState(state.network.contiguous(), MemoryState(tensor.contiguous() for tensor in held))
 
