@@ -10,7 +10,7 @@ import torch
 from fastweights import cli
 from fastweights.bench import Record, Settings, bench, contenders, curve, curves, gate, measure, memory, timing
 from fastweights.bench.table import show
-from fastweights.nn import fast_weights_layer
+from fastweights.nn import recurrent_layer
 from fastweights.ops.fast_weights_rnn import BACKENDS, attention
 
 TINY = Settings(batch=4, steps=(5,), hidden=(6,), rounds=2)
@@ -107,8 +107,8 @@ def test_a_wrong_backend_is_reported_and_not_timed(fault, monkeypatch, capsys, t
 
 def test_what_a_classifier_calls_is_held_to_the_reference_too(monkeypatch):
     assert gate.mismatch("cpu", gate.Shape(4, 5, 6)) is None
-    right = fast_weights_layer.last_hidden
-    monkeypatch.setattr(fast_weights_layer, "last_hidden", lambda *a: right(*a) * 1.0001)
+    right = recurrent_layer.last_hidden
+    monkeypatch.setattr(recurrent_layer, "last_hidden", lambda *a: right(*a) * 1.0001)
     assert "last hidden off by" in str(gate.mismatch("cpu", gate.Shape(4, 5, 6)))
 
 

@@ -114,7 +114,7 @@ def test_learned_constants_stay_in_their_range(rule):
 
 
 def fresh_rule(rnn):
-    from fastweights.nn.fast_weights_layer import current_rule
+    from fastweights.nn.recurrent_layer import current_rule
 
     return current_rule(rnn, "_l0")
 

@@ -5,7 +5,7 @@ import torch
 
 from fastweights import FastWeightsRNN, FastWeightsRNNCell, FastWeightsState
 from fastweights.errors import UserError
-from fastweights.nn.fast_weights_layer import STREAM_BATCH
+from fastweights.nn.recurrent_layer import STREAM_BATCH
 from fastweights.rules import Delta
 
 INPUT = 3

@@ -115,7 +115,8 @@ def constants_of(kind: type, defaults: Mapping[str, Any]) -> Iterator[Option]:
         if not each.init:
             continue
         default = each.default if each.default_factory is MISSING else each.default_factory()
-        hint = float if each.name in ranges or default is MISSING or type(default) is int else type(default)
+        whole = type(default) is int and each.type not in ("int", int)  # a float that somebody wrote as 1
+        hint = float if each.name in ranges or default is MISSING or whole else type(default)
         text = docs.get(each.name) or f"{kind.__name__}'s."
         if each.name in ranges:
             low, high = ranges[each.name]
@@ -133,7 +134,7 @@ def network_options(models: Sequence[str], rule: str, defaults: Mapping[str, Any
                 continue
             found[name] = (name, hint, default)
             if name == "rule":
-                text = f"Update rule: {', '.join(networks.rules.registered())}, or package.module:Class."
+                text = f"Update rule: {', '.join(networks.rules_for(kind))}, or package.module:Class."
                 found["rule"] = ("rule", described(str, text), rule)
                 found |= {each[0]: each for each in constants_of(networks.rule_of(rule), defaults)}
             if name == "learned" and default is None:
@@ -161,7 +162,7 @@ def explained(error: UserError, task: type[Task]) -> UserError:
 
 def names_of(model: str) -> list[str]:
     """The options of a network, with the constants of its default rule."""
-    return [name for name, _, _ in network_options([model], networks.DEFAULT_RULE.__name__, {})]
+    return [name for name, _, _ in network_options([model], networks.default_rule([model]), {})]
 
 
 def network_from(model: str, given: Mapping[str, Any]) -> Any:

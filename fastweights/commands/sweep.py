@@ -45,14 +45,15 @@ def sweep(arguments: list[str], data: Path | None) -> int:
     if len(words := of.words_after(arguments, "--seed")) > 1:
         raise UserError(f"--seed {' '.join(words)}: wanted one, the first; `--seeds 3` trains three from there")
     models = of.words_after(arguments, None) + of.words_after(arguments, "--model")
-    like = of.word_after(arguments, "--like")
-    first = Asked.by(["--like", like] if like else [], data)
-    given: dict[str, Sequence[Any]] = {
-        "task": of.words_after(arguments, "--task") or [first.task_name],
-        "rule": of.words_after(arguments, "--rule") or [first.rule],
-    }
     for model in models:
         networks.network_of(model)
+    like = of.word_after(arguments, "--like")
+    first = Asked.by(["--like", like] if like else [], data)
+    usual = networks.default_rule(models) if models and not like else first.rule
+    given: dict[str, Sequence[Any]] = {
+        "task": of.words_after(arguments, "--task") or [first.task_name],
+        "rule": of.words_after(arguments, "--rule") or [usual],
+    }
     asked = [
         Asked(list(dict.fromkeys(models)) or first.models, tasks.find_task(task), task, rule, first.like)
         for task in dict.fromkeys(given["task"])

@@ -49,8 +49,9 @@ class Asked:
         usual = liked.get("task", {}).get("name", "associative-retrieval")
         task = of.word_after(arguments, "--task") or (tasks.task_told(data, usual) if data else usual)
         rule = of.word_after(arguments, "--rule")
-        rule = rule or liked.get("network", {}).get("rule", {}).get("name", networks.DEFAULT_RULE.__name__)
-        return Asked(of.models_in(arguments) or ["RNN-LN-FW"], tasks.find_task(task), task, rule, like)
+        models = of.models_in(arguments) or ["RNN-LN-FW"]
+        rule = rule or liked.get("network", {}).get("rule", {}).get("name") or networks.default_rule(models)
+        return Asked(models, tasks.find_task(task), task, rule, like)
 
     def defaults(self, part: str) -> dict[str, Any]:
         """Of the config, the network or the task: those of the cell that is named by --like."""

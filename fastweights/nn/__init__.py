@@ -4,8 +4,11 @@ An import here is a registration: a name is `fastweights.nn.NAME`.
 """
 
 from fastweights.nn.associative_lstm import AssociativeLSTM as AssociativeLSTM
+from fastweights.nn.causal_attention import CausalAttention as CausalAttention
 from fastweights.nn.compiled_decoder import CompiledDecoder as CompiledDecoder
 from fastweights.nn.encoder_decoder import EncoderDecoder as EncoderDecoder
+from fastweights.nn.fast_weights_layer import FastWeightsLayer as FastWeightsLayer
+from fastweights.nn.fast_weights_model import FastWeightsModel as FastWeightsModel
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN as FastWeightsRNN
 from fastweights.nn.fast_weights_rnn_cell import FastWeightsRNNCell as FastWeightsRNNCell
 from fastweights.nn.irnn import IRNN as IRNN

@@ -11,7 +11,7 @@ from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes, look_up
 from fastweights.nn.diagnosis import Diagnosis, LayerDiagnosis, look_into
-from fastweights.nn.fast_weights_layer import (
+from fastweights.nn.recurrent_layer import (
     LayerState,
     check_floats,
     current_rule,

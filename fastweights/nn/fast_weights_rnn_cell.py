@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fastweights.errors import UserError
 from fastweights.nn import learned_constants
 from fastweights.nn.arguments import check_sizes
-from fastweights.nn.fast_weights_layer import (
+from fastweights.nn.recurrent_layer import (
     check_floats,
     describe,
     make_parameters,

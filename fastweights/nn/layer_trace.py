@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError
-from fastweights.nn.fast_weights_layer import current_rule, project, slow_weights
+from fastweights.nn.recurrent_layer import current_rule, project, slow_weights
 from fastweights.ops.fast_weights_rnn.attention import as_stored, strength
 from fastweights.ops.fast_weights_rnn.call import Call, check
 from fastweights.ops.fast_weights_rnn.reference import bounded, layer_norm, nonlinearity

@@ -8,10 +8,10 @@ from torch.nn import functional
 from fastweights.errors import UserError, near, shown
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.decoder_state import DecoderState
-from fastweights.nn.fast_weights_layer import STREAM_BATCH
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.memories.memory_state import MemoryState
 from fastweights.nn.ragged import follow, followers, read_both_ways, state_after
+from fastweights.nn.recurrent_layer import STREAM_BATCH
 from fastweights.nn.sequence_model import unit_embedding_scale
 from fastweights.ops import FastWeightsState, PastState
 from fastweights.rules import Cosine, Rule

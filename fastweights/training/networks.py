@@ -3,9 +3,9 @@
 Without torch until one is built: the command line answers --help from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 from fastweights import rules
 from fastweights.errors import UserError, near, shown
@@ -13,7 +13,8 @@ from fastweights.forms import fault
 from fastweights.own import import_own, is_own, name_of
 from fastweights.rules.schedule import FIGURE_3, parse_schedule
 
-RULE = "a frozen dataclass of constants with the methods write and read"
+RULE = "a frozen dataclass of constants with the methods write and read, or step"
+RECURRENT = ("write", "read")  # methods of a rule that runs inside a recurrent network
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,12 @@ class FastWeights:
     backend: str = "auto"
     """How the recurrence is computed; auto: the fastest that can."""
 
+    METHODS: ClassVar[tuple[str, ...]] = RECURRENT  # what its rule has to have
     MOST_STEPS: ClassVar[int] = 100_000
 
     def __post_init__(self) -> None:
         check_steps(self.inner_steps)
+        check_methods(self)
         if self.learned is None:
             object.__setattr__(self, "learned", learned_by(type(self.rule)))
         known = getattr(self.rule, "RANGES", {})
@@ -84,7 +87,10 @@ class MultiLevel:
     norm_slow: bool = True
     """Whether steps that read nothing have a layer norm, too."""
 
+    METHODS: ClassVar[tuple[str, ...]] = RECURRENT
+
     def __post_init__(self) -> None:
+        check_methods(self)
         parse_schedule(self.schedule)
 
 
@@ -98,6 +104,59 @@ class PatchConv:
     def __post_init__(self) -> None:
         if not self.joins or min(self.joins) < 1:
             raise UserError(f"--joins {' '.join(map(str, self.joins)) or 'none'}: wanted integers >= 1")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Of the model of blocks, each with a memory."""
+
+    rule: Any = field(default_factory=rules.GatedDelta)
+    """The update rule of the memories."""
+    layers: int = 2
+    """Blocks."""
+    heads: int = 2
+    """Memories in a block, beside each other."""
+    attention: tuple[int, ...] = ()
+    """Blocks that have softmax attention in place of the rule, counted from 1."""
+    mlp: int = 2
+    """Hidden units of a block's MLP as a multiple of --hidden-size; 0: no MLP."""
+    convolution: int = 4
+    """Steps that the short convolution sees; 0: none."""
+    features: tuple[str, ...] = ()
+    """What keys and queries go through, such as dpfp l2; none: what suits the rule."""
+    output_gate: Literal["none", "silu", "sigmoid"] = "none"
+    """The gate of what is read."""
+    negative_eigenvalues: bool = False
+    """Strengths up to 2, with which a memory can turn what it holds around."""
+    backend: str = "auto"
+    """How the scans are computed; auto: the fastest that can."""
+
+    METHODS: ClassVar[tuple[str, ...]] = ("step",)
+    MOST: ClassVar[int] = 1_000
+
+    def __post_init__(self) -> None:
+        check_methods(self)
+        for name, low in (("layers", 1), ("heads", 1), ("mlp", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= self.MOST:
+                raise UserError(f"--{name} {value}: wanted an integer from {low} to {self.MOST:,}")
+        for place in self.attention:
+            if type(place) is not int or not 1 <= place <= self.layers:
+                raise UserError(f"--attention {place}: wanted blocks from 1 to {self.layers}")
+
+
+def check_methods(options: Any) -> None:
+    """Raise where the rule lacks what the network asks of it."""
+    rule = options.rule
+    if not all(callable(getattr(rule, method, None)) for method in options.METHODS):
+        known, lacks = ", ".join(rules_for(type(options))), " and ".join(options.METHODS)
+        raise UserError(f"--rule {type(rule).__name__}: got no {lacks} in it, wanted a rule such as {known}")
+
+
+def rules_for(options: type) -> dict[str, type]:
+    """The rules of this library that a network with such options can have, by their names."""
+    every = {**rules.registered(), **rules.scanned()}
+    return {name: kind for name, kind in every.items() if all(hasattr(kind, method) for method in options.METHODS)}
 
 
 def learned_by(rule: type) -> tuple[str, ...]:
@@ -136,6 +195,23 @@ def patch_conv(input_size: int, hidden_size: int, options: PatchConv) -> Any:
     from fastweights.nn import PatchConvNet
 
     return PatchConvNet(input_size, hidden_size, joins=options.joins)
+
+
+def blocks(input_size: int, hidden_size: int, options: Blocks) -> Any:
+    from fastweights.nn import FastWeightsModel
+
+    if hidden_size % options.heads:
+        raise UserError(f"--heads {options.heads}: wanted a number that divides --hidden-size {hidden_size}")
+    layers = ["attention" if place + 1 in options.attention else options.rule for place in range(options.layers)]
+    settings: Any = {
+        "mlp": options.mlp,
+        "convolution": options.convolution,
+        "features": options.features or None,
+        "output_gate": None if options.output_gate == "none" else options.output_gate,
+        "negative_eigenvalues": options.negative_eigenvalues,
+        "backend": options.backend,
+    }
+    return FastWeightsModel(input_size, hidden_size, layers, options.heads, **settings)
 
 
 def slow_only(layer_norm: bool) -> Callable[[int, int, SlowOnly], Any]:
@@ -185,6 +261,7 @@ NETWORKS: dict[str, Network] = {
     "RNN-LN-FW0": Network(empty, Empty),
     "MULTI-LEVEL": Network(multi_level, MultiLevel),
     "PATCH-CONV": Network(patch_conv, PatchConv),
+    "FastWeightsModel": Network(blocks, Blocks),
 }
 
 
@@ -214,9 +291,16 @@ def own_network(name: str, input_size: int, hidden_size: int) -> Any:
     return made
 
 
+def default_rule(models: Sequence[str]) -> str:
+    """The rule that is trained where none is named: that of the first network that has one."""
+    options = [network_of(model).options for model in models]
+    given = [each.default_factory for kind in options for each in fields(kind) if each.name == "rule"]
+    return getattr(given[0] if given else DEFAULT_RULE, "__name__", DEFAULT_RULE.__name__)
+
+
 def rule_of(name: str) -> type:
     """The update rule called `name` in fastweights.rules, or the user's `package.module:Class`."""
-    known = rules.registered()
+    known = {**rules.registered(), **rules.scanned()}
     if name in known:
         return known[name]
     if not is_own(name):
@@ -245,7 +329,7 @@ def make_rule(name: str, constants: dict[str, Any]) -> Any:
         fields(made)
     except Exception as error:
         raise UserError(f"--rule {name}: got {type(error).__name__}: {error}; {wanted}") from error
-    if not all(callable(getattr(made, method, None)) for method in ("write", "read")):
+    if not all(callable(getattr(made, method, None)) for method in ("write", "read")) and not hasattr(made, "step"):
         raise UserError(f"--rule {name}: got {type(made).__name__} without write or read, {wanted}")
     return made
 
@@ -254,7 +338,10 @@ def as_json(options: Any) -> dict[str, Any]:
     """Options of a network as plain data; a rule by its name and its constants."""
     found = {each.name: getattr(options, each.name) for each in fields(options)}
     if "rule" in found:
-        found["rule"] = {"name": name_of(found["rule"], rules.registered()), **asdict(found["rule"])}
+        found["rule"] = {
+            "name": name_of(found["rule"], {**rules.registered(), **rules.scanned()}),
+            **asdict(found["rule"]),
+        }
     return found
 
 

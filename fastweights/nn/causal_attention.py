@@ -1,0 +1,98 @@
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils import _pytree as pytree
+
+from fastweights.errors import UserError
+from fastweights.nn.arguments import batched, check_sizes
+from fastweights.nn.layer_state import state_bytes
+from fastweights.nn.short_convolution import ShortConvolution
+
+
+class AttentionState(NamedTuple):
+    """All keys and values so far, which is why it grows with every token.
+
+    keys, values: [batch, heads, time, key]. seen: [batch, time], false where a sequence was over; None: all of them.
+    recent: the last inputs of the short convolution; None where there is none.
+    """
+
+    keys: Tensor
+    values: Tensor
+    seen: Tensor | None
+    recent: Tensor | None
+
+    @property
+    def bytes(self) -> int:
+        """Of all tensors together."""
+        return state_bytes(self)
+
+
+torch.serialization.add_safe_globals([AttentionState])
+pytree._register_namedtuple(AttentionState, serialized_type_name="fastweights.AttentionState")
+
+
+class CausalAttention(nn.Module):
+    r"""Softmax attention over all tokens so far, built and called as `FastWeightsLayer` is.
+
+        q, k, v = silu(convolution(W x));   output = W_o softmax(q k^T / sqrt(key)) v
+
+    It has no embedding of places: of their order it knows what the short convolution tells. Its state holds every token
+    and grows, where that of a fast-weights layer stays as it is.
+
+    Paper: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        heads: int = 1,
+        *,
+        convolution: int = 4,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes("CausalAttention", size=size, heads=heads)
+        if size % heads:
+            raise UserError(f"CausalAttention: got size={size} and heads={heads}, wanted heads that divide the size")
+        options: Any = {"device": device, "dtype": dtype}
+        self.size, self.heads = size, heads
+        self.projection = nn.Linear(size, 3 * size, bias=False, **options)
+        self.convolution = ShortConvolution(3 * size, convolution, **options) if convolution else None
+        self.output = nn.Linear(size, size, bias=False, **options)
+
+    def forward(
+        self, input: Tensor, state: AttentionState | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, AttentionState]:
+        x = batched("CausalAttention", input, self.size)
+        batch, time, _ = x.shape
+        y, recent = self.projection(x), None
+        if self.convolution is not None:
+            y, recent = self.convolution(y, None if state is None else state.recent, lengths)
+        q, k, v = y.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = None if lengths is None else torch.arange(time, device=x.device) < lengths[:, None]
+        if state is None and seen is None:
+            o = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            before = 0 if state is None else state.keys.shape[2]
+            if state is not None:
+                k, v = torch.cat([state.keys, k], 2), torch.cat([state.values, v], 2)
+                seen = both(state.seen, seen, batch, before, time, x.device)
+            allowed = torch.ones(time, before + time, dtype=torch.bool, device=x.device).tril(before)
+            allowed = allowed if seen is None else allowed & seen[:, None, None, :]
+            o = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        output = self.output(o.transpose(1, 2).flatten(2))
+        if lengths is not None:
+            output = output * (torch.arange(time, device=x.device) < lengths[:, None])[..., None]
+        return output if input.dim() == 3 else output.squeeze(0), AttentionState(k, v, seen, recent)
+
+
+def both(
+    first: Tensor | None, then: Tensor | None, batch: int, before: int, time: int, device: torch.device
+) -> Tensor | None:
+    if first is None and then is None:
+        return None
+    first = torch.ones(batch, before, dtype=torch.bool, device=device) if first is None else first
+    return torch.cat([first, torch.ones(batch, time, dtype=torch.bool, device=device) if then is None else then], 1)
