@@ -23,6 +23,7 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
     leaves = {"queries": queries, "keys": keys / keys.norm(dim=-1, keepdim=True)}
     leaves["values"] = values / values.norm(dim=-1, keepdim=True)  # some rules erase what values read
     sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
+    sizes |= {"head key": (heads, key), "head value": (heads, value)}
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     for name, gate in rule.GATES.items():
         drawn = inside(gate, torch.rand(*sizes[gate.axes], generator=g, dtype=torch.float64), lowest)
@@ -31,7 +32,9 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
         others = rule.others(key, value) if hasattr(rule, "others") else []
         for place, shape in enumerate([(value, key), *others]):
             leaves[f"state{place}"] = normal(batch, heads, *shape)
-            if getattr(rule, "normalize", False) and place:
+            if place and shape == (key, key):  # sums of k k^T
+                leaves[f"state{place}"] = leaves[f"state{place}"] @ leaves[f"state{place}"].mT
+            elif place and getattr(rule, "normalize", False):  # sums of positive keys
                 leaves[f"state{place}"] = leaves[f"state{place}"].abs()
     return {name: leaf.to(dtype).requires_grad_() for name, leaf in leaves.items()}
 

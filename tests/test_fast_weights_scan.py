@@ -80,7 +80,7 @@ def test_streamed_equals_whole(rule):
         for name, leaf in leaves.items():
             if name in ("keys", "values") or (name in rule.GATES and rule.GATES[name].axes == "substep"):
                 part[name] = leaf[:, start * steps : stop * steps]
-            elif not name.startswith("state") and (name not in rule.GATES or rule.GATES[name].axes != "head"):
+            elif not name.startswith("state") and not (name in rule.GATES and rule.GATES[name].axes.startswith("head")):
                 part[name] = leaf[:, start:stop]
         if state is not None:
             part |= {f"state{place}": each for place, each in enumerate((state.weights, *state.others))}

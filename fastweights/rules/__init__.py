@@ -24,6 +24,7 @@ from fastweights.rules.kimi_delta import KimiDelta as KimiDelta
 from fastweights.rules.linear_attention import LinearAttention as LinearAttention
 from fastweights.rules.longhorn import Longhorn as Longhorn
 from fastweights.rules.mamba2 import Mamba2 as Mamba2
+from fastweights.rules.mesa import Mesa as Mesa
 from fastweights.rules.oja import Oja as Oja
 from fastweights.rules.retention import Retention as Retention
 from fastweights.rules.rwkv7 import RWKV7 as RWKV7

@@ -17,19 +17,21 @@ class Gate(NamedTuple):
 
     says: what it is, in a few words.
     axes: "token": [batch, time, heads]; "key": [batch, time, heads, key]; "value": [batch, time, heads, value];
-        "substep": [batch, substeps * time, heads]; "head": [heads], the same at all tokens.
+        "substep": [batch, substeps * time, heads]; "head": [heads], and "head key" and "head value":
+        [heads, key or value], the same at all tokens.
     low, high: its range, ends included.
-    form: how a layer makes it out of x, where nobody says otherwise: x is a projection of the token, or with the axes
-        "head" a learned number a head.
+    form: how a layer makes it out of x, where nobody says otherwise: x is a projection of the token, or with axes of
+        heads alone a learned number.
         "sigmoid": sigmoid(x).
         "softplus": softplus(x + bias).
         "decay": -rate softplus(x + bias), its rate a learned number a head.
         "logsigmoid": logsigmoid(x) / 16.
         "soft decay": -exp(-1/2) sigmoid(x).
+        "ridge": 1/4 + softplus(x).
         "unit": x / |x|.
         "exp": exp(x).
         "identity": x.
-    start: of the axes "head" the ends of the range that the gate is drawn from at the start; of "decay" those of its
+    start: of axes of heads alone the ends of the range that the gate is drawn from at the start; of "decay" those of its
         rate; of "softplus" the ends between which softplus(bias) is log-uniform.
     rank: of the projection; None: full.
     constant: the field of the rule that stands in where the gate is not given; None: it has to be given.
@@ -109,6 +111,8 @@ class Step(NamedTuple):
     transposed: the canonical matrix is the transpose of the state, and is read as S^T query: there `key` above are the
         values of the rule, and `value` its keys.
     finish: from what was read, [batch, time, heads, value], to the outputs; None: they are the same.
+    reading: in place of it, of a rule that reads more than once: from a function that reads some rows of the canonical
+        matrix by any queries of this shape, and from the queries, to the outputs.
 
     The canonical matrix is `ScanState.weights` with the rows of `ScanState.others` below it.
     """
@@ -123,6 +127,7 @@ class Step(NamedTuple):
     undecayed_erase: bool = False
     transposed: bool = False
     finish: Callable[[Tensor], Tensor] | None = None
+    reading: Callable[[Callable[[Tensor, slice], Tensor], Tensor], Tensor] | None = None
 
 
 def outer(value: Tensor, key: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ def check(
     _check_shape("keys", keys, queries, batch, steps, heads, key)
     _check_shape("values", values, queries, batch, steps, heads, value)
     sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
+    sizes |= {"head key": (heads, key), "head value": (heads, value)}
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     given = check_gates(rule, gates, queries, sizes)
     state = check_state(rule, state, keys, values)
@@ -94,7 +95,7 @@ def check(
             for each, tensor in ((valid, queries), (many, keys), (many, values))
         )
         for name, tensor in given.items():
-            if tensor is not None and rule.GATES[name].axes != "head":
+            if tensor is not None and not rule.GATES[name].axes.startswith("head"):
                 mask = many if rule.GATES[name].axes == "substep" else valid
                 given[name] = torch.where(mask.reshape(*mask.shape, *[1] * (tensor.dim() - 2)), tensor, 0.0)
     for name, tensor in given.items():

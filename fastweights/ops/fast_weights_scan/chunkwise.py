@@ -7,7 +7,7 @@ Inside a chunk the writes x_i of all tokens solve a unit lower triangular system
     o_i = S (query_i exp G_i) + sum_{j<=i} x_j <key_j exp(G_i - G_j), query_i>
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,23 +31,27 @@ def why_not(call: Call) -> str | None:
 def run(call: Call) -> tuple[Tensor, ScanState]:
     step = call.step
     assert step is not None
-    outputs, matrix = scan(step, pack(call.state, step.transposed), call.resets, call.chunk)
-    if step.finish is not None:
-        outputs = step.finish(outputs)
+    matrix = pack(call.state, step.transposed)
+    batch, time = step.query.shape[:2]
+    if not batch * time:
+        return torch.zeros_like(call.values), call.state.map(torch.clone)
+    look, matrix = scan(step, matrix, call.resets, min(call.chunk or CHUNK, 1 << (time - 1).bit_length()))
+    if step.reading is not None:
+        outputs = step.reading(look, step.query)
+    else:
+        outputs = look(step.query) if step.finish is None else step.finish(look(step.query))
     if call.valid is not None:
         outputs = torch.where(call.valid[..., None, None], outputs, 0.0)
     return outputs, unpack(matrix, call.state, step.transposed)
 
 
-def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -> tuple[Tensor, Tensor]:
-    """What is read, [batch, time, heads, rows], and the last canonical matrix, [batch, heads, rows, key]."""
-    batch, time, heads, _ = step.query.shape
-    if not batch * time:
-        size = matrix.shape[-1 if step.transposed else -2]
-        return step.value.new_zeros(batch, time, heads, size), matrix.clone()
-    chunk = min(chunk or CHUNK, 1 << (time - 1).bit_length())
+def scan(
+    step: Step, matrix: Tensor, resets: Tensor | None, chunk: int
+) -> tuple[Callable[[Tensor, slice], Tensor], Tensor]:
+    """What reads any queries [batch, time, heads, key], of all rows of the canonical matrix or of some, and the last
+    matrix, [batch, heads, rows, key]."""
     many = chunk * step.substeps
-    query, key, value = cut(step.query, chunk), cut(step.key, many), cut(step.value, many)
+    key, value = cut(step.key, many), cut(step.value, many)
     decay = decay_of(
         None if step.decay is None else cut(step.decay if step.decay.dim() == 4 else step.decay[..., None], chunk),
         None if resets is None else cut(resets[:, :, None, None], chunk),
@@ -72,21 +76,23 @@ def scan(step: Step, matrix: Tensor, resets: Tensor | None, chunk: int | None) -
         states.append(state)
         written.append(write)
         state = kept @ write + (state if whole is None else whole * state)
-    outputs = read(decay, query, key, torch.stack(states), torch.stack(written), step.transposed)
-    outputs = outputs.permute(1, 0, 3, 2, 4).reshape(batch, -1, heads, outputs.shape[-1])
-    return outputs[:, :time], state.mT
+    before, writes = torch.stack(states), torch.stack(written)
+
+    def look(query: Tensor, rows: slice = slice(None)) -> Tensor:
+        (batch, time, heads, _), query = query.shape, cut(query, chunk)
+        if step.transposed:
+            found = decay.since_start(query @ before.mT, False) + decay.spread(query @ writes.mT, key)
+        else:
+            found = decay.since_start(query, False) @ before[..., rows]
+            found = found + decay.pairs(query, key, False) @ writes[..., rows]
+        return found.permute(1, 0, 3, 2, 4).reshape(batch, -1, heads, found.shape[-1])[:, :time]
+
+    return look, state.mT
 
 
 def each_chunk(*parts: Tensor | None) -> Iterator[tuple[Any, ...]]:
     count = next(len(each) for each in parts if each is not None)
     return zip(*([None] * count if each is None else each.unbind(0) for each in parts), strict=True)
-
-
-def read(decay: Any, query: Tensor, key: Tensor, states: Tensor, written: Tensor, transposed: bool) -> Tensor:
-    """What the queries of all chunks read, of the states before the chunks, [key, rows], and of what was written."""
-    if transposed:
-        return decay.since_start(query @ states.mT, False) + decay.spread(query @ written.mT, key)
-    return decay.since_start(query, False) @ states + decay.pairs(query, key, False) @ written
 
 
 def cut(x: Tensor, rows: int) -> Tensor:

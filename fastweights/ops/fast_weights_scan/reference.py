@@ -36,7 +36,7 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
 
 
 def gate_at(gate: Tensor | None, axes: str, t: int, substeps: int) -> Tensor | None:
-    if gate is None or axes == "head":
+    if gate is None or axes.startswith("head"):
         return gate
     return many_at(gate, t, substeps) if axes == "substep" else gate[:, t]
 
