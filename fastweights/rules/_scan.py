@@ -31,8 +31,8 @@ class Gate(NamedTuple):
         "unit": x / |x|.
         "exp": exp(x).
         "identity": x.
-    start: of axes of heads alone the ends of the range that the gate is drawn from at the start; of "decay" those of its
-        rate; of "softplus" the ends between which softplus(bias) is log-uniform.
+    start: of axes of heads alone the ends of the range that the gate is drawn from at the start; of "decay" those of
+        its rate; of "softplus" the ends between which softplus(bias) is log-uniform.
     rank: of the projection; None: full.
     constant: the field of the rule that stands in where the gate is not given; None: it has to be given.
     """
