@@ -28,6 +28,7 @@ from fastweights.rules.mesa import Mesa as Mesa
 from fastweights.rules.oja import Oja as Oja
 from fastweights.rules.retention import Retention as Retention
 from fastweights.rules.rwkv7 import RWKV7 as RWKV7
+from fastweights.rules.titans import Titans as Titans
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -110,11 +110,13 @@ class Step(NamedTuple):
     undecayed_erase: the first erase of a token reads S, not S'.
     transposed: the canonical matrix is the transpose of the state, and is read as S^T query: there `key` above are the
         values of the rule, and `value` its keys.
+    momentum: [batch, time, heads]: what is written goes into a second matrix Z = momentum Z + strength (value - S
+        erase) key^T, and S = S Diag(exp decay) + Z; the decay then has no channels. None: without.
     finish: from what was read, [batch, time, heads, value], to the outputs; None: they are the same.
     reading: in place of it, of a rule that reads more than once: from a function that reads some rows of the canonical
         matrix by any queries of this shape, and from the queries, to the outputs.
 
-    The canonical matrix is `ScanState.weights` with the rows of `ScanState.others` below it.
+    The canonical matrix is `ScanState.weights` with the rows of `ScanState.others` below it, of momentum Z beside it.
     """
 
     query: Tensor
@@ -126,6 +128,7 @@ class Step(NamedTuple):
     substeps: int = 1
     undecayed_erase: bool = False
     transposed: bool = False
+    momentum: Tensor | None = None
     finish: Callable[[Tensor], Tensor] | None = None
     reading: Callable[[Callable[[Tensor, slice], Tensor], Tensor], Tensor] | None = None
 

@@ -38,9 +38,7 @@ class OfChannels:
             reading = halves(x, size, 1) * self._by_row(since, before, erasing)
             kept = halves(key, size, 0) * until.unsqueeze(-2)
             low = reading.flatten(-3, -2) @ kept.flatten(-3, -2).mT
-            first, second = found[..., 0::2, :, :], found[..., 1::2, :, :]
-            top = torch.cat([first, torch.zeros_like(first)], -1)
-            found = torch.cat([top, torch.cat([low, second], -1)], -2)
+            found = joined(found, low)
         return found.squeeze(-3)
 
     def spread(self, weights: Tensor, key: Tensor) -> Tensor:
@@ -65,12 +63,23 @@ class OfChannels:
         left = self.until
         return key * (left.repeat_interleave(self.substeps, -2) if self.substeps > 1 else left)
 
+    @staticmethod
+    def faded(state: Tensor, whole: Tensor) -> Tensor:
+        return whole * state
+
     def _by_row(self, since: Tensor, before: Tensor, erasing: bool) -> Tensor:
         """[..., tokens, rows of a token, key]: one row of tokens that read, `substeps` of those that erase."""
         if not erasing:
             return since.unsqueeze(-2)
         first = before if self.undecayed_erase else since
         return torch.stack([first, *[since] * (self.substeps - 1)], -2)
+
+
+def joined(blocks: Tensor, low: Tensor) -> Tensor:
+    """Blocks of pairs, [..., blocks, rows, keys], two and two: what later rows see of earlier keys is `low`."""
+    first, second = blocks[..., 0::2, :, :], blocks[..., 1::2, :, :]
+    top = torch.cat([first, torch.zeros_like(low)], -1)
+    return torch.cat([top, torch.cat([low, second], -1)], -2)
 
 
 def half(x: Tensor, size: int, which: int) -> Tensor:

@@ -31,33 +31,28 @@ def why_not(call: Call) -> str | None:
 def run(call: Call) -> tuple[Tensor, ScanState]:
     step = call.step
     assert step is not None
-    matrix = pack(call.state, step.transposed)
+    matrix = pack(call.state, step)
     batch, time = step.query.shape[:2]
     if not batch * time:
         return torch.zeros_like(call.values), call.state.map(torch.clone)
-    look, matrix = scan(step, matrix, call.resets, min(call.chunk or CHUNK, 1 << (time - 1).bit_length()))
+    look, matrix = scan(step, matrix, call.resets, call.valid, min(call.chunk or CHUNK, 1 << (time - 1).bit_length()))
     if step.reading is not None:
         outputs = step.reading(look, step.query)
     else:
         outputs = look(step.query) if step.finish is None else step.finish(look(step.query))
     if call.valid is not None:
         outputs = torch.where(call.valid[..., None, None], outputs, 0.0)
-    return outputs, unpack(matrix, call.state, step.transposed)
+    return outputs, unpack(matrix, call.state, step)
 
 
 def scan(
-    step: Step, matrix: Tensor, resets: Tensor | None, chunk: int
-) -> tuple[Callable[[Tensor, slice], Tensor], Tensor]:
+    step: Step, matrix: Tensor, resets: Tensor | None, valid: Tensor | None, chunk: int
+) -> tuple[Callable[..., Tensor], Tensor]:
     """What reads any queries [batch, time, heads, key], of all rows of the canonical matrix or of some, and the last
     matrix, [batch, heads, rows, key]."""
     many = chunk * step.substeps
     key, value = cut(step.key, many), cut(step.value, many)
-    decay = decay_of(
-        None if step.decay is None else cut(step.decay if step.decay.dim() == 4 else step.decay[..., None], chunk),
-        None if resets is None else cut(resets[:, :, None, None], chunk),
-        step.substeps,
-        step.undecayed_erase,
-    )
+    decay = decay_of(step, lambda each: cut(each, chunk), resets, valid)
     strength = None if step.strength is None else cut(step.strength[..., None], many)
     if strength is not None:
         value = strength * value
@@ -75,7 +70,7 @@ def scan(
             write = write - erasing @ state
         states.append(state)
         written.append(write)
-        state = kept @ write + (state if whole is None else whole * state)
+        state = kept @ write + decay.faded(state, whole)
     before, writes = torch.stack(states), torch.stack(written)
 
     def look(query: Tensor, rows: slice = slice(None)) -> Tensor:

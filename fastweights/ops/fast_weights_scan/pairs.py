@@ -1,21 +1,25 @@
 """What is left of a key when a later row of its chunk reads it, for all pairs of rows at once.
 
-Each kind of decay has `pairs`, `spread`, `since_start`, `until_end` and `whole`. Rows of keys are tokens times
-substeps, and a token's decay comes before its first row. Tensors are [chunks, batch, heads, rows, key].
+Each kind of decay has `pairs`, `since_start`, `until_end`, `whole` and `faded`, and `spread` where a rule needs it.
+Rows of keys are tokens times substeps, and a token's decay comes before its first row. Tensors are [chunks, batch,
+heads, rows, key].
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastweights.ops.fast_weights_scan.channels import OfChannels
+from fastweights.ops.fast_weights_scan.momentum import OfMomentum
+from fastweights.rules import Step
 
 
 class NoDecay:
     """All is kept."""
 
-    whole: Tensor | None = None  # what a chunk leaves of the state, broadcast over [key, value]
+    whole: Tensor | None = None  # what all chunks leave of the state
 
     def pairs(self, x: Tensor, key: Tensor, erasing: bool) -> Tensor:
         """<x_i, what is left of key_j when row i reads>, for rows j up to i.
@@ -37,6 +41,11 @@ class NoDecay:
     def until_end(self, key: Tensor) -> Tensor:
         """What is left of key_j at the end of the chunk."""
         return key
+
+    @staticmethod
+    def faded(state: Tensor, whole: Tensor | None) -> Tensor:
+        """What a chunk leaves of the state before it, [key, value], of its own part of `whole`."""
+        return state if whole is None else whole * state
 
 
 class OfHeads:
@@ -63,12 +72,17 @@ class OfHeads:
     def until_end(self, key: Tensor) -> Tensor:
         return self.within.until_end(key)
 
+    @staticmethod
+    def faded(state: Tensor, whole: Tensor) -> Tensor:
+        return whole * state
+
 
 class Reset:
     """Another decay, where tokens may begin anew: resets is [chunks, batch, 1, tokens, 1]."""
 
     def __init__(self, within: Any, resets: Tensor, substeps: int) -> None:
-        self.within, self.token = within, resets.to(torch.int32).cumsum(-2)  # how many began before
+        self.within, self.faded = within, within.faded
+        self.token = resets.to(torch.int32).cumsum(-2)  # how many began before
         self.row = self.token.repeat_interleave(substeps, -2)
         whole = self.token[..., -1:, :] == 0
         self.whole = whole if within.whole is None else whole * within.whole
@@ -88,14 +102,17 @@ class Reset:
         return torch.where(self.row == self.row[..., -1:, :], self.within.until_end(key), 0.0)
 
 
-def decay_of(log_decay: Tensor | None, resets: Tensor | None, substeps: int, undecayed_erase: bool) -> Any:
-    """The kind of decay that a cut [chunks, batch, heads, tokens, 1 or key] is."""
-    if log_decay is None:
+def decay_of(step: Step, cut: Callable[[Tensor], Tensor], resets: Tensor | None, valid: Tensor | None) -> Any:
+    """The kind of decay that a step has; `cut` makes chunks of [batch, time, heads, channels]."""
+    decay = None if step.decay is None else cut(step.decay if step.decay.dim() == 4 else step.decay[..., None])
+    if decay is None:
         found: Any = NoDecay()
+    elif step.momentum is not None:
+        valid = torch.ones_like(step.momentum[:, :, 0], dtype=torch.bool) if valid is None else valid
+        found = OfMomentum(decay, cut(step.momentum[..., None]), cut(valid[..., None, None]))
     else:
-        kind = OfHeads if log_decay.shape[-1] == 1 else OfChannels
-        found = kind(log_decay, substeps, undecayed_erase)
-    return found if resets is None else Reset(found, resets, substeps)
+        found = (OfHeads if decay.shape[-1] == 1 else OfChannels)(decay, step.substeps, step.undecayed_erase)
+    return found if resets is None else Reset(found, cut(resets[..., None, None]), step.substeps)
 
 
 def seen(x: Tensor, key: Tensor) -> Tensor:

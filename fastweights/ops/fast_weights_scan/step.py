@@ -17,18 +17,23 @@ def masked(step: Step, valid: Tensor) -> Step:
     return step._replace(key=key, erase=erase, decay=decay)
 
 
-def pack(state: ScanState, transposed: bool) -> Tensor:
+def pack(state: ScanState, step: Step) -> Tensor:
     """The canonical matrix of a state, [batch, heads, rows, key]."""
+    if step.momentum is not None:
+        return torch.cat([state.weights, *state.others], -1)
     if state.others:
         rows = [each.unsqueeze(-2) if each.dim() == 3 else each for each in state.others]
         return torch.cat([state.weights, *rows], -2)
-    return state.weights.mT if transposed else state.weights
+    return state.weights.mT if step.transposed else state.weights
 
 
-def unpack(matrix: Tensor, like: ScanState, transposed: bool) -> ScanState:
+def unpack(matrix: Tensor, like: ScanState, step: Step) -> ScanState:
     """The state that lies in a canonical matrix; `like` has its shapes."""
-    if transposed:
+    if step.transposed:
         return ScanState(matrix.mT)
+    if step.momentum is not None:
+        weights, moving = matrix.chunk(2, -1)
+        return ScanState(weights, (moving,))
     sizes = [like.weights.shape[-2], *(1 if each.dim() == 3 else each.shape[-2] for each in like.others)]
     weights, *others = matrix.split(sizes, -2)
     return ScanState(
