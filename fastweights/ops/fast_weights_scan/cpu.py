@@ -27,6 +27,10 @@ def why_not(call: Call) -> str | None:
         return f"{type(call.rule).__name__} has no fast form; the reference backend runs it"
     if call.step.transposed:
         return f"it reads memories as they lie, and {type(call.rule).__name__} reads the transposed one"
+    if call.step.reading is not None:
+        return f"it reads a token once, and {type(call.rule).__name__} reads it again and again"
+    if call.step.momentum is not None:
+        return f"it has no momentum, and {type(call.rule).__name__} has"
     return None
 
 
@@ -35,7 +39,7 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
     assert step is not None
     if 0 in step.query.shape[:2]:
         return chunkwise.run(call)
-    state, chunk, many = pack(call.state, transposed=False), call.chunk or CHUNK, step.substeps
+    state, chunk, many = pack(call.state, step), call.chunk or CHUNK, step.substeps
     resets, lengths = call.resets, call.lengths
     if many > 1:
         step, chunk = one_by_one(step), max(1, chunk // many) * many if call.chunk is None else chunk * many
@@ -53,7 +57,7 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
     if step.finish is not None:
         outputs = step.finish(outputs)
         outputs = outputs if call.valid is None else torch.where(call.valid[..., None, None], outputs, 0.0)
-    return outputs, unpack(last, call.state, transposed=False)
+    return outputs, unpack(last, call.state, step)
 
 
 def one_by_one(step: Step) -> Step:

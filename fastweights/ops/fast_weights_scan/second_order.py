@@ -13,13 +13,14 @@ from fastweights.rules import Step
 def of_scan(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
     """What `cpu.Scan.backward` returns."""
     *tensors, lengths, resets, _, _ = ctx.saved_tensors
-    tied, undecayed, chunk = ctx.settings
+    tied, undecayed, _ = ctx.settings
     with torch.enable_grad():
         # each argument by a name of its own: what one of them was computed from is differentiated elsewhere
         apart: list[Any] = [None if each is None else each.view_as(each) for each in tensors]
         query, key, value, erase, strength, decay, state = apart
         step = Step(query, key, value, key if tied else erase, strength, decay, undecayed_erase=undecayed)
-        outputs, last = chunkwise.scan(step, state, resets, chunk)
+        look, last = chunkwise.scan(step, state, resets, None, chunkwise.CHUNK)
+        outputs = look(step.query)
         if lengths is not None:
             outputs = torch.where(inside(lengths, query.shape[1])[..., None, None], outputs, 0.0)
     needs = ctx.needs_input_grad
