@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from in_process import run_jobs_here
 from PIL import Image
 from toy_runs import reproduce
 
+from fastweights import cli, glimpse_figure
 from fastweights.jobs.runner import Status
 from fastweights.papers import paper
 from fastweights.papers.table import search
@@ -64,3 +66,29 @@ def test_the_protocol_on_a_folder_of_ones_own(tmp_path, capsys, monkeypatch):
     code, _, err = reproduce(capsys, "ba2016-faces", "--data-dir", "faces", "--run", "other")
     assert code == 2 and "03_1.png: got a file that cannot be read as a picture" in " ".join(err.split())
     assert not (tmp_path / "other").exists()
+
+
+def test_a_picture_of_glimpses_has_all_of_them_and_the_reads(tmp_path, capsys, monkeypatch, made_up_pictures):
+    monkeypatch.chdir(tmp_path)
+    small = ["--train-size", "32", "--batch-size", "16", "--valid-size", "8", "--epochs", "1", "--workers", "1"]
+    run_jobs_here(monkeypatch)
+    for model in ("MULTI-LEVEL", "LSTM"):
+        assert cli.main(["train", model, "--task", "glimpses", *small]) == 0
+        assert cli.main(["sample", model, "--figure", f"{model}.svg"]) == 0
+    assert "Weight of each earlier glimpse" in (tmp_path / "MULTI-LEVEL.svg").read_text()
+    assert "This network reads no memory." in (tmp_path / "LSTM.svg").read_text()
+    assert cli.main(["sample", "LSTM", "5", "--figure", "other.svg"]) == 2
+    assert "glimpses has pictures, and one is drawn" in " ".join(capsys.readouterr().err.split())
+    task = paper("ba2016-mnist").TASK
+    batch = task.draw(1, torch.Generator())
+    attention = torch.zeros(24, 24)
+    attention[5, 0], attention[23, 6] = 2.0, -1.0
+    whole, *quadrants, strip, table = glimpse_figure.draw(task, batch.inputs[0], attention).axes
+    assert [text.get_text() for text in whole.texts] == [str(n) for n in range(24) if n % 6 not in (0, 5)]
+    for place, axes in enumerate(quadrants):
+        shown = axes.images[0].get_array()
+        top, left = 14 * (place // 2), 14 * (place % 2)
+        assert np.allclose(shown[:14], task.picture(batch.inputs)[0, top : top + 14, left : left + 14])
+        assert np.allclose(shown[16:, 3:10].ravel(), batch.inputs[0, 6 * place])
+    ends = [tuple(sorted({int(x) for x, _ in patch.get_path().vertices})) for patch in strip.patches]
+    assert ends == [(0, 5), (6, 23)] and np.allclose(table.images[0].get_array(), attention)

@@ -1,4 +1,4 @@
-"""The multi-level model equals its equations, line by line with the explicit matrix, whatever the schedule."""
+"""The multi-level model equals its equations, line by line with the explicit matrix, whatever the control."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from fastweights.errors import UserError
 from fastweights.nn import FastWeightsRNN, MultiLevelRNN, PatchConvNet
 from fastweights.ops.fast_weights_rnn import UnsupportedBackend
 from fastweights.rules import Cosine, Delta, Hebbian
-from fastweights.rules.schedule import FIGURE_3, Control, parse_schedule, steps_of
+from fastweights.rules.control import FIGURE_3, Step, parse_control, steps_of
 
 SCHEDULES = [
     FIGURE_3,
@@ -30,7 +30,7 @@ def reference(rnn, x, state=None, first=0):
     def norm(each, gain, bias):
         return each + bias if gain is None else functional.layer_norm(each, each.shape[-1:], gain, bias, 1e-5)
 
-    for t, step in enumerate(steps_of(rnn.schedule, x.shape[1], first)):
+    for t, step in enumerate(steps_of(rnn.control, x.shape[1], first)):
         into = x[:, t] @ C.T
         boundary = into + hidden @ (V if step.integrate else W).T
         if step.read:
@@ -48,9 +48,9 @@ def reference(rnn, x, state=None, first=0):
     return torch.stack(outputs, 1), (hidden[None], A[None])
 
 
-def made(schedule=FIGURE_3, rule=RULES[0], **options):
+def made(control=FIGURE_3, rule=RULES[0], **options):
     torch.manual_seed(3)
-    rnn = MultiLevelRNN(5, 7, schedule=schedule, rule=rule, **options).double()
+    rnn = MultiLevelRNN(5, 7, control=control, rule=rule, **options).double()
     for parameter in rnn.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return rnn
@@ -61,10 +61,10 @@ def close(one, other):
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["from zero", "from a state"])
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("control", SCHEDULES)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
-def test_outputs_state_and_gradients_are_those_of_the_equations(rule, schedule, given):
-    rnn = made(schedule, rule, norm_slow=not given)
+def test_outputs_state_and_gradients_are_those_of_the_equations(rule, control, given):
+    rnn = made(control, rule, norm_slow=not given)
     x = torch.randn(3, 13, 5, dtype=torch.float64, requires_grad=True)
     state = tuple(torch.randn(1, 3, 7, *more, dtype=torch.float64, requires_grad=True) for more in ((), (7,)))
     wanted, got = (run(x, state if given else None, first=2) for run in (lambda *a, **k: reference(rnn, *a, **k), rnn))
@@ -139,14 +139,14 @@ def test_a_read_is_what_its_attention_says(rule):
         made(rule=Delta()).attention(x)
 
 
-def test_schedules_are_words():
-    assert parse_schedule(FIGURE_3) == (
-        Control(write=True, wipe=True), *[Control()] * 4, Control(read=True, integrate=True)
+def test_controls_are_words():
+    assert parse_control(FIGURE_3) == (
+        Step(write=True, wipe=True), *[Step()] * 4, Step(read=True, integrate=True)
     )  # fmt: skip
     assert [step.read for step in steps_of(FIGURE_3, 8, first=4)] == [False, True, *[False] * 5, True]
 
 
-@pytest.mark.parametrize("schedule, says", [
+@pytest.mark.parametrize("control, says", [
     ("", "got no step, wanted words such as 'write\\+wipe slow\\*4 read\\+integrate'"),
     ("write+wip", "got 'wip'; did you mean wipe\\?; wanted words such as"),
     ("slow+read", "got 'slow'.*; wanted words"),
@@ -154,9 +154,9 @@ def test_schedules_are_words():
     ("slow*0", "got 'slow\\*0'.*; wanted words"),
     ("slow*999999999", "got more than 100,000 steps, wanted fewer"),
 ])  # fmt: skip
-def test_what_is_no_schedule(schedule, says):
+def test_what_is_no_control(control, says):
     with pytest.raises(UserError, match=says):
-        MultiLevelRNN(2, 3, schedule=schedule)
+        MultiLevelRNN(2, 3, control=control)
 
 
 def test_a_patch_conv_net_joins_the_glimpses_of_a_quadrant_and_then_the_quadrants():

@@ -119,11 +119,34 @@ def save_figure(path: Path, model: Any, task: Any, sequences: Sequence[str]) -> 
     from fastweights.training.looking import trace_sequence
     from fastweights.training.source import generator_of
 
+    if hasattr(task, "picture"):
+        return save_glimpses(path, model, task, sequences)
     trace = trace_sequence(model, task, sequences[0] if sequences else task.draw(1, generator_of(0), model))
     floor = task.floors.get("accuracy") if trace.classified else None
     answer = f" -> {trace.answer}" if trace.classes is not None else ""
     said = plain(f"{'' if trace.symbols is None else ''.join(trace.symbols)}{answer}")
     memory_figure.save(memory_figure.draw(trace, f"{task.NAME}   {said}"[:LONGEST], floor), path)
+    print(plain(str(path)))
+
+
+def save_glimpses(path: Path, model: Any, task: Any, sequences: Sequence[str]) -> None:
+    """Of a task whose sequences are glimpses of a picture; one that is tested is drawn."""
+    import torch
+
+    from fastweights import glimpse_figure, memory_figure
+    from fastweights.training.source import generator_of
+
+    if sequences:
+        raise UserError(f"--figure {path}: got a sequence, wanted none: {task.NAME} has pictures, and one is drawn")
+    batch = task.held_out("test", 1, generator_of(0))
+    attends = getattr(model.recurrent, "attention", None)
+    with torch.no_grad():
+        chances = model(batch.inputs)[0].softmax(-1)
+        attention = None if attends is None else attends(model.look_up(batch.inputs))[0]
+    classes = task.class_names
+    answer = f"{classes[int(chances.argmax())]}, probability {float(chances.max()):.4f}"
+    title = plain(f"{task.NAME}   right: {classes[int(batch.targets[0])]}; answer: {answer}")
+    memory_figure.save(glimpse_figure.draw(task, batch.inputs[0], attention, title), path)
     print(plain(str(path)))
 
 

@@ -13,13 +13,13 @@ from fastweights.ops.fast_weights_rnn.attention import as_stored, strength
 from fastweights.ops.fast_weights_rnn.reference import bounded
 from fastweights.ops.layer_norm import EPSILON, cut_at_zero
 from fastweights.rules import Cosine, Hebbian
-from fastweights.rules.schedule import FIGURE_3, Control, parse_schedule, steps_of
+from fastweights.rules.control import FIGURE_3, Step, parse_control, steps_of
 
 FUSED = 2  # steps of a slow run from which on one call of the op is taken for it
 
 
 class MultiLevelRNN(nn.Module):
-    r"""A ReLU RNN that writes and reads its fast weights where a schedule says so, and runs by slow weights elsewhere.
+    r"""A ReLU RNN that writes and reads its fast weights where a control signal says so, else runs by slow weights.
 
         slow:           h(t) = f(LN[W h(t-1) + C x(t)])
         read:           h(t) = f(LN'[b + A f(b)])                  b = W h(t-1) + C x(t)
@@ -27,14 +27,14 @@ class MultiLevelRNN(nn.Module):
         write:          A = decay A + rate h(t) h(t)^T             behind any of these; A does not change elsewhere
         wipe:           h(t) = 0 for the step behind it
 
-    It differs from `FastWeightsRNN` by the schedule: that one reads and writes at every step, as it does here by
-    `schedule="read+write"`. The default is the multi-level model of the paper: the hidden vector of a coarse
+    It differs from `FastWeightsRNN` by the control signal: that one reads and writes at every step, as it does
+    here by `control="read+write"`. The default is the multi-level model of the paper: the hidden vector of a coarse
     glimpse is stored and wiped, four fine glimpses are read by the slow weights, and the coarse glimpse, shown again,
-    recalls what was stored. A schedule that is shorter than a sequence begins again at its end.
+    recalls what was stored. A control signal that is shorter than a sequence begins again at its end.
 
     It is called as `nn.RNN(batch_first=True)` is, with a pair for a state: `output, (hidden, weights) = rnn(input,
     state)`, of [1, batch, hidden] and [1, batch, hidden, hidden]. A sequence that goes on from a state says by `first`
-    at which step of the schedule. `need_state=False` gives None for it. `norm_slow=False` leaves out the layer norm of
+    at which step of the signal. `need_state=False` gives None for it. `norm_slow=False` leaves out the layer norm of
     steps that do not read, f is ReLU; `rule` is any update rule, and of `Hebbian` and `Cosine` A is never formed.
 
     Runs of slow steps are one call each, and those that begin from a wiped hidden vector one call together.
@@ -49,15 +49,15 @@ class MultiLevelRNN(nn.Module):
         input_size: int,
         hidden_size: int,
         *,
-        schedule: str = FIGURE_3,
+        control: str = FIGURE_3,
         rule: Any = None,
         norm_slow: bool = True,
         recurrent_scale: float = 0.05,
     ) -> None:
         super().__init__()
         check_sizes("MultiLevelRNN", input_size=input_size, hidden_size=hidden_size)
-        parse_schedule(schedule)
-        self.input_size, self.hidden_size, self.schedule = input_size, hidden_size, schedule
+        parse_control(control)
+        self.input_size, self.hidden_size, self.control = input_size, hidden_size, control
         self.rule = Hebbian(decay=0.95, rate=0.5) if rule is None else rule
         self.norm_slow, self.recurrent_scale = norm_slow, recurrent_scale
         self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))
@@ -118,7 +118,7 @@ class MultiLevelRNN(nn.Module):
         before = None if hidden is None else initial("MultiLevelRNN", "hidden state", hidden, input, self.hidden_size)
         if weights is not None:
             weights = initial("MultiLevelRNN", "memory", weights, input, self.hidden_size, self.hidden_size)
-        steps = steps_of(self.schedule, x.shape[1], first)
+        steps = steps_of(self.control, x.shape[1], first)
         inputs = functional.linear(x, self.weight_ih_l0)
         memory = Memory(self.rule, inputs, weights)
         outputs: list[Tensor] = [inputs] * len(steps)  # placeholders
@@ -173,7 +173,7 @@ class MultiLevelRNN(nn.Module):
         options: Any = {"rule": Hebbian(), "inner_steps": 0, "need_state": False}
         return list(fast_weights_rnn(inputs, self.weight_hh_l0, *norm, **options)[0].unbind(1))
 
-    def _read(self, x: Tensor, before: Tensor | None, memory: "Memory", step: Control) -> tuple[Tensor, Tensor | None]:
+    def _read(self, x: Tensor, before: Tensor | None, memory: "Memory", step: Step) -> tuple[Tensor, Tensor | None]:
         """A step that reads, or integrates: its output, and the weights of the read where there are any."""
         weight = self.weight_integrate if step.integrate else self.weight_hh_l0
         boundary = x if before is None else torch.addmm(x, before, weight.t())
@@ -189,7 +189,7 @@ class MultiLevelRNN(nn.Module):
         return functional.layer_norm(cut_at_zero(boundary), (self.hidden_size,), gain, bias, EPSILON).relu()
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}, schedule={self.schedule!r}, rule={self.rule}"
+        return f"{self.input_size}, {self.hidden_size}, control={self.control!r}, rule={self.rule}"
 
 
 class Run(NamedTuple):
@@ -200,7 +200,7 @@ class Run(NamedTuple):
     from_zero: bool
 
 
-def slow_runs(steps: Sequence[Control], from_zero: bool) -> dict[int, Run]:
+def slow_runs(steps: Sequence[Step], from_zero: bool) -> dict[int, Run]:
     """By their first steps."""
     found: dict[int, Run] = {}
     start = None

@@ -80,6 +80,10 @@ class Glimpses:
         return {"accuracy": max(shares), "loss": -sum(share * log(share) for share in shares)}
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._read().classes
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         """How many pictures each part has."""
         return {part: len(places) for part, places in self._places().items()}

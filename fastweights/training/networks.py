@@ -11,7 +11,7 @@ from fastweights import rules
 from fastweights.errors import UserError, near, shown
 from fastweights.forms import fault
 from fastweights.own import import_own, is_own, name_of
-from fastweights.rules.schedule import FIGURE_3, parse_schedule
+from fastweights.rules.control import FIGURE_3, parse_control
 
 RULE = "a frozen dataclass of constants with the methods write and read, or step"
 RECURRENT = ("write", "read")  # methods of a rule that runs inside a recurrent network
@@ -78,11 +78,11 @@ class FastWeights:
 
 @dataclass(frozen=True)
 class MultiLevel:
-    """Of the multi-level network, which writes and reads its fast weights where a schedule says so."""
+    """Of the multi-level network, which writes and reads its fast weights where a control signal says so."""
 
     rule: Any = field(default_factory=DEFAULT_RULE)
     """The update rule of the fast weights; its constants are not learned."""
-    schedule: str = FIGURE_3
+    control: str = FIGURE_3
     """What each step does beside the slow recurrence: write, wipe, read, integrate; or slow; *4: four steps."""
     norm_slow: bool = True
     """Whether steps that read nothing have a layer norm, too."""
@@ -91,7 +91,7 @@ class MultiLevel:
 
     def __post_init__(self) -> None:
         check_methods(self)
-        parse_schedule(self.schedule)
+        parse_control(self.control)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def multi_level(input_size: int, hidden_size: int, options: MultiLevel) -> Any:
     from fastweights.nn import MultiLevelRNN
 
     return MultiLevelRNN(
-        input_size, hidden_size, schedule=options.schedule, rule=options.rule, norm_slow=options.norm_slow
+        input_size, hidden_size, control=options.control, rule=options.rule, norm_slow=options.norm_slow
     )
 
 

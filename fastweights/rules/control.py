@@ -11,7 +11,7 @@ MOST_STEPS = 100_000
 WORD = re.compile(r"([a-z+]+)(?:\*([1-9][0-9]*))?")
 
 
-class Control(NamedTuple):
+class Step(NamedTuple):
     """What a step does beside the slow recurrence."""
 
     write: bool = False  # its hidden vector enters the fast weights
@@ -21,28 +21,28 @@ class Control(NamedTuple):
 
 
 @cache
-def parse_schedule(text: str) -> tuple[Control, ...]:
+def parse_control(text: str) -> tuple[Step, ...]:
     """The steps of `write+wipe slow*4 read+integrate`: words between blanks, `*4` for four of them."""
-    wanted = f"wanted words such as {shown(FIGURE_3)}, of {', '.join(Control._fields)}, or slow alone"
-    steps: list[Control] = []
+    wanted = f"wanted words such as {shown(FIGURE_3)}, of {', '.join(Step._fields)}, or slow alone"
+    steps: list[Step] = []
     for word in text.split():
         match = WORD.fullmatch(word)
         names = match[1].split("+") if match else [word]
         for name in names:
-            if name not in Control._fields and names != ["slow"]:
-                raise UserError(f"schedule: got {shown(name)}{near(name, (*Control._fields, 'slow'))}; {wanted}")
+            if name not in Step._fields and names != ["slow"]:
+                raise UserError(f"control: got {shown(name)}{near(name, (*Step._fields, 'slow'))}; {wanted}")
         if len(set(names)) < len(names):
-            raise UserError(f"schedule: got {shown(word)}, wanted each word of a step once")
-        step = Control() if names == ["slow"] else Control(**dict.fromkeys(names, True))
+            raise UserError(f"control: got {shown(word)}, wanted each word of a step once")
+        step = Step() if names == ["slow"] else Step(**dict.fromkeys(names, True))
         steps += [step] * min(int((match and match[2]) or 1), MOST_STEPS + 1)
         if len(steps) > MOST_STEPS:
-            raise UserError(f"schedule: got more than {MOST_STEPS:,} steps, wanted fewer")
+            raise UserError(f"control: got more than {MOST_STEPS:,} steps, wanted fewer")
     if not steps:
-        raise UserError(f"schedule: got no step, {wanted}")
+        raise UserError(f"control: got no step, {wanted}")
     return tuple(steps)
 
 
-def steps_of(text: str, time: int, first: int = 0) -> tuple[Control, ...]:
-    """`time` steps of the schedule, which begins again at its end, from its step `first` on."""
-    steps = parse_schedule(text)
+def steps_of(text: str, time: int, first: int = 0) -> tuple[Step, ...]:
+    """`time` steps of the signal, which begins again at its end, from its step `first` on."""
+    steps = parse_control(text)
     return tuple(steps[(first + place) % len(steps)] for place in range(time))
