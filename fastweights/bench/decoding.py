@@ -1,5 +1,6 @@
 """One symbol of an answer, for every memory: what it costs as the source grows, once proven right."""
 
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -127,7 +128,11 @@ def time_all(
 ) -> None:  # fmt: skip
     what = f"sources of {source} symbols, batch {batch}: {len(works)} decoders, {settings.rounds} rounds"
     samples, stopped = rounds(
-        works, settings.rounds, settings.seed, tell=lambda seconds: tell(f"{what}, about {seconds:.1f} s")
+        works,
+        settings.rounds,
+        settings.seed,
+        tell=lambda seconds: tell(f"{what}, about {seconds:.1f} s"),
+        clock=time.process_time if settings.threads == 1 else time.perf_counter,
     )
     for name, found in samples.items():
         if found:

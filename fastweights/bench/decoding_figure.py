@@ -11,6 +11,7 @@ NAMES = ("attention", "additive-attention", "delta", "linear", "slots", "nn.GRU"
 def draw_decoding(records: list[Record], folder: Path) -> list[Path]:
     """A panel a batch, log-log; of each decoder the faster of its two forms."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     batches = list(dict.fromkeys(r.batch for r in records))
     figure = Figure(figsize=(1.6 + 4.2 * len(batches), 4.2), layout="constrained")
@@ -33,6 +34,13 @@ def draw_decoding(records: list[Record], folder: Path) -> list[Path]:
             axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(title=f"batch {batch}", xscale="log", yscale="log", xlabel="symbols of the source")
         axes.set_ylabel("microseconds a symbol")
+        for axis, locator in (
+            (axes.xaxis, FixedLocator(sorted({r.steps for r in timed}))),
+            (axes.yaxis, LogLocator(subs=(1.0, 2.0, 5.0))),
+        ):
+            axis.set_major_locator(locator)
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axis.set_minor_locator(NullLocator())
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
     figure.axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5))

@@ -6,13 +6,13 @@ from typing import Any
 from fastweights.bench.settings import Record
 from fastweights.bench.table import digits, heading, note
 
-NAME, CELL = 29, 8
-COLUMNS = (80 - NAME) // CELL
+NAME, CELL, BYTES = 29, 8, 10  # columns of text: of a name, of a number, of a number of bytes
 GROWS, FLAT = "attention", "delta"  # whose crossing is told
 
 
 def show_decoding(records: list[Record], machine: dict[str, Any]) -> str:
-    lines = [*heading(records, machine), "the sources' symbols stand above the columns"]
+    clock = "processor time" if machine["threads"] == 1 else "the clock"
+    lines = [*heading(records, machine), f"by {clock}; the symbols of the source stand above the columns"]
     for batch in dict.fromkeys(r.batch for r in records):
         own = [r for r in records if r.batch == batch]
         lines += table(f"Microseconds a symbol, batch {batch}", own, "symbol", lambda value: digits(1e6 * value))
@@ -20,24 +20,25 @@ def show_decoding(records: list[Record], machine: dict[str, Any]) -> str:
     first = next(iter(records)).batch
     held = [r for r in records if r.batch == first and r.measure == "stream" and not r.contender.endswith(" compiled")]
     if held:
-        lines += table("Bytes a stream", held, "stream", lambda value: f"{value:,.0f}")
+        lines += table("Bytes a stream", held, "stream", lambda value: f"{value:,.0f}", BYTES)
     return "\n".join(lines)
 
 
-def table(title: str, records: list[Record], measure: str, text: Any) -> list[str]:
+def table(title: str, records: list[Record], measure: str, text: Any, cell: int = CELL) -> list[str]:
     found = {(r.contender, r.steps): r for r in records if r.measure == measure}
     names = list(dict.fromkeys(name for name, _ in found))
     lengths = sorted({steps for _, steps in found})
-    lines = []
-    for begin in range(0, len(lengths), COLUMNS):
-        part = lengths[begin : begin + COLUMNS]
-        lines += ["", f"{title if not begin else '':<{NAME}}" + "".join(f"{length:>{CELL},}" for length in part)]
+    width = max(map(len, (title, *names))) + 1 if cell == BYTES else NAME
+    columns, lines = (80 - width) // cell, []
+    for begin in range(0, len(lengths), columns):
+        part = lengths[begin : begin + columns]
+        lines += ["", f"{title if not begin else '':<{width}}" + "".join(f"{length:>{cell},}" for length in part)]
         for name in names:
             cells = [found.get((name, length)) for length in part]
             shown = [
                 "wrong" if c and c.wrong else "-" if c is None or c.value is None else text(c.value) for c in cells
             ]
-            lines.append(f"{name:<{NAME}}" + "".join(f"{each:>{CELL}}" for each in shown))
+            lines.append(f"{name:<{width}}" + "".join(f"{each:>{cell}}" for each in shown))
     for name in names:
         wrong = next((r for (whose, _), r in found.items() if whose == name and r.wrong), None)
         lines += note(name, wrong) if wrong is not None else []

@@ -15,6 +15,7 @@ LONG = 0.2  # seconds: what takes longer is timed in fewer rounds
 FEWEST = 3  # samples
 
 Work = Callable[[], object]
+Clock = Callable[[], float]
 Samples = dict[str, list[float]]  # seconds
 
 
@@ -24,14 +25,16 @@ def rounds(
     seed: int,
     device: str = "cpu",
     tell: Callable[[float], None] = lambda seconds: None,
+    clock: Clock = time.perf_counter,
 ) -> tuple[Samples, bool]:
     """Seconds a call of each contender, `count` samples (fewer of slow ones), and whether Ctrl-C broke it off.
 
-    Warmed up before; the garbage collector rests meanwhile. `tell` is called with an estimate of all the rounds.
+    Warmed up before; the garbage collector rests meanwhile. `time.process_time` as the `clock` leaves out what other
+    processes take, where one thread does all the work. `tell` is called with an estimate of all the rounds.
     """
     samples: Samples = {name: [] for name in contenders}
     try:
-        costs = {name: warm_up(work, device) for name, work in contenders.items()}
+        costs = {name: warm_up(work, device, clock) for name, work in contenders.items()}
         takes = {name: max(min(count, FEWEST), min(count, int(LONG * count / cost))) for name, cost in costs.items()}
         tell(sum(takes[name] * max(cost, SAMPLE) for name, cost in costs.items()))
         order = random.Random(seed)
@@ -42,30 +45,30 @@ def rounds(
                 for name in names:
                     repeats = max(1, math.ceil(SAMPLE / costs[name]))
                     if costs[name] < LONG / 10:  # caches are those of its predecessor
-                        seconds(contenders[name], 1, device)
-                    samples[name].append(seconds(contenders[name], repeats, device))
+                        seconds(contenders[name], 1, device, clock)
+                    samples[name].append(seconds(contenders[name], repeats, device, clock))
     except KeyboardInterrupt:
         return samples, True
     return samples, False
 
 
-def warm_up(work: Work, device: str) -> float:
+def warm_up(work: Work, device: str, clock: Clock) -> float:
     """Call it for 20 ms, at least three times unless it is slow; returns the seconds of the fastest call."""
-    spent = best = seconds(work, 1, device)
+    spent = best = seconds(work, 1, device, clock)
     calls = 1
     while spent < 0.02 or (calls < 3 and spent < LONG):
-        cost = seconds(work, 1, device)
+        cost = seconds(work, 1, device, clock)
         spent, best, calls = spent + cost, min(best, cost), calls + 1
     return max(best, 1e-7)
 
 
-def seconds(work: Work, repeats: int, device: str) -> float:
+def seconds(work: Work, repeats: int, device: str, clock: Clock) -> float:
     synchronize(device)
-    began = time.perf_counter()
+    began = clock()
     for _ in range(repeats):
         work()
     synchronize(device)
-    return (time.perf_counter() - began) / repeats
+    return (clock() - began) / repeats
 
 
 def synchronize(device: str) -> None:

@@ -76,8 +76,8 @@ def step(
             f"step: got symbols, hidden vectors and memory of {got}; wanted {wanted} of {dtype}, contiguous"
         )
     new, answers = torch.empty_like(hidden), hidden.new_empty(batch, outputs)
-    wide = whole(units, hidden.dtype)
-    work = scratch("decoder step", 4 * wide + keys + mixed + values + time, hidden.dtype)
+    wide = whole(max(units, keys), hidden.dtype)
+    work = scratch("decoder step", 5 * wide + keys + mixed + values + time, hidden.dtype)
     kind, feature = KINDS.index(reading.kind), FEATURES.index(reading.feature)
     sizes = (batch, units, wide, keys, values, mixed, outputs, time, kind, feature, len(weights.table))
     held = [tensor.data_ptr() for tensor in memory]

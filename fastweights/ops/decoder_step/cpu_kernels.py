@@ -71,19 +71,26 @@ def add_scaled(scale, x, out):
 
 
 @helper
-def attend(keys, values, valid, query, score, additive, weights, out):
+def additive_score(kind, key, query, score, work):
+    """<score, tanh(key + query)>; work: as long, to whole vectors."""
+    for k in range(len(query)):
+        work[k] = key[k] + query[k]
+    for k in range(0, len(query), lanes_of(kind)):
+        store(work, k, hyperbolic_tangent(load(work, k, kind)))
+    return inner_product(score, work)
+
+
+@helper
+def attend(kind, keys, values, valid, query, score, additive, weights, work, out):
     """out = sum_t softmax_t(score) values[t], over the steps that are valid."""
     most, total = -math.inf, query[0] * 0
     for t in range(len(keys)):
         if valid[t]:
-            row, found = keys[t], query[0] * 0
             if additive:
-                for k in range(len(query)):
-                    found += score[k] * math.tanh(row[k] + query[k])
+                weights[t] = additive_score(kind, keys[t], query, score, work)
             else:
-                found = inner_product(row, query)
-            weights[t] = found
-            most = max(most, found)
+                weights[t] = inner_product(keys[t], query)
+            most = max(most, weights[t])
     out[:] = 0
     for t in range(len(keys)):
         if valid[t]:
@@ -115,14 +122,9 @@ def step(kind, sizes, least, addresses):
         numba.carray(at(second, kind), (batch, keys)),
         numba.carray(at(third, numpy.uint8), (batch, time)),
     )
-    own = numba.carray(at(work, kind), (4 * wide + keys + mixed + values + time,))
-    reset, update, candidate, inner = (
-        own[:wide],
-        own[wide : 2 * wide],
-        own[2 * wide : 3 * wide],
-        own[3 * wide : 4 * wide],
-    )
-    own = own[4 * wide :]
+    lanes = numba.carray(at(work, kind), (5, wide))
+    reset, update, candidate, inner, together = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
+    own = numba.carray(at(work, kind), (5 * wide + keys + mixed + values + time,))[5 * wide :]
     asked, read, weights = own[: keys + mixed], own[keys + mixed : keys + mixed + values], own[keys + mixed + values :]
     query, mix = asked[:keys], asked[keys:]
     for b in range(batch):
@@ -149,7 +151,7 @@ def step(kind, sizes, least, addresses):
                 for k in range(values):
                     read[k] *= share
         elif how == SOFTMAX or how == ADDITIVE:
-            attend(K[b], V[b], valid[b], query, scores, how == ADDITIVE, weights, read)
+            attend(kind, K[b], V[b], valid[b], query, scores, how == ADDITIVE, weights, together, read)
         else:
             read[:] = context[b]
         if gain:
