@@ -54,7 +54,7 @@ def test_the_protocol_on_a_folder_of_ones_own(tmp_path, capsys, monkeypatch):
     run_jobs_here(monkeypatch)
     code, out, err = reproduce(capsys, "ba2016-faces", "--data-dir", "faces", "--only", "FW|ConvNet", "--seeds", "1")
     assert code == 0, err
-    assert "glimpses: 20 updates of 30 sequences" in out and "drawn-" not in out
+    assert "glimpses: 10 updates of 30 sequences" in out and "drawn-" not in out
     assert {path.name for path in (tmp_path / "results/ba2016-faces").iterdir()} == {
         "FW-seed0.json",
         "ConvNet-seed0.json",

@@ -32,7 +32,7 @@ TITLE = "Facial expressions by glimpses, on drawn faces (the protocol of Ba et a
 METRICS = {"glimpses": {"accuracy": "accuracy"}}
 TASK = Glimpses("drawn-faces", shift=2)
 SETTINGS = replace(
-    ba2016_mnist.SETTINGS, hidden_size=200, epochs=20, train_size=20_000, valid_size=2_000, test_size=2_000
+    ba2016_mnist.SETTINGS, hidden_size=200, epochs=10, train_size=20_000, valid_size=2_000, test_size=2_000
 )
 ROWS: dict[str, tuple[str, Any]] = {
     "FW": ("MULTI-LEVEL", ba2016_mnist.NETWORK),
