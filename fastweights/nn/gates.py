@@ -50,13 +50,15 @@ class Gates(nn.Module):
         self.gates = {name: gate for name, gate in known.items() if name not in leave_out}
         self.heads, self.substeps = heads, getattr(rule, "substeps", 1)
         self.shapes = {"token": (heads,), "head": (heads,), "substep": (self.substeps, heads)}
-        self.shapes |= {"key": (heads, key_size), "value": (heads, value_size)}
+        self.shapes |= dict.fromkeys(("key", "head key"), (heads, key_size))
+        self.shapes |= dict.fromkeys(("value", "head value"), (heads, value_size))
         self.negative_eigenvalues = negative_eigenvalues
         options: Any = {"device": device, "dtype": dtype}
         for name, gate in self.gates.items():
             units = math.prod(self.shapes[gate.axes])
-            if gate.axes == "head":
-                self.register_parameter(f"{name}_number", nn.Parameter(torch.empty(heads, **options)))
+            if gate.axes.startswith("head"):
+                number = torch.empty(self.shapes[gate.axes], **options)
+                self.register_parameter(f"{name}_number", nn.Parameter(number))
                 continue
             bias = gate.form in ("soft decay",)
             if gate.rank is None:
@@ -74,7 +76,7 @@ class Gates(nn.Module):
     def reset_parameters(self) -> None:
         for name, gate in self.gates.items():
             low, high = gate.start or (1.0, 1.0)
-            if gate.axes == "head":
+            if gate.axes.startswith("head"):
                 number = getattr(self, f"{name}_number")
                 number.uniform_(low, high).copy_(inverse(gate.form, number))
                 continue
@@ -94,7 +96,7 @@ class Gates(nn.Module):
 
     def _gate(self, name: str, gate: Gate, x: Tensor) -> Tensor:
         shape = self.shapes[gate.axes]
-        if gate.axes == "head":
+        if gate.axes.startswith("head"):
             value = getattr(self, f"{name}_number")
         else:
             value = getattr(self, name)(x)
@@ -116,6 +118,7 @@ FORMS: dict[str, Any] = {
     "softplus": functional.softplus,
     "logsigmoid": lambda x: functional.logsigmoid(x) / 16.0,
     "soft decay": lambda x: -math.exp(-0.5) * torch.sigmoid(x),
+    "ridge": lambda x: 0.25 + functional.softplus(x),
     "unit": l2,
     "exp": torch.exp,
     "identity": lambda x: x,
@@ -124,6 +127,7 @@ FORMS: dict[str, Any] = {
 
 def inverse(form: str, y: Tensor) -> Tensor:
     """x of y = form(x), of the forms that start somewhere."""
-    if form == "softplus":
+    if form in ("softplus", "ridge"):
+        y = y - 0.25 if form == "ridge" else y
         return y + torch.log(-torch.expm1(-y))
     return {"exp": torch.log, "sigmoid": torch.logit, "identity": torch.clone}[form](y)
