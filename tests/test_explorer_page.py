@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from browser import run_of
+from browser import WEB, run_of
 
 from fastweights import Cosine, Delta, FastWeightsRNN, Hebbian
+from fastweights.errors import UserError, in_one_line
 from fastweights.nn import SequenceModel
-from fastweights.tasks import Adding, AssociativeRetrieval, Copying
+from fastweights.tasks import Adding, AssociativeRetrieval, Copying, OwnLines
 from fastweights.training.networks import FastWeights
 
 TASK = AssociativeRetrieval(3)
@@ -73,12 +74,11 @@ def test_a_trace_and_a_changed_memory_are_those_of_python(make, open_page):
 
     other = run.trace("g7o8k1??g")
     hidden = [layer.hidden[1].tolist() for layer in other.layers]
-    values = np.stack([value_of(*each) for each in zip(found.layers, other.layers, strict=True)])[:, None]
     for before in (8, 4):
         at, state = before - 1, found.state(before - 1)
         for edit, changed in (
             ({"change": "erase", "step": 1}, found.erase(1, at)),
-            ({"change": "overwrite", "step": 1, "values": hidden}, found.overwrite(1, values, at)),
+            ({"change": "overwrite", "step": 1, "values": hidden}, overwritten(found, hidden, at)),
             ({"change": "scale", "factor": 0.5}, state.scale(0.5)),
             ({"change": "empty"}, state.empty()),
         ):
@@ -87,8 +87,197 @@ def test_a_trace_and_a_changed_memory_are_those_of_python(make, open_page):
             assert abs(wanted - found.logits[before:]).max() > 1e-4
 
 
-def value_of(layer, other):
-    """What the layer would have stored under its own key at step 1, of the hidden vector of another trace."""
-    if type(layer.rule) is Delta:
-        return layer.values[1] + layer.rule.rate * (other.hidden[1] - layer.hidden[1])
-    return other.values[1]
+def overwritten(found, hidden, at):
+    """The state where each layer has written its own hidden vector at step 1."""
+    states = [found.overwrite(1, vector, at, layer) for layer, vector in enumerate(hidden)]
+    weights = torch.stack([state.weights[layer] for layer, state in enumerate(states)])
+    return states[0]._replace(weights=weights)
+
+
+SEQUENCES = ["g5o8k1??g", "", "g5o8k1??", "g5o8k1??gg", "55o8k1??g", "gxo8k1??g", "g5o8k1?gg", "g5g8k1??g", "g5o8k1??z", "G5o8k1??g",
+             "g5o8k1??\t", "g5'8k1??g", "g5\"'k1??g", "é5o8k1??g", "g5o8k1??\u200b", "\\5o8k1??g", "g5  k1??g", "x" * 200, "🦊5o8k1??g"]  # fmt: skip
+
+
+def sentence(task, text):
+    try:
+        task.encode(text)
+    except UserError as error:
+        return in_one_line(error)
+    return ""
+
+
+@pytest.mark.parametrize("task", [TASK, AssociativeRetrieval(3, distinct_values=True), Copying(4, 3), OwnLines(symbols=tuple("abc 'é<"), classes=("x", "y"), counts=(1, 1), length=3),
+                                  OwnLines(symbols=("the", "dog"), classes=("x", "y"), counts=(1, 1), length=3, separated=True)], ids=str)  # fmt: skip
+def test_a_bad_sequence_gets_the_sentence_of_the_command_line(task, open_page):
+    tab = open_page([of_rule(Cosine(), task=task)])
+    texts = [
+        *SEQUENCES,
+        "g5o5k1??g",
+        "dead..:",
+        "dead..:....",
+        "dead..:...",
+        "deaf...:",
+        "ab c",
+        "the dog",
+        "the cat",
+        "cab",
+        "a\u3000b",
+    ]
+    for text in texts:
+        tab.fill("#sequence", text)
+        assert tab.inner_text("#fault") == sentence(task, tab.input_value("#sequence")), text
+
+
+def test_what_a_folder_and_a_file_of_ones_own_say_is_text(open_page):
+    hurt = ["<script>window.hurt=1</script>", "<img/src=x/onerror=hurt=1>", "</style><b>", "{{script}}", "&lt;"]
+    task = OwnLines(symbols=tuple(hurt), classes=tuple(hurt), counts=(1,) * 5, length=3, separated=True, answers="each")
+    runs = [of_rule(Cosine(), task=task, folder=f"runs/{hurt[0]}"), run_of("LSTM", task, folder=f"runs/{hurt[1]}")]
+    clean = [of_rule(Cosine(), task=OwnLines(symbols=tuple("abcde"), classes=tuple("abcde"), counts=(1,) * 5, length=3, answers="each")), run_of("LSTM", task)]  # fmt: skip
+    tab = open_page(runs)
+    tab.fill("#sequence", " ".join(hurt))
+    assert tab.inner_text(".token:nth-child(1) b") == hurt[0] and tab.inner_text(".bars tbody th >> nth=1") == hurt[1]
+    tab.click("button:has-text('Erase')")
+    assert tab.evaluate("window.hurt") is None
+    assert (
+        tab.locator("script").count() == 2
+        and tab.locator("b:not(.say, .token b, .association b, .where b, .lines b, td b)").count() == 0
+    )
+    assert len(clean) == 2
+
+
+def test_a_click_changes_the_memory_as_python_does(open_page):
+    run = of_rule(Cosine())
+    tab, text = open_page([run]), "g5o8k1??g"
+    found, other = run.trace(text), run.trace("g7o8k1??g")
+    tab.fill("#sequence", text)
+
+    def shown():
+        return [float(each.rstrip("%")) / 100 for each in tab.locator(".bars .value").all_inner_texts()]
+
+    def wanted(state):
+        return run.trace("g", state).probabilities[-1]
+
+    np.testing.assert_allclose(shown(), found.probabilities[-1], atol=1.1e-3)
+    tab.click("button:has-text('Erase 5 of step 2')")
+    np.testing.assert_allclose(shown(), wanted(found.erase(1, -2)), atol=1.1e-3)
+    assert tab.is_disabled("button:has-text('Erase it')")
+    tab.click("text=Undo all changes")
+    assert tab.input_value("select[aria-label='The value to write']") == str(TASK.SYMBOLS.index("7"))
+    tab.click("text=Overwrite with")
+    np.testing.assert_allclose(shown(), wanted(found.overwrite(1, other.hidden[1], -2)), atol=1.1e-3)
+    assert "Wrote 7 over 5 of step 2, before step 9." in tab.inner_text(".changes")
+    tab.click("text=Undo all changes")
+    tab.click("text=Empty the memory")
+    np.testing.assert_allclose(shown(), wanted(found.state(-2).empty()), atol=1.1e-3)
+    tab.click("text=Undo all changes")
+    tab.fill("input[type=range]", "0.5")
+    np.testing.assert_allclose(shown(), run.trace(text, decay=0.5).probabilities[-1], atol=1.1e-3)
+    tab.click("text=Undo all changes")
+    tab.click(".chip:has-text('k')")
+    assert tab.input_value("#sequence") == "g5o8k1??k"
+    np.testing.assert_allclose(shown(), run.trace("g5o8k1??k").probabilities[-1], atol=1.1e-3)
+
+
+def test_a_pair_of_keys_gives_a_sequence_that_the_network_gets_wrong(open_page):
+    run = of_rule(Cosine())
+    tab = open_page([run])
+    first = tab.locator("#codes .buttons button").first
+    one, other = first.inner_text().split()[:2]
+    assert {one, other} == set(run.codes().closest(1)[0][:2])
+    first.click()
+    tab.wait_for_selector("#codes .verdict:has-text('is wrong')")
+    text = tab.input_value("#sequence")
+    assert one in text and other in text and run.answer(text) != TASK.answer(text)
+
+
+def tab_stops(tab):
+    """What the key Tab reaches, from the top of the page to its end, and whether each is seen to have the focus."""
+    stops = []
+    tab.keyboard.press("Home")
+    tab.focus(".skip")
+    for press in ["Shift", *["Tab"] * 200]:
+        tab.keyboard.press(press)
+        stop = tab.evaluate("""() => {
+            const each = document.activeElement, ring = each.closest("label:has(input[type=radio])") ?? each;
+            const style = getComputedStyle(ring);
+            return each === document.body ? null : [each.tagName + "#" + [...document.querySelectorAll("*")].indexOf(each),
+                (each.getAttribute("aria-label") ?? each.closest("label")?.textContent ?? each.textContent).trim(),
+                style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+        }""")
+        if stop is None or stop in stops:
+            break
+        stops.append(stop)
+    return stops
+
+
+def test_every_control_is_reached_and_worked_by_the_keyboard(open_page):
+    tab = open_page([of_rule(Cosine()), of_rule(Hebbian(0.9, 0.1), "Hebbian"), run_of("LSTM", TASK)])
+    tab.fill("#sequence", "g5o8k1??g")
+    stops = tab_stops(tab)
+    assert [name for _, name, seen in stops if not seen] == []
+    reached = {place for place, _, _ in stops}
+    controls = tab.evaluate("""() => [...document.querySelectorAll("button, input, select, a")]
+        .filter(each => !each.disabled && each.tabIndex >= 0 && (each.type !== "radio" || each.checked))
+        .map(each => each.tagName + "#" + [...document.querySelectorAll("*")].indexOf(each))""")
+    assert set(controls) <= reached
+
+    def focus(selector):
+        tab.focus(selector)
+
+    def where():
+        return tab.inner_text(".where")
+
+    focus("#draw")
+    tab.keyboard.press("ArrowLeft")
+    assert where() == "Step 8 of 9: ?"
+    tab.keyboard.press("Home")
+    tab.keyboard.press("ArrowRight")
+    assert where() == "Step 2 of 9: 5"
+    tab.keyboard.press("End")
+    tab.keyboard.press("ArrowUp")
+    assert "before it has read" not in tab.inner_text("#answer .verdict")
+    tab.keyboard.press("ArrowUp")
+    assert "before it has read" in tab.inner_text("#answer .verdict")
+    tab.keyboard.press("ArrowDown")
+    focus("input[name=association]:checked")
+    tab.keyboard.press("ArrowDown")
+    assert tab.is_visible("button:has-text('Erase o of step 3')") and where() == "Step 9 of 9: g"
+    focus("button:has-text('Erase o of step 3')")
+    tab.keyboard.press("Enter")
+    assert "Erased o of step 3" in tab.inner_text(".changes")
+    focus("#sequence")
+    tab.keyboard.press("End")
+    tab.keyboard.press("Backspace")
+    tab.keyboard.type("z")
+    assert tab.inner_text("#fault") == sentence(TASK, "g5o8k1??z")
+    focus("#tour")
+    for key in ("Enter", "Tab", "Enter", "Escape"):
+        tab.keyboard.press(key)
+    assert tab.locator("dialog").count() == 0 and tab.evaluate("document.activeElement.id") == "tour"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["others", "vectors", "every"])
+def test_axe_finds_nothing(name, scheme, open_page):
+    axe = WEB / "node_modules/axe-core/axe.min.js"
+    if not axe.exists():
+        pytest.skip("there is no axe-core: `make browser` installs it")
+    tab = open_page(
+        PAGES[name](),
+        color_scheme=scheme,
+        viewport={"width": 1024 if scheme == "dark" else 360, "height": 800},
+        reduced_motion="reduce",
+    )
+    if name == "others":
+        tab.fill("#sequence", "g5o8k1??z")
+        tab.click("button:has-text('Erase')")
+    tab.evaluate(axe.read_text())
+    found = tab.evaluate(
+        "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes[0].html.slice(0, 200), nodes[0].failureSummary]))"
+    )
+    assert found == []
+    assert (
+        tab.evaluate("""() => [...document.querySelectorAll("*")].filter(each => !each.closest(".scroll, .hidden")
+        && each.getBoundingClientRect().right > innerWidth).map(each => each.outerHTML.slice(0, 200))""")
+        == []
+    )

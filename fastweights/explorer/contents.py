@@ -9,7 +9,16 @@ from torch import Tensor
 from fastweights.errors import UserError
 from fastweights.explorer.packing import has_memory, pack, pack_network
 from fastweights.nn import SequenceModel
-from fastweights.tasks import NOTHING, AssociativeRetrieval, Copying, OwnLines, describe
+from fastweights.tasks import (
+    NOTHING,
+    AssociativeRetrieval,
+    Copying,
+    NextCharacter,
+    OwnLines,
+    Tagging,
+    describe,
+    library_text,
+)
 from fastweights.training.looking import codes_of
 from fastweights.training.metric import Metric
 from fastweights.training.trained import TrainedRun
@@ -70,9 +79,17 @@ def result(run: TrainedRun) -> str:
     return f"{metric.name} {metric.show(metric.value(run.curve[-1]))}"
 
 
+def guess(task: Any) -> str:
+    """The guess floor of what `result` says, as a person reads it."""
+    floor = task.floors.get(task.METRIC)
+    return "" if floor is None else Metric.of(task).show(floor)
+
+
 def about(task: Any, batch: Any, model: SequenceModel) -> dict[str, Any]:
     spec, classified = task.spec, not batch.targets.is_floating_point()
     named = tuple(getattr(task, "CLASSES", ())) or tuple(map(str, range(spec.outputs)))
+    if type(task) in (NextCharacter, Tagging):
+        named = tuple(characters() if type(task) is NextCharacter else library_text.KINDS)
     options = {name: value for name, value in describe(task).items() if type(value) in (int, float, bool, str)}
     return {
         "name": task.NAME,
@@ -85,8 +102,8 @@ def about(task: Any, batch: Any, model: SequenceModel) -> dict[str, Any]:
         "classes": list(named) if classified else None,
         "every": spec.every,
         "keys": keys(task, model),
-        "floor": task.floors.get("accuracy"),
-        "metric": task.METRIC,
+        "floor": task.floors.get("accuracy") if classified else None,
+        "guess": guess(task),
         "drawn": sequences(task, batch),
     }
 
@@ -110,7 +127,16 @@ def symbols(task: Any) -> list[str] | None:
     if not task.spec.symbols:
         return None
     known = getattr(task, "SYMBOLS", None) or getattr(task, "symbols", None)
+    if not known and task.spec.inputs == library_text.SYMBOLS and type(task) in (NextCharacter, Tagging):
+        known = characters()
     return list(known or map(str, range(task.spec.inputs)))
+
+
+def characters() -> list[str]:
+    """Of the text of Python's library: "other", and each character that is printed."""
+    names = {code: chr(byte) for byte, code in enumerate(library_text.CODES)} | {0: "other"}
+    shown = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"}
+    return [shown.get(names[code], names[code]) for code in range(library_text.SYMBOLS)]
 
 
 def sequences(task: Any, batch: Any) -> dict[str, Any]:

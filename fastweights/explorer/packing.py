@@ -24,16 +24,16 @@ def pack(array: Any) -> Packed:
     return {"shape": list(numbers.shape), "base64": base64.b64encode(numbers.tobytes()).decode()}
 
 
-def has_memory(model: SequenceModel) -> bool:
+def has_memory(model: nn.Module) -> bool:
     """Whether it reads fast weights."""
-    recurrent = model.recurrent
+    recurrent = getattr(model, "recurrent", None)
     return isinstance(recurrent, FastWeightsRNN) and recurrent.inner_steps > 0
 
 
-def pack_network(name: str, model: SequenceModel, inputs: Tensor) -> Packed:
+def pack_network(name: str, model: nn.Module, inputs: Tensor) -> Packed:
     """What the page needs to compute the network. `inputs`: sequences by which the units are ordered."""
     if type(model) is not SequenceModel:
-        raise UserError(f"got {name}, a {type(model).__name__}, wanted a SequenceModel")
+        raise UserError(f"got {name}, a model of the kind {type(model).__name__}, wanted one that reads and answers")
     return {
         "symbols": model.spec.symbols,
         "inputs": model.spec.inputs,

@@ -3,15 +3,23 @@ import { AnswerPanel } from "./panels/answer";
 import { AskPanel } from "./panels/ask";
 import { ChangePanel } from "./panels/change";
 import { CodesPanel } from "./panels/codes";
-import { Controls } from "./panels/controls";
+import { Controls, Stepper } from "./panels/controls";
 import { KnownPanel } from "./panels/known";
 import { MemoryPanel } from "./panels/memory";
 import { Strip } from "./panels/strip";
-import { act, clamp, firstSession, type Action, type Session, type World } from "./session";
+import { act, firstSession, type Action, type Session, type World } from "./session";
 import { useTheme } from "./theme";
 import { Tour } from "./tour";
 import { useView } from "./view";
 
+const KEYS: Record<string, Action> = {
+  ArrowLeft: { type: "move", by: -1 },
+  ArrowRight: { type: "move", by: 1 },
+  Home: { type: "step", to: 0 },
+  End: { type: "step", to: Infinity },
+  ArrowUp: { type: "turn", by: -1 },
+  ArrowDown: { type: "turn", by: 1 },
+};
 const OWN_ARROWS = "input[type=text], input[type=range], input[type=radio], select, textarea, dialog *";
 
 export function App({ world }: { world: World }) {
@@ -26,16 +34,14 @@ export function App({ world }: { world: World }) {
     const heard = (event: KeyboardEvent) => {
       const from = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || from.matches?.(OWN_ARROWS)) return;
-      const steps: Record<string, number> = { ArrowLeft: session.step - 1, ArrowRight: session.step + 1, Home: 0, End: Infinity };
-      const subs: Record<string, number> = { ArrowUp: session.sub - 1, ArrowDown: session.sub + 1 };
-      if (event.key in steps) dispatch({ type: "step", to: steps[event.key] });
-      else if (event.key in subs) dispatch({ type: "sub", to: clamp(subs[event.key], 0, view.layer.innerSteps + 1) });
-      else return;
+      const action = KEYS[event.key];
+      if (!action) return;
+      dispatch(action);
       event.preventDefault();
     };
     document.addEventListener("keydown", heard);
     return () => document.removeEventListener("keydown", heard);
-  }, [session, view.layer]);
+  }, []);
   const asks = task.data.symbols !== null && !task.data.every && task.data.keys.length > 0 && task.data.classes !== null;
   return (
     <>
@@ -46,7 +52,7 @@ export function App({ world }: { world: World }) {
           <h1>{view.run.name} <span>on {task.data.name}</span></h1>
           <p class="facts">
             {view.run.units} units{view.run.result && `, ${view.run.result}`}
-            {task.data.floor !== null && `, guess floor ${(100 * task.data.floor).toFixed(0)}%`}. It is computed here, in your browser.
+            {task.data.guess && `, guess floor ${task.data.guess}`}. It is computed here, in your browser.
           </p>
         </div>
         <div class="buttons">
@@ -56,14 +62,21 @@ export function App({ world }: { world: World }) {
       </header>
       <main>
         <Controls view={view} />
+        <Stepper view={view} />
         <Strip view={view} />
         <div class="panels">
-          <MemoryPanel view={view} />
-          <AnswerPanel view={view} />
-          <ChangePanel view={view} />
-          <KnownPanel view={view} />
-          {asks && <AskPanel view={view} />}
-          {task.data.keys.length > 1 && <CodesPanel view={view} />}
+          <div class="stack">
+            <AnswerPanel view={view} />
+            <KnownPanel view={view} />
+          </div>
+          <div class="stack">
+            <MemoryPanel view={view} />
+            {asks && <AskPanel view={view} />}
+          </div>
+          <div class="stack last">
+            <ChangePanel view={view} />
+            {task.data.keys.length > 1 && <CodesPanel view={view} />}
+          </div>
         </div>
       </main>
       <footer>

@@ -20,7 +20,15 @@ export function number(value: number, digits = 3): string {
   return Math.abs(value) >= 1000 || Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toFixed(digits);
 }
 
-export const percent = (share: number): string => `${(100 * share).toFixed(share > 0.9995 || share < 0.0995 ? 2 : 1)}%`;
+/** As a person reads it; 100.0% is certainty alone. */
+export const percent = (share: number): string =>
+  `${(share < 1 ? Math.min(99.9, Math.round(1000 * share) / 10) : 100).toFixed(1)}%`;
+
+/** The number that all but a few are smaller than, without their signs: where colours are strongest. */
+export function strongest(values: ArrayLike<number>): number {
+  const sizes = Float32Array.from(values, Math.abs).sort();
+  return sizes[Math.floor(0.995 * (sizes.length - 1))] || sizes[sizes.length - 1] || 1;
+}
 
 /** A matrix of numbers as a picture, one point a number. */
 export function HeatMap(props: {
@@ -74,14 +82,14 @@ export function HeatMap(props: {
 }
 
 /** What the colours mean: from -most over zero to most. */
-export function Legend({ most, dark, says }: { most: number; dark: boolean; says: string }) {
+export function Legend({ most, dark, beyond = false }: { most: number; dark: boolean; beyond?: boolean }) {
   const stops = Array.from({ length: 13 }, (_, place) => css(place / 6 - 1, dark));
   return (
     <div class="legend">
-      <span>{number(-most, 2)}</span>
+      <span>{beyond && "≤ "}{number(-most, 2)}</span>
       <span class="ramp" style={{ background: `linear-gradient(90deg, ${stops.join(",")})` }} aria-hidden="true" />
-      <span>{number(most, 2)}</span>
-      <span class="middle">0 in the middle{says && `; ${says}`}</span>
+      <span>{beyond && "≥ "}{number(most, 2)}</span>
+      <span class="middle">0</span>
     </div>
   );
 }

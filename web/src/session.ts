@@ -38,7 +38,9 @@ export type Action =
   | { type: "show"; sequence: Sequence }
   | { type: "ask"; sequence: Sequence }
   | { type: "step"; to: number }
+  | { type: "move"; by: number }
   | { type: "sub"; to: number }
+  | { type: "turn"; by: number }
   | { type: "run"; to: number }
   | { type: "layer"; to: number }
   | { type: "edit"; edit: Edit }
@@ -59,6 +61,7 @@ export function firstSession(world: World): Session {
 }
 
 export function act(world: World) {
+  const reads = ({ run, layer }: Session) => world.runs[run].network.fast[layer].innerSteps;
   return (session: Session, action: Action): Session => {
     const { sequence } = session;
     switch (action.type) {
@@ -71,17 +74,18 @@ export function act(world: World) {
         return shown(session, action.sequence);
       case "ask": // the last symbol alone is another one: what was changed before it stays
         return { ...session, sequence: action.sequence, text: action.sequence.text, fault: null, step: sequence.inputs.length - 1 };
-      case "step": {
-        const step = clamp(action.to, 0, sequence.inputs.length - 1);
-        const reads = world.runs[session.run].network.fast[session.layer].innerSteps;
-        return { ...session, step, sub: reads };
-      }
+      case "step":
+        return { ...session, step: clamp(action.to, 0, sequence.inputs.length - 1), sub: reads(session) };
+      case "move":
+        return { ...session, step: clamp(session.step + action.by, 0, sequence.inputs.length - 1), sub: reads(session) };
+      case "turn":
+        return { ...session, sub: clamp(session.sub + action.by, 0, reads(session) + 1) };
       case "sub":
         return { ...session, sub: action.to };
       case "run":
         return { ...session, run: action.to, layer: 0, edits: [], decay: null, sub: world.runs[action.to].network.fast[0].innerSteps };
       case "layer":
-        return { ...session, layer: action.to };
+        return { ...session, layer: action.to, sub: world.runs[session.run].network.fast[action.to].innerSteps };
       case "edit":
         return { ...session, edits: [...session.edits, action.edit] };
       case "undo":

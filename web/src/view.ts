@@ -3,7 +3,7 @@
 import { useMemo } from "preact/hooks";
 import type { FastLayer, Look } from "./network/fast_weights";
 import { softmax, type Vector } from "./network/linear";
-import { trace, withDecay, type Network, type Step } from "./network/network";
+import { headOf, trace, withDecay, type Network, type Step } from "./network/network";
 import type { Action, Run, Session, World } from "./session";
 
 export interface View {
@@ -43,13 +43,11 @@ export function useView(world: World, session: Session, dispatch: (action: Actio
   };
 }
 
-/** Probabilities of the classes, or the numbers themselves. */
-export function answer(view: View, step: Step): Vector {
-  return view.world.task.data.classes ? softmax(step.logits) : step.logits;
-}
-
-/** The probability of the right answer at a step; null where nobody knows it. */
-export function known(view: View, steps: Step[], place: number): number | null {
-  const target = view.session.sequence.targets[place];
-  return target === null || target === undefined || !view.world.task.data.classes ? null : answer(view, steps[place])[target];
+/** Probabilities of the classes, or the numbers themselves; `sub`: as the inner loop stands. */
+export function answer(view: View, step: Step, sub = Infinity): Vector {
+  const { world, session, network } = view;
+  const { hidden } = step.looks[step.looks.length - 1] ?? { hidden: [] };
+  const early = sub < hidden.length - 1 && session.layer === step.looks.length - 1;
+  const logits = early ? headOf(network, hidden[sub]) : step.logits;
+  return world.task.data.classes ? softmax(logits) : logits;
 }

@@ -72,6 +72,9 @@ export function advance(network: Network, input: Input, state: State, number: nu
   return { looks, output: vector, logits: through(network.head, vector), state: { fast, gated } };
 }
 
+/** What the head says of a hidden vector of the last layer. */
+export const headOf = (network: Network, hidden: Vector): Vector => through(network.head, hidden);
+
 /** All steps of a sequence. `kept`: steps of an earlier trace that still hold. */
 export function trace(network: Network, inputs: Input[], edits: Edit[] = [], kept: Step[] = []): Step[] {
   const steps = [...kept];
@@ -80,6 +83,11 @@ export function trace(network: Network, inputs: Input[], edits: Edit[] = [], kep
     steps.push(advance(network, inputs[number], state, number, edits));
   }
   return steps;
+}
+
+/** The logits after further inputs, from the state that a step has left. */
+export function after(network: Network, step: Step, more: Input[]): Vector {
+  return more.reduce((from, input) => advance(network, input, from.state, Infinity), step).logits;
 }
 
 /** The hidden vector of each symbol, read alone, as the rule of the last layer compares it. */

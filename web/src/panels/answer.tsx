@@ -6,47 +6,60 @@ import { number, Panel, percent } from "../parts";
 import { answer, type View } from "../view";
 
 const MOST_ROWS = 12;
-const MOST_CELLS = 40;
+const MOST_CELLS = 32;
 
 export function AnswerPanel({ view }: { view: View }) {
   const { world, session, steps, plain, changed } = view;
-  const { classes } = world.task.data;
+  const { classes, floor } = world.task.data;
   if (!classes) return <NumberPanel view={view} />;
-  const now = answer(view, steps[session.step]);
-  const before = answer(view, plain[session.step]);
-  const right = session.sequence.targets[session.step];
+  const { step, sub, sequence } = session;
+  const now = answer(view, steps[step], sub);
+  const before = answer(view, plain[step], sub);
+  const right = sequence.targets[step];
   const best = largest(now);
-  const places = [...now.keys()].sort((one, other) => now[other] - now[one]).slice(0, MOST_ROWS);
-  if (right !== null && !places.includes(right)) places[places.length - 1] = right;
-  const rows = now.length <= MOST_ROWS ? [...now.keys()] : places;
-  const all = steps.map((step) => answer(view, step));
+  const all = steps.map((each, at) => (at === step ? now : answer(view, each)));
+  const rows = shownRows(now, right);
   const judged = right === null ? "" : best === right ? ", which is right" : `; right is ${classes[right]}`;
+  const was = `without your changes ${classes[largest(before)]}, ${percent(before[largest(before)])}`;
+  const cells = all.length <= MOST_CELLS;
   return (
     <Panel
       id="answer" title="The answer"
-      says="Were the sequence over here, this is what the network would say; squares show each step before."
+      says="What the network would say, were the sequence over here; the squares show it for every step."
     >
       <p class="verdict" role="status">
-        Step {session.step + 1}: <b>{classes[best]}</b> with {percent(now[best])}{judged}
-        {changed && `; without your changes ${classes[largest(before)]}, ${percent(before[largest(before)])}`}.
+        {moment(view)}: <b class="say">{classes[best]}</b> with {percent(now[best])}{judged}{changed && `; ${was}`}.
       </p>
       <table class="bars">
-        <thead class="hidden">
-          <tr><th scope="col">Answer</th><th scope="col">Probability</th><th scope="col">At each step</th></tr>
+        <thead>
+          <tr>
+            <th scope="col"><span class="hidden">Answer</span></th>
+            <th scope="col"><span class="hidden">Probability</span></th>
+            {cells && (
+              <th scope="col" class="cells">
+                <span class="hidden">After each step</span>
+                <span aria-hidden="true">{sequence.tokens.map((token, at) => <i class={at === step ? "now" : ""}>{token}</i>)}</span>
+              </th>
+            )}
+          </tr>
         </thead>
         <tbody>
           {rows.map((row) => (
             <tr key={row} class={row === right ? "right" : ""}>
-              <th scope="row">{classes[row]}{row === right && <span class="tick" title="the right answer"> ✓</span>}</th>
-              <td class="bar">
-                <span class="track"><span class="fill" style={{ width: `${100 * now[row]}%` }} />
-                  {changed && <span class="ghost" style={{ left: `${100 * before[row]}%` }} />}</span>
-                <span class="value">{percent(now[row])}</span>
+              <th scope="row">{classes[row]}{row === right && <span title="the right answer"> ✓</span>}</th>
+              <td>
+                <span class="bar">
+                  <span class="track">
+                    <span class="fill" style={{ width: `${100 * now[row]}%` }} />
+                    {changed && <span class="ghost" style={{ left: `${100 * before[row]}%` }} />}
+                  </span>
+                  <span class="value">{percent(now[row])}</span>
+                </span>
               </td>
-              {all.length <= MOST_CELLS && (
+              {cells && (
                 <td class="cells" aria-hidden="true">
-                  {all.map((each, step) => (
-                    <i class={step === session.step ? "now" : ""} style={{ background: css(each[row], view.dark) }} />
+                  {all.map((each, at) => (
+                    <i class={at === step ? "now" : ""} style={{ background: css(each[row], view.dark) }} />
                   ))}
                 </td>
               )}
@@ -54,23 +67,37 @@ export function AnswerPanel({ view }: { view: View }) {
           ))}
         </tbody>
       </table>
-      <p class="quiet">
-        {world.task.data.floor !== null && `Guess floor ${percent(world.task.data.floor)}: the accuracy of a model that knows no keys, or only how often each answer is right. `}
-        {changed && "The upright mark is the probability without your changes."}
+      <p class="quiet note">
+        {floor !== null && `Guess floor: ${percent(floor)} right without knowing what was asked. `}
+        {changed && "The upright marks are the probabilities without your changes."}
       </p>
     </Panel>
   );
+}
+
+/** All classes, or the likeliest and the right one. */
+function shownRows(now: Float64Array, right: number | null): number[] {
+  if (now.length <= MOST_ROWS) return [...now.keys()];
+  const likeliest = [...now.keys()].sort((one, other) => now[other] - now[one]).slice(0, MOST_ROWS);
+  if (right !== null && !likeliest.includes(right)) likeliest[MOST_ROWS - 1] = right;
+  return likeliest;
+}
+
+function moment({ session, layer }: View): string {
+  const { step, sub } = session;
+  if (!layer.innerSteps || sub >= layer.innerSteps) return `Step ${step + 1}`;
+  return sub === 0 ? `Step ${step + 1}, before it has read` : `Step ${step + 1}, after read ${sub}`;
 }
 
 /** Of a task whose answer is a number. */
 function NumberPanel({ view }: { view: View }) {
   const { session, steps, plain, changed } = view;
   const right = session.sequence.targets[session.step];
-  const now = steps[session.step].logits[0];
+  const now = answer(view, steps[session.step], session.sub)[0];
   return (
-    <Panel id="answer" title="The answer" says="Were the sequence over here, this is the number that the network would say.">
+    <Panel id="answer" title="The answer" says="The number that the network would say, were the sequence over here.">
       <p class="verdict" role="status">
-        Step {session.step + 1}: <b>{number(now)}</b>
+        {moment(view)}: <b class="say">{number(now)}</b>
         {right !== null && ` where ${number(right)} is right after the last step`}
         {changed && `; without your changes ${number(plain[session.step].logits[0])}`}.
       </p>

@@ -1,5 +1,6 @@
 /** What is stored, and how to change it. */
 
+import { useState } from "preact/hooks";
 import { advance, begin } from "../network/network";
 import { largestOf, number, Panel } from "../parts";
 import type { View } from "../view";
@@ -43,15 +44,15 @@ export function ChangePanel({ view }: { view: View }) {
           type="button" disabled={gone}
           onClick={() => dispatch({ type: "edit", edit: { before: step, change: "erase", step: chosen } })}
         >
-          Erase {gone ? "it" : `${sequence.tokens[chosen]} of step ${chosen + 1}`}
+          Erase {gone ? "it" : named(view, chosen)}
         </button>
-        <Overwrite view={view} disabled={gone} />
         <button
           type="button" disabled={!look.before.length}
           onClick={() => dispatch({ type: "edit", edit: { before: step, change: "empty" } })}
         >
           Empty the memory
         </button>
+        <Overwrite view={view} disabled={gone} />
       </div>
       <label class="field slider">
         Decay <output>{number(network.fast[layer].rule.decay)}</output>
@@ -69,10 +70,14 @@ export function ChangePanel({ view }: { view: View }) {
   );
 }
 
+function named({ world, session }: View, step: number): string {
+  return `${world.task.data.symbols ? `${session.sequence.tokens[step]} of ` : ""}step ${step + 1}`;
+}
+
 function said(view: View): string {
-  const { edits, decay, sequence } = view.session;
+  const { edits, decay } = view.session;
   const parts = edits.map(({ change, step, before, says }) => {
-    const what = step === undefined ? "" : ` ${sequence.tokens[step]} of step ${step + 1}`;
+    const what = step === undefined ? "" : ` ${named(view, step)}`;
     const done = { erase: `Erased${what}`, overwrite: `Wrote ${says} over${what}`, empty: "Emptied", scale: "Scaled" }[change];
     return `${done}, before step ${before + 1}.`;
   });
@@ -85,24 +90,34 @@ function Overwrite({ view, disabled }: { view: View; disabled: boolean }) {
   const { session, dispatch, network, steps, world } = view;
   const { chosen, step, sequence, edits } = session;
   const symbols = world.task.data.symbols;
-  const write = (choice: number) => {
+  const choices = symbols
+    ? symbols.map((name, place) => [place, name] as const)
+    : sequence.tokens.slice(0, step).map((name, place) => [place, `step ${name}`] as const);
+  const [wanted, choose] = useState<number | null>(null);
+  const choice = choices.some(([place]) => place === wanted) ? wanted! : suggested(view);
+  const write = () => {
     const before = chosen ? steps[chosen - 1].state : begin(network);
     const { looks } = symbols ? advance(network, choice, before, chosen, edits) : steps[choice];
     const values = looks.map(({ hidden }) => hidden[hidden.length - 1]);
     const says = symbols ? symbols[choice] : `step ${choice + 1}`;
     dispatch({ type: "edit", edit: { before: step, change: "overwrite", step: chosen, values, says } });
   };
-  const choices = symbols ? symbols.map((name, place) => [place, name] as const) : sequence.tokens.slice(0, step).map((name, place) => [place, `step ${name}`] as const);
   return (
-    <select
-      aria-label="Overwrite it with" disabled={disabled} value=""
-      onChange={(event) => {
-        if (event.currentTarget.value) write(Number(event.currentTarget.value));
-        event.currentTarget.value = "";
-      }}
-    >
-      <option value="">Overwrite with …</option>
-      {choices.map(([place, name]) => <option value={place}>{name}</option>)}
-    </select>
+    <span class="field">
+      <button type="button" disabled={disabled || !choices.length} onClick={write}>Overwrite with</button>
+      <select aria-label="The value to write" disabled={disabled} value={choice} onChange={(event) => choose(Number(event.currentTarget.value))}>
+        {choices.map(([place, name]) => <option value={place}>{name}</option>)}
+      </select>
+    </span>
   );
+}
+
+/** A symbol of the same kind as the one that is there, but another. */
+function suggested({ world, session }: View): number {
+  const { classes, symbols } = world.task.data;
+  const there = session.sequence.tokens[session.chosen];
+  if (!symbols) return 0;
+  const others = classes?.includes(there) ? classes : symbols;
+  const next = others[(others.indexOf(there) + 2) % others.length];
+  return Math.max(0, symbols.indexOf(next));
 }

@@ -34,7 +34,7 @@ export function CodesPanel({ view }: { view: View }) {
       says="How alike the hidden vectors of two keys are, each read alone, by their cosine; alike keys are easily confused."
     >
       <svg
-        class="codes" viewBox={`0 0 ${side + CELL} ${side + CELL}`} role="img"
+        class="codes" viewBox={`0 0 ${side + CELL} ${side + CELL}`} role="img" style={{ maxWidth: `${Math.min(24, 1.9 * (keys.length + 1))}rem` }}
         aria-label={`Cosine similarities of ${keys.length} keys; the most alike: ${pairs.map(([a, b]) => `${symbols[keys[a]]} and ${symbols[keys[b]]} ${number(alike[a][b], 2)}`).join(", ")}`}
       >
         {keys.map((key, at) => (
@@ -54,7 +54,7 @@ export function CodesPanel({ view }: { view: View }) {
           )),
         )}
       </svg>
-      <Legend most={1} dark={dark} says="" />
+      <Legend most={1} dark={dark} />
       {searches && (
         <>
           <p>Most alike; press one for a sequence that the network gets wrong:</p>

@@ -3,12 +3,11 @@
 import type { View } from "../view";
 
 export function Controls({ view }: { view: View }) {
-  const { session, dispatch, world, layer, run } = view;
-  const { sequence, step, sub, text, fault } = session;
-  const last = sequence.tokens.length - 1;
+  const { session, dispatch, world, run } = view;
+  const { text, fault } = session;
   const lookable = world.runs.filter((each) => each.memory);
   return (
-    <section class="controls" aria-label="Sequence and step">
+    <section class="controls" aria-label="Sequence">
       <div class="row">
         {world.task.typed && (
           <label class="field sequence">
@@ -36,25 +35,41 @@ export function Controls({ view }: { view: View }) {
         )}
       </div>
       <p id="fault" class="fault" role="alert">{fault}</p>
-      <div class="row">
-        <div class="stepper" role="group" aria-label="Steps">
-          <button type="button" aria-label="First step" disabled={step === 0} onClick={() => dispatch({ type: "step", to: 0 })}>⏮</button>
-          <button type="button" aria-label="Step back" disabled={step === 0} onClick={() => dispatch({ type: "step", to: step - 1 })}>◀</button>
-          <span class="where">Step <b>{step + 1}</b> of {last + 1}: <b>{sequence.tokens[step]}</b></span>
-          <button type="button" aria-label="Step forward" disabled={step === last} onClick={() => dispatch({ type: "step", to: step + 1 })}>▶</button>
-          <button type="button" aria-label="Last step" disabled={step === last} onClick={() => dispatch({ type: "step", to: last })}>⏭</button>
-        </div>
-        <fieldset class="subs">
-          <legend>Inner loop</legend>
-          {Array.from({ length: layer.innerSteps + 2 }, (_, s) => (
-            <label key={s} class={s === sub ? "on" : ""}>
-              <input type="radio" name="sub" checked={s === sub} onChange={() => dispatch({ type: "sub", to: s })} />
-              {s === 0 ? "h₀" : s > layer.innerSteps ? "write" : `read ${s}`}
-            </label>
-          ))}
-        </fieldset>
-        <span class="quiet keys">Keys: ← → steps, ↑ ↓ inner loop</span>
+    </section>
+  );
+}
+
+/** Shapes in a box of 16. */
+const ICONS = { first: "M3 3h2v10H3zM13 3v10L6 8z", back: "M12 3v10L4 8z", on: "M4 3v10l8-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z" };
+
+export function Stepper({ view }: { view: View }) {
+  const { session, dispatch, layer } = view;
+  const { sequence, step, sub } = session;
+  const last = sequence.tokens.length - 1;
+  const button = (label: string, icon: keyof typeof ICONS, to: number, end: boolean) => (
+    <button type="button" class="icon" aria-label={label} title={label} disabled={end} onClick={() => dispatch({ type: "step", to })}>
+      <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d={ICONS[icon]} /></svg>
+    </button>
+  );
+  return (
+    <section class="steps" aria-label="Step">
+      <div class="stepper" role="group" aria-label="Steps">
+        {button("First step", "first", 0, step === 0)}
+        {button("Step back", "back", step - 1, step === 0)}
+        <span class="where">Step <b>{step + 1}</b> of {last + 1}: <b class="say">{sequence.tokens[step]}</b></span>
+        {button("Step forward", "on", step + 1, step === last)}
+        {button("Last step", "last", last, step === last)}
       </div>
+      <fieldset class="subs">
+        <legend>Inner loop</legend>
+        {Array.from({ length: layer.innerSteps + 2 }, (_, s) => (
+          <label key={s} class={s === sub ? "on" : ""}>
+            <input type="radio" name="sub" checked={s === sub} onChange={() => dispatch({ type: "sub", to: s })} />
+            {s === 0 ? "start" : s > layer.innerSteps ? "write" : `read ${s}`}
+          </label>
+        ))}
+      </fieldset>
+      <span class="quiet keys">Keys: ← → steps, ↑ ↓ inner loop</span>
     </section>
   );
 }

@@ -1,8 +1,11 @@
 /** The right answer's probability after every symbol, of each run. */
 
+import { useMemo, useState } from "preact/hooks";
+import { softmax } from "../network/linear";
+import { after } from "../network/network";
 import { DASHES, LINES } from "../colours";
 import { largestOf, number, Panel, percent } from "../parts";
-import { known, type View } from "../view";
+import type { View } from "../view";
 
 const WIDTH = 520;
 const HEIGHT = 210;
@@ -14,13 +17,23 @@ export function KnownPanel({ view }: { view: View }) {
   const { sequence, step } = session;
   const classified = world.task.data.classes !== null;
   const runs = world.runs.map((run, place) => ({ run, place, steps: others[place] ?? steps }));
-  const lines = runs.map(({ run, place, steps }) => ({
-    name: run.name, place, values: steps.map((each, at) => (classified ? known(view, steps, at) : each.logits[0])),
-  }));
-  if (changed)
-    lines.push({
-      name: `${view.run.name}, unchanged`, place: 5, values: plain.map((each, at) => (classified ? known(view, plain, at) : each.logits[0])),
-    });
+  if (changed) runs.push({ run: { ...view.run, name: `${view.run.name}, unchanged` }, place: 5, steps: plain });
+  const askable = world.task.rest(sequence, 1) !== null;
+  const [asking, ask] = useState(true);
+  const asked = askable && asking;
+  const lines = useMemo(
+    () =>
+      runs.map(({ run, place, steps }) => ({
+        name: run.name, place, values: steps.map((each, at) => {
+          if (!classified) return each.logits[0];
+          const right = sequence.targets[at];
+          if (right === null || right === undefined) return null;
+          const logits = asked ? after(run === view.run ? view.network : run.network, each, world.task.rest(sequence, at + 1)!) : each.logits;
+          return softmax(logits)[right];
+        }),
+      })),
+    [steps, others, plain, asked],
+  );
   const target = classified ? null : sequence.targets[sequence.targets.length - 1];
   const all = lines.flatMap(({ values }) => values.filter((value): value is number => value !== null));
   const low = classified ? 0 : Math.min(0, ...all, target ?? 0);
@@ -40,8 +53,14 @@ export function KnownPanel({ view }: { view: View }) {
   return (
     <Panel
       id="known" title={world.runs.length > 1 ? "Compare: what each run knows" : "What is known after every symbol"}
-      says={classified ? "The probability of the right answer, were the sequence over after this symbol." : "The number that the network would say after each step, beside the right one."}
+      says={!classified ? "The number that the network would say after each step, beside the right one." : asked ? "The probability of the right answer, were the question asked right after this symbol." : "The probability of the right answer, were the sequence over after this symbol."}
     >
+      {askable && (
+        <label class="field check">
+          <input type="checkbox" checked={asking} onChange={(event) => ask(event.currentTarget.checked)} />
+          Ask {sequence.tokens.slice(-3).join("")} after every symbol
+        </label>
+      )}
       <svg class="chart" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={spoken(lines, step, show)}>
         {marks.map((mark) => (
           <g key={mark}>

@@ -2,7 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { matrix } from "../network/memory";
-import { HeatMap, largestOf, Legend, number, Panel } from "../parts";
+import { HeatMap, largestOf, Legend, number, Panel, strongest } from "../parts";
 import type { View } from "../view";
 
 export function MemoryPanel({ view }: { view: View }) {
@@ -11,7 +11,7 @@ export function MemoryPanel({ view }: { view: View }) {
   const size = layer.recurrent.rows;
   const terms = written ? look.after : look.before;
   const weights = useMemo(() => matrix(terms, size), [terms, size]);
-  const most = largestOf(weights) || 1;
+  const most = useMemo(() => strongest(weights), [weights]);
   const reads = layer.innerSteps;
   const hidden = look.hidden[Math.min(session.sub, reads)];
   const high = Math.max(...look.hidden.map(largestOf)) || 1;
@@ -20,7 +20,7 @@ export function MemoryPanel({ view }: { view: View }) {
   return (
     <Panel
       id="memory" title="The memory A(t)"
-      says="Every step adds its hidden vector times itself; units that are active together stand together."
+      says="Every step adds its hidden vector times itself to the matrix A; units that are active together stand together."
     >
       {network.fast.length > 1 && (
         <label class="field">
@@ -41,14 +41,14 @@ export function MemoryPanel({ view }: { view: View }) {
         <HeatMap
           values={weights} rows={size} columns={size} rowOrder={layer.order} columnOrder={layer.order}
           most={most} dark={dark} shape="square" onPoint={point}
-          label={`The fast weights ${when}: ${size} by ${size} numbers, from ${terms.length} steps, the largest ${number(most, 2)}`}
+          label={`The fast weights ${when}: ${size} by ${size} numbers, from ${terms.length} steps, the largest ${number(largestOf(weights), 2)}`}
         />
       </div>
-      <Legend most={most} dark={dark} says="" />
+      <Legend most={most} dark={dark} beyond />
       <p class="quiet readout">
         {at
           ? `unit ${place(at.row)} from unit ${place(at.column)}: ${number(weights[at.row * size + at.column])}`
-          : `Top row: the hidden vector h. Square: A, ${when}.`}
+          : `Above: the hidden vector h${session.sub < reads ? `, inner step ${session.sub}` : ""}. Square: A, ${when}.`}
       </p>
     </Panel>
   );

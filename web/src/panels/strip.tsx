@@ -1,10 +1,11 @@
 /** The symbols, and arcs from the step to those that it attends to. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { HeatMap, largestOf, number, Panel } from "../parts";
 import type { View } from "../view";
 
-const HEIGHT = 130;
+const NARROW = 30; // pixels of a step, at least
+const WIDE = 88;
 
 export function Strip({ view }: { view: View }) {
   const { session, look, dispatch, steps } = view;
@@ -12,7 +13,9 @@ export function Strip({ view }: { view: View }) {
   const read = Math.min(sub, look.weights.length);
   const weights = read > 0 ? look.weights[read - 1] : null;
   const most = steps.reduce((high, each) => Math.max(high, ...each.looks[layer].weights.map(largestOf)), 1e-12);
-  const width = sequence.tokens.length > 24 ? 34 : 56;
+  const [scroll, room] = useRoom();
+  const width = Math.max(NARROW, Math.min(WIDE, Math.floor(room / sequence.tokens.length)));
+  const height = Math.round(90 + 0.9 * width);
   const byStep = new Map(look.before.map((term, place) => [term.step, weights ? weights[place] : 0]));
   const here = useRef<HTMLButtonElement>(null);
   useEffect(() => {
@@ -30,20 +33,20 @@ export function Strip({ view }: { view: View }) {
       id="strip" wide title="What this step attends to"
       says="A read of the memory is attention over the past: the thicker an arc, the more of that step's content comes back."
     >
-      <div class="scroll" tabIndex={0} role="group" aria-label="The sequence">
+      <div class="scroll" ref={scroll} tabIndex={0} role="group" aria-label="The sequence">
         <div class="strip" style={{ width: `${full}px` }}>
           <svg
-            width={full} height={HEIGHT} role="img"
+            width={full} height={height} role="img"
             aria-label={weights && spoken ? `Step ${step + 1}, ${sequence.tokens[step]}, attends to: ${spoken}` : `Step ${step + 1} reads nothing here`}
           >
             {arcs.map(([from, weight]) => {
               const size = Math.abs(weight) / most;
               if (size < 0.004) return null;
-              const top = HEIGHT - Math.min(HEIGHT - 14, 26 + 15 * Math.sqrt(step - from) + (8 * (step - from) * width) / 56);
+              const top = height - (height - 12) * 1.3 * Math.min(1, 0.3 + 0.22 * Math.sqrt(step - from));
               return (
                 <path
                   key={from} class={`arc ${weight < 0 ? "below" : "above"}`}
-                  d={`M${x(step)} ${HEIGHT} C${x(step)} ${top} ${x(from)} ${top} ${x(from)} ${HEIGHT}`}
+                  d={`M${x(step)} ${height} C${x(step)} ${top} ${x(from)} ${top} ${x(from)} ${height}`}
                   stroke-width={0.75 + 11 * size} stroke-opacity={0.35 + 0.65 * size}
                 />
               );
@@ -55,11 +58,11 @@ export function Strip({ view }: { view: View }) {
                 key={place} ref={place === step ? here : undefined} type="button"
                 class={`token ${place === step ? "current" : place > step ? "unread" : ""}`}
                 style={{ width: `${width}px` }} tabIndex={place === step ? 0 : -1}
-                aria-current={place === step ? "step" : undefined} aria-label={`Step ${place + 1}: ${token}`}
+                aria-current={place === step ? "step" : undefined}
                 onClick={() => dispatch({ type: "step", to: place })}
               >
-                <b>{token}</b>
-                <small>{place < step && byStep.has(place) && weights ? number(byStep.get(place)!, 2) : "\u00a0"}</small>
+                <b><span class="hidden">Step {place + 1}: </span>{token}</b>
+                <small aria-hidden="true">{place < step && byStep.has(place) && weights ? number(byStep.get(place)!, 2) : "\u00a0"}</small>
               </button>
             ))}
           </div>
@@ -73,6 +76,18 @@ export function Strip({ view }: { view: View }) {
       </p>
     </Panel>
   );
+}
+
+/** A box, and how many pixels wide it is. */
+function useRoom() {
+  const box = useRef<HTMLDivElement>(null);
+  const [room, measure] = useState(900);
+  useEffect(() => {
+    const watcher = new ResizeObserver(([{ contentRect }]) => measure(Math.floor(contentRect.width)));
+    watcher.observe(box.current!);
+    return () => watcher.disconnect();
+  }, []);
+  return [box, room] as const;
 }
 
 /** Of a task without symbols: features by steps. */

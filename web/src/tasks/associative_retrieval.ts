@@ -60,6 +60,10 @@ export function associativeRetrieval(data: TaskData): Task {
       const keys = chosen(random, LETTERS, pairs);
       return made(random, keys, keys[below(random, pairs)]);
     },
+    rest: ({ inputs }, read) => {
+      const question = inputs.slice(-3);
+      return question.slice(Math.max(0, read - (inputs.length - 3)));
+    },
     pair: (random, one, other) => {
       if (pairs < 2) return null;
       const both = [symbols[one], symbols[other]];

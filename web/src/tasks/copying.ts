@@ -30,6 +30,7 @@ export function copying(data: TaskData): Task {
       const said = Array.from({ length }, () => symbols[below(random, 8)]);
       return read(`${said.join("")}${".".repeat(delay - 1)}:`) as Sequence;
     },
+    rest: () => null,
     pair: () => null,
   };
 }

@@ -33,6 +33,7 @@ export function drawn(data: TaskData): Task {
     typed,
     read,
     draw: (random) => sequences[below(random, sequences.length)],
+    rest: () => null,
     pair: () => null,
   };
 }

@@ -16,8 +16,8 @@ export interface TaskData {
   classes: string[] | null; // null: the outputs are numbers
   every: boolean;
   keys: number[]; // symbols that have a code, and can be asked for
-  floor: number | null; // of the probability of the right answer, or of the accuracy
-  metric: string;
+  floor: number | null; // the accuracy of guessing
+  guess: string; // the guess floor of the run's result
   drawn: { inputs: Packed; targets: Packed; lengths: number[] };
 }
 
@@ -34,6 +34,8 @@ export interface Task {
   /** The sequence, or the sentence that says what is wrong with the text. */
   read(text: string): Sequence | string;
   draw(random: Random): Sequence;
+  /** What is still to be read after the first `read` steps until the question is asked; null: it is not asked so. */
+  rest(sequence: Sequence, read: number): Input[] | null;
   /** A sequence that has both symbols and asks for one of them; null: there is none. */
   pair(random: Random, one: number, other: number): Sequence | null;
 }
