@@ -14,7 +14,8 @@ from fastweights.training.networks import NETWORKS
 from fastweights.training.setup import Setup
 from fastweights.training.trained import TrainedRun
 
-WEB = Path(__file__).parent.parent / "web"
+ROOT = Path(__file__).parent.parent
+WEB = ROOT / "web"
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
 

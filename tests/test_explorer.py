@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from browser import WEB, run_of
+from browser import ROOT, WEB, run_of
 from command_line import run
 from small_runs import save_raw
 
@@ -68,10 +68,21 @@ def test_a_folder_of_runs_becomes_one_file_that_says_how_to_open_it(trained, tmp
 
 
 def test_what_a_run_is_called_ends_no_element():
-    hurt = '</script><script>window.hurt = 1</script><img src=x onerror="hurt=1">{{script}}'
-    made = page(contents([run_of("RNN-LN-FW", TASK, folder=hurt)])).decode()
-    assert Elements(made).tags == Elements(page(contents([run_of("RNN-LN-FW", TASK)])).decode()).tags
-    assert hurt not in made and json.loads(Elements(made).scripts[1])["runs"][0]["folder"] == hurt
+    hurt = '</script><script>window.hurt = 1<script><img src=x onerror="hurt=1">{{script}}'
+    made, clean = (
+        page(contents([run_of("RNN-LN-FW", TASK, folder=f"{name}{n}") for n in "12"])).decode()
+        for name in (hurt[1:], "run")
+    )
+    assert Elements(made).tags == Elements(clean).tags and hurt not in made
+    assert json.loads(Elements(made).scripts[1])["runs"][1]["name"] == f"{hurt.rpartition('/')[2]}2"
+
+
+def test_the_page_in_the_docs_is_of_this_version():
+    shown = ROOT / "docs/_static/demo.html"
+    told = json.loads(Elements(shown.read_text()).scripts[1])
+    again = "`fastweights explore runs/demo --output docs/_static/demo.html` writes it again"
+    assert shown.read_bytes() == page(told), again
+    assert [run["name"] for run in told["runs"]][:2] == ["RNN-LN-FW", "LSTM"]
 
 
 def nan_run(trained, folder):

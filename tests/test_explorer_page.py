@@ -129,20 +129,16 @@ def test_a_bad_sequence_gets_the_sentence_of_the_command_line(task, open_page):
 
 
 def test_what_a_folder_and_a_file_of_ones_own_say_is_text(open_page):
-    hurt = ["<script>window.hurt=1</script>", "<img/src=x/onerror=hurt=1>", "</style><b>", "{{script}}", "&lt;"]
-    task = OwnLines(symbols=tuple(hurt), classes=tuple(hurt), counts=(1,) * 5, length=3, separated=True, answers="each")
-    runs = [of_rule(Cosine(), task=task, folder=f"runs/{hurt[0]}"), run_of("LSTM", task, folder=f"runs/{hurt[1]}")]
-    clean = [of_rule(Cosine(), task=OwnLines(symbols=tuple("abcde"), classes=tuple("abcde"), counts=(1,) * 5, length=3, answers="each")), run_of("LSTM", task)]  # fmt: skip
-    tab = open_page(runs)
+    hurt = ("<script>window.hurt=1</script>", "<img/src=x/onerror=hurt=1>", "</style><b>", "{{script}}", "&lt;")
+    task = OwnLines(symbols=hurt, classes=hurt, counts=(1,) * 5, length=3, separated=True, answers="each")
+    tab = open_page([of_rule(Cosine(), task=task, folder=name) for name in ("<script>window.hurt=1<script>", "<b>")])
+    assert tab.inner_text("h1").startswith("<script>window.hurt=1<script> on")
     tab.fill("#sequence", " ".join(hurt))
-    assert tab.inner_text(".token:nth-child(1) b") == hurt[0] and tab.inner_text(".bars tbody th >> nth=1") == hurt[1]
+    assert tab.locator(".token b").all_inner_texts()[1].endswith(hurt[1])
+    assert sorted(each.split(" ")[0] for each in tab.locator(".bars tbody th").all_inner_texts()) == sorted(hurt)
     tab.click("button:has-text('Erase')")
     assert tab.evaluate("window.hurt") is None
-    assert (
-        tab.locator("script").count() == 2
-        and tab.locator("b:not(.say, .token b, .association b, .where b, .lines b, td b)").count() == 0
-    )
-    assert len(clean) == 2
+    assert tab.locator("script").count() == 2 and tab.locator("body img, style ~ style").count() == 0
 
 
 def test_a_click_changes_the_memory_as_python_does(open_page):

@@ -41,7 +41,6 @@ def contents(runs: Sequence[TrainedRun]) -> dict[str, Any]:
         "runs": [
             {
                 "name": run.name if named else run.folder.name,
-                "folder": str(run.folder),
                 "units": run.config.hidden_size,
                 "result": result(run),
                 "memory": has_memory(run.model),

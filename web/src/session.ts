@@ -7,7 +7,6 @@ import type { Sequence, Task } from "./tasks";
 
 export interface Run {
   name: string;
-  folder: string;
   units: number;
   result: string;
   memory: boolean;

@@ -7,6 +7,7 @@ import { answer, type View } from "../view";
 
 const MOST_ROWS = 12;
 const MOST_CELLS = 32;
+const SEEN = 0.005; // by how much a probability differs that has a mark
 
 export function AnswerPanel({ view }: { view: View }) {
   const { world, session, steps, plain, changed } = view;
@@ -51,7 +52,7 @@ export function AnswerPanel({ view }: { view: View }) {
                 <span class="bar">
                   <span class="track">
                     <span class="fill" style={{ width: `${100 * now[row]}%` }} />
-                    {changed && <span class="ghost" style={{ left: `${100 * before[row]}%` }} />}
+                    {changed && Math.abs(before[row] - now[row]) > SEEN && <span class="ghost" style={{ left: `${100 * before[row]}%` }} />}
                   </span>
                   <span class="value">{percent(now[row])}</span>
                 </span>

@@ -32,7 +32,8 @@ export function ChangePanel({ view }: { view: View }) {
                 type="radio" name="association" checked={from === chosen}
                 onChange={() => dispatch({ type: "choose", step: from })}
               />
-              <b>{sequence.tokens[from]}</b> <span class="quiet">step {from + 1}</span>
+              <b>{sequence.tokens[from]}</b>
+              <span class="quiet">step {from + 1}{wrote(view, from)}</span>
               <span class="track"><span class={`fill ${weight < 0 ? "below" : ""}`} style={{ width: `${(100 * Math.abs(weight)) / most}%` }} /></span>
               <span class="value">{term === undefined ? "erased" : number(weight, 2)}</span>
             </label>
@@ -72,6 +73,12 @@ export function ChangePanel({ view }: { view: View }) {
 
 function named({ world, session }: View, step: number): string {
   return `${world.task.data.symbols ? `${session.sequence.tokens[step]} of ` : ""}step ${step + 1}`;
+}
+
+/** What was written over a step, as its read sees it. */
+function wrote({ session }: View, step: number): string {
+  const over = session.edits.filter((edit) => edit.change === "overwrite" && edit.step === step && edit.before <= session.step);
+  return over.length ? ` → ${over[over.length - 1].says}` : "";
 }
 
 function said(view: View): string {

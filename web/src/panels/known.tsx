@@ -7,8 +7,8 @@ import { DASHES, LINES } from "../colours";
 import { largestOf, number, Panel, percent } from "../parts";
 import type { View } from "../view";
 
-const WIDTH = 520;
-const HEIGHT = 210;
+const WIDTH = 440;
+const HEIGHT = 200;
 const LEFT = 44;
 const BELOW = 34;
 
