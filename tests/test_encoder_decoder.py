@@ -12,10 +12,12 @@ from fastweights.nn import (
     AssociativeLSTM,
     CompiledDecoder,
     EncoderDecoder,
+    FastWeightsRNN,
     FastWeightsTransducer,
     Transducer,
     memories,
 )
+from fastweights.rules import Delta
 
 INPUTS, OUTPUTS, BATCH, TIME, STEPS = 6, 4, 4, 7, 5
 LENGTHS = torch.tensor([7, 2, 5, 2])
@@ -24,6 +26,10 @@ SMALL = {"embedding_size": 5, "head_size": 6}
 
 def pair(memory, backbone="gru"):
     return EncoderDecoder(INPUTS, OUTPUTS, memory=memory, backbone=backbone, encoder_size=4, decoder_size=6, **SMALL)
+
+
+def fast(units, **options):
+    return FastWeightsRNN(5, units, batch_first=True, **options)
 
 
 def one(network):
@@ -37,6 +43,7 @@ MODELS = {
     "one": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, **SMALL),
     "one behind gru": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, front="gru", **SMALL),
     "one behind fast weights": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, front="fast-weights", **SMALL),
+    "two": lambda: FastWeightsTransducer(INPUTS, OUTPUTS, 6, own_weights=True, front="fast-weights", **SMALL),
     "nn.LSTM": lambda: one(nn.LSTM(5, 6, num_layers=2, batch_first=True)),
     "LNGRU": lambda: one(LNGRU(5, 6)),
     "AssociativeLSTM": lambda: one(AssociativeLSTM(5, 6)),
@@ -170,11 +177,16 @@ def test_beams_are_streams_of_their_own(name):
 def test_what_was_attended_to_lies_inside_the_source(name):
     model, (source, _) = made(name), drawn()
     seen = attended(model, source, greedy(model, source, LENGTHS, limit=5).symbols, LENGTHS)
-    if name in ("last-state", "last-state, lstm", "nn.LSTM", "LNGRU", "AssociativeLSTM"):
+    if name in ("last-state", "last-state, lstm", "two", "nn.LSTM", "LNGRU", "AssociativeLSTM"):
         assert seen is None
         return
     assert seen.shape[::2] == (BATCH, TIME) and seen[0].abs().sum() > 0
     assert not seen[1, :, 2:].any()
+
+
+def test_a_rule_whose_reads_are_no_attention_tells_nothing():
+    model, (source, target_in) = one(fast(6, rule=Delta())), drawn()
+    assert model.attended(source, target_in) is None
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ("nn.LSTM", "LNGRU", "AssociativeLSTM")])
@@ -236,6 +248,8 @@ def test_dropout_rests_while_decoding_and_goes_on_after():
         (lambda: EncoderDecoder(6, 4, backbone="lst"), "backbone: got 'lst', wanted one of gru, lstm, fast-weights; did you mean lstm?"),
         (lambda: FastWeightsTransducer(6, 4, front="gruu"), "front: got 'gruu', wanted None, gru or fast-weights; did you mean gru?"),
         (lambda: Transducer(nn.GRU(5, 6), 6, 4, 6), "Transducer: got GRU with batch_first=False"),
+        (lambda: one(nn.GRU(5, 3, batch_first=True, bidirectional=True)), "Transducer: got a bidirectional GRU, wanted one that reads forwards"),
+        (lambda: Transducer(fast(6), 6, 4, 6, answering=fast(5)), "wanted recurrent and answering to be FastWeightsRNN of one size"),
         (lambda: made("LNGRU").emptied(made("LNGRU").encode(drawn()[0])), "emptied: got a state of LNGRU, wanted one with fast weights"),
         (lambda: greedy(made("delta"), drawn()[0], limit=0), "limit: got 0, wanted an integer >= 1"),
         (lambda: beam(made("delta"), drawn()[0], width=True), "width: got True, wanted an integer >= 1"),
@@ -257,6 +271,9 @@ def test_lengths_that_no_source_has_are_refused(name, lengths):
 
 def test_the_sizes_are_those_of_the_comparison():
     built = {name: EncoderDecoder(27, 40, memory=name) for name in memories.registered()}
-    built |= {str(front): FastWeightsTransducer(27, 40, front=front) for front in (None, "gru", "fast-weights")}
+    for own in (False, True):
+        for front in (None, "gru", "fast-weights"):
+            built[f"{front}, {own}"] = FastWeightsTransducer(27, 40, front=front, own_weights=own)
+    built |= {each: EncoderDecoder(27, 40, backbone=each) for each in ("lstm", "fast-weights")}
     counts = {name: sum(p.numel() for p in model.parameters()) for name, model in built.items()}
     assert {name: count for name, count in counts.items() if not 132_000 < count < 146_000} == {}

@@ -106,14 +106,7 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What `step` begins with."""
-        states = self._states(source, lengths)
-        first = torch.tanh(self.begin_with(ends_of(states, lengths)))[None]
-        network: Any = first
-        if isinstance(self.decoder, FastWeightsRNN):
-            network = FastWeightsState(first, first.new_zeros(*first.shape, first.shape[-1]))
-        elif isinstance(self.decoder, nn.LSTM):
-            network = (first, torch.zeros_like(first))
-        return DecoderState(network, self.memory.write(states, lengths))
+        return self._begun(self._states(source, lengths), lengths)
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One symbol of every stream, [batch]: the answers [batch, outputs], and the state."""
@@ -128,13 +121,23 @@ class EncoderDecoder(nn.Module):
     def attended(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor | None:
         """[batch, steps, time]: the weight of each symbol of the source in each read, exactly; None where the memory is
         no sum over them. Each stands for its encoder's state, which has seen its neighbours."""
-        states, state = self._states(source, lengths), self.encode(source, lengths)
+        states = self._states(source, lengths)
+        state = self._begun(states, lengths)
         hidden = self.decoder(self._embed(target_in), state.network)[0]
         return attended(self.memory, states, hidden, lengths)
 
     def _states(self, source: Tensor, lengths: Tensor | None) -> Tensor:
         embedded = functional.dropout(self.source(source), self.dropout, self.training)
         return read_both_ways(self.encoder, embedded * self.source_scale, lengths)
+
+    def _begun(self, states: Tensor, lengths: Tensor | None) -> DecoderState:
+        first = torch.tanh(self.begin_with(ends_of(states, lengths)))[None]
+        network: Any = first
+        if isinstance(self.decoder, FastWeightsRNN):
+            network = FastWeightsState(first, first.new_zeros(*first.shape, first.shape[-1]))
+        elif isinstance(self.decoder, nn.LSTM):
+            network = (first, torch.zeros_like(first))
+        return DecoderState(network, self.memory.write(states, lengths))
 
     def _embed(self, symbols: Tensor) -> Tensor:
         return functional.dropout(self.target(symbols), self.dropout, self.training) * self.target_scale

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastweights.errors import UserError, near, shown
+from fastweights.errors import UnsupportedBackend, UserError, near, shown
 from fastweights.nn.arguments import check_sizes
 from fastweights.nn.decoder_state import DecoderState
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
@@ -16,11 +16,12 @@ from fastweights.nn.sequence_model import unit_embedding_scale
 from fastweights.ops import FastWeightsState, PastState
 from fastweights.rules import Hebbian, Rule
 
-FRONTS: dict[str, tuple[Callable[..., nn.Module], int, int]] = {  # network, its units, those of the one behind it
-    "gru": (nn.GRU, 64, 250),
-    "fast-weights": (FastWeightsRNN, 96, 264),
-}
-ALONE = 320  # units without a front
+FRONTS: dict[str, tuple[Callable[..., nn.Module], int]] = {"gru": (nn.GRU, 64), "fast-weights": (FastWeightsRNN, 96)}
+UNITS = {
+    None: (320, 224),
+    "gru": (250, 184),
+    "fast-weights": (264, 192),
+}  # behind a front: of one network, of each of two
 
 
 class Transducer(nn.Module):
@@ -36,6 +37,9 @@ class Transducer(nn.Module):
         recurrent: any network called as `nn.LSTM(batch_first=True)` is, from `embedding_size` to `hidden_size` units.
         inputs: symbols of the source. outputs: numbers at an answer, the last of which is the end of it. The answer
             begins with the symbol `outputs`.
+        answering: a `FastWeightsRNN` that goes on where `recurrent`, one of the same size, has read the source. It has
+            weights of its own, and takes over the hidden vectors, and with them the memory, as a `PastState`. None:
+            the same network goes on.
         front: a network that reads the source both ways before, of `front_size` features: its outputs, projected to
             `embedding_size`, stand in place of the symbols. None: there is none.
         input_scale, front_scale: of the embedded symbols, before the network and before the front. None: such that
@@ -52,6 +56,7 @@ class Transducer(nn.Module):
         outputs: int,
         hidden_size: int,
         *,
+        answering: FastWeightsRNN | None = None,
         embedding_size: int = 32,
         front: nn.Module | None = None,
         front_size: int = 0,
@@ -66,9 +71,17 @@ class Transducer(nn.Module):
         if getattr(recurrent, "batch_first", True) is not True:
             kind = type(recurrent).__name__
             raise UserError(f"Transducer: got {kind} with batch_first=False, wanted one with batch_first=True")
+        if getattr(recurrent, "bidirectional", False):
+            raise UserError(
+                f"Transducer: got a bidirectional {type(recurrent).__name__}, wanted one that reads forwards"
+            )
+        if answering is not None and (sizes_of(answering) is None or sizes_of(answering) != sizes_of(recurrent)):
+            raise UserError(
+                "Transducer: got answering, wanted recurrent and answering to be FastWeightsRNN of one size"
+            )
         self.inputs, self.outputs, self.dropout = inputs, outputs, dropout
         self.source, self.target = nn.Embedding(inputs, embedding_size), nn.Embedding(outputs + 1, embedding_size)
-        self.front, self.recurrent = front, recurrent
+        self.front, self.recurrent, self.answering = front, recurrent, answering
         self.enter = None if front is None else nn.Linear(front_size, embedding_size)
         self.mix, self.head = nn.Linear(hidden_size, head_size), nn.Linear(head_size, outputs)
         self.input_scale = _scale(recurrent, embedding_size) if input_scale is None else input_scale
@@ -92,6 +105,9 @@ class Transducer(nn.Module):
     def forward(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The answers [batch, steps, outputs] after source [batch, time], of which `lengths` steps count, and target_in
         [batch, steps]: `begin`, then the symbols of the answer."""
+        if self.answering is not None:
+            past = self.encode(source, lengths, factored=True).network
+            return self._answer(self.answering(self._embed(target_in), past, need_state=False)[0])
         steps = follow(self._read(source, lengths), self._embed(target_in), lengths)
         options = {"need_state": False} if isinstance(self.recurrent, FastWeightsRNN) else {}
         hidden = self.recurrent(steps, **options)[0]
@@ -114,7 +130,8 @@ class Transducer(nn.Module):
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One symbol of every stream, [batch]: the answers [batch, outputs], and the state."""
-        hidden, network = self.recurrent(self._embed(symbols[:, None]), state.network)
+        goes_on = self.recurrent if self.answering is None else self.answering
+        hidden, network = goes_on(self._embed(symbols[:, None]), state.network)
         return self._answer(hidden)[:, 0], DecoderState(network, state.memory)
 
     def emptied(self, state: DecoderState) -> DecoderState:
@@ -126,11 +143,14 @@ class Transducer(nn.Module):
 
     def attended(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor | None:
         """[batch, steps, time]: what each step of the answer attends to in the source; None for networks that have no
-        `attention`, as `FastWeightsRNN` has."""
+        `attention`, as `FastWeightsRNN` has with most rules, and where two of them share the work."""
         attention: Any = getattr(self.recurrent, "attention", None)
-        if attention is None:
+        if attention is None or self.answering is not None:
             return None
-        seen = attention(follow(self._read(source, lengths), self._embed(target_in), lengths))
+        try:
+            seen = attention(follow(self._read(source, lengths), self._embed(target_in), lengths))
+        except UnsupportedBackend:  # of such a rule
+            return None
         seen = followers(seen, target_in.shape[1], lengths)[..., : source.shape[1]]
         if lengths is None:
             return seen
@@ -150,6 +170,11 @@ class Transducer(nn.Module):
         return self.head(functional.dropout(functional.relu(self.mix(hidden)), self.dropout, self.training))
 
 
+def sizes_of(network: Any) -> tuple[int, int] | None:
+    """Layers and units of a `FastWeightsRNN`."""
+    return (network.num_layers, network.hidden_size) if isinstance(network, FastWeightsRNN) else None
+
+
 def _scale(network: Any, embedding_size: int) -> float:
     return unit_embedding_scale(network.hidden_size, embedding_size) if isinstance(network, FastWeightsRNN) else 1.0
 
@@ -160,6 +185,7 @@ def FastWeightsTransducer(
     hidden_size: int | None = None,
     *,
     front: str | None = None,
+    own_weights: bool = False,
     rule: Rule = Hebbian(decay=0.95, rate=0.05),  # noqa: B008 - frozen
     learned: Sequence[str] | None = ("decay", "rate"),
     embedding_size: int = 32,
@@ -167,18 +193,23 @@ def FastWeightsTransducer(
 ) -> Transducer:
     """A `Transducer` whose network is a `FastWeightsRNN`: the memory of Ba et al. 2016 alone carries the source.
 
-    front: None, "gru" or "fast-weights": a network that reads the source both ways before. hidden_size: None for the
-    size that makes 133 to 144 thousand parameters with 27 letters and 40 phones. rule, learned: of the network that is
-    never stopped, as in `FastWeightsRNN`. The paper's rate of 0.5 learns nothing for some hundred updates. options: of
-    `Transducer`.
+    front: None, "gru" or "fast-weights": a network that reads the source both ways before.
+    own_weights: another network than the one that read the source goes on with the answer, and takes the memory over.
+    hidden_size: None for the size that makes 133 to 144 thousand parameters with 27 letters and 40 phones.
+    rule, learned: of the network that is never stopped, as in `FastWeightsRNN`. The paper's rate of 0.5 learns nothing
+        for some hundred updates.
+    options: of `Transducer`.
 
     Paper: Ba, Hinton, Mnih, Leibo, Ionescu 2016, https://arxiv.org/abs/1610.06258.
     """
     if front is not None and front not in FRONTS:
         raise UserError(f"front: got {shown(front)}, wanted None, {' or '.join(FRONTS)}{near(front, FRONTS)}")
-    made, size, behind = (None, 0, ALONE) if front is None else FRONTS[front]
+    made, size = (None, 0) if front is None else FRONTS[front]
     before = None if made is None else made(embedding_size, size, batch_first=True, bidirectional=True)
-    units = behind if hidden_size is None else hidden_size
-    recurrent = FastWeightsRNN(embedding_size, units, batch_first=True, rule=rule, learned=learned)
-    sizes: Any = {"embedding_size": embedding_size, "front": before, "front_size": 2 * size}
-    return Transducer(recurrent, inputs, outputs, units, **sizes, **options)
+    units = UNITS[front][own_weights] if hidden_size is None else hidden_size
+    networks = [
+        FastWeightsRNN(embedding_size, units, batch_first=True, rule=rule, learned=learned)
+        for _ in range(1 + own_weights)
+    ]
+    parts: Any = {"answering": networks[1] if own_weights else None, "front": before, "front_size": 2 * size}
+    return Transducer(networks[0], inputs, outputs, units, embedding_size=embedding_size, **parts, **options)
