@@ -78,20 +78,13 @@ def test_a_trace_and_a_changed_memory_are_those_of_python(make, open_page):
         at, state = before - 1, found.state(before - 1)
         for edit, changed in (
             ({"change": "erase", "step": 1}, found.erase(1, at)),
-            ({"change": "overwrite", "step": 1, "values": hidden}, overwritten(found, hidden, at)),
+            ({"change": "overwrite", "step": 1, "values": hidden}, found.overwrite(1, np.array(hidden), at)),
             ({"change": "scale", "factor": 0.5}, state.scale(0.5)),
             ({"change": "empty"}, state.empty()),
         ):
             got, wanted = in_page(before, **edit), in_python(before, changed)
             np.testing.assert_allclose(got, wanted, **close, err_msg=str(edit["change"]))
             assert abs(wanted - found.logits[before:]).max() > 1e-4
-
-
-def overwritten(found, hidden, at):
-    """The state where each layer has written its own hidden vector at step 1."""
-    states = [found.overwrite(1, vector, at, layer) for layer, vector in enumerate(hidden)]
-    weights = torch.stack([state.weights[layer] for layer, state in enumerate(states)])
-    return states[0]._replace(weights=weights)
 
 
 SEQUENCES = ["g5o8k1??g", "", "g5o8k1??", "g5o8k1??gg", "55o8k1??g", "gxo8k1??g", "g5o8k1?gg", "g5g8k1??g", "g5o8k1??z", "G5o8k1??g",

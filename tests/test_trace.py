@@ -215,7 +215,7 @@ BAD = {
     "a late step": (lambda m: trace(m, TASK.encode("a1b2??a")).erase(5, at=3), "got step 5, wanted one up to 3"),
     "no such step": (lambda m: trace(m, TASK.encode("a1b2??a")).state(7), "got at=7, wanted a step from 0 to 6"),
     "a decay": (lambda m: trace(m, TASK.encode("a1b2??a"), decay=1.5), r"decay=1.5\): wanted a number in \[0, 1\]"),
-    "a value": (lambda m: trace(m, TASK.encode("a1b2??a")).overwrite(1, np.zeros(3)), r"got a vector \[3\], wanted a step, or a hidden \[12\]"),
+    "a value": (lambda m: trace(m, TASK.encode("a1b2??a")).overwrite(1, np.zeros(3)), r"got a vector \[3\], wanted a step, or hidden \[12\]"),
     "no such layer": (lambda m: trace(m, TASK.encode("a1b2??a")).erase(1, layer=1), "got layer=1, wanted one from 0 to 0"),
     "a text of no text": (lambda m: trace_sequence(m, Adding(), "1 2", None), "the task has no text"),
     "codes of vectors": (lambda m: codes_of(m, Adding(), None), "got vectors as inputs, wanted a task of symbols"),

@@ -107,15 +107,15 @@ def main(arguments: list[str]) -> None:
 
 def check_figure(path: Path, sequences: Sequence[str]) -> None:
     """Before torch is there."""
-    from fastweights import memory_figure
+    from fastweights.explorer import figure
 
     if len(sequences) > 1:
         raise UserError(f"--figure {path}: got {len(sequences)} sequences, wanted one, or none: one is drawn then")
-    memory_figure.check(path)
+    figure.check(path)
 
 
 def save_figure(path: Path, model: Any, task: Any, sequences: Sequence[str]) -> None:
-    from fastweights import memory_figure
+    from fastweights.explorer import figure
     from fastweights.training.looking import trace_sequence
     from fastweights.training.source import generator_of
 
@@ -125,7 +125,7 @@ def save_figure(path: Path, model: Any, task: Any, sequences: Sequence[str]) -> 
     floor = task.floors.get("accuracy") if trace.classified else None
     answer = f" -> {trace.answer}" if trace.classes is not None else ""
     said = plain(f"{'' if trace.symbols is None else ''.join(trace.symbols)}{answer}")
-    memory_figure.save(memory_figure.draw(trace, f"{task.NAME}   {said}"[:LONGEST], floor), path)
+    figure.save(figure.draw(trace, f"{task.NAME}   {said}"[:LONGEST], floor), path)
     print(plain(str(path)))
 
 

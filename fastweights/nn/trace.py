@@ -130,18 +130,22 @@ class Trace:
 
             A(at) + strength (value' - value) key^T
 
-        new: a step whose hidden vector is written, or that vector, [hidden]; value' is what the rule stores of it (see
-        `LayerTrace.value_of`). So its key finds the other step's content, as old as the one that was there.
+        new: a step whose hidden vector is written, or that vector, [hidden], or one for each layer, [layers, hidden];
+        value' is what the rule stores of it (see `LayerTrace.value_of`). So the key finds the other step's content, as
+        old as the one that was there.
         """
         term = self.term(step, at, layer)
-        place, other = self._step("step", step), self._step("new", new) if isinstance(new, int) else None
-        vector = None if other is not None else np.asarray(new, dtype=np.float64)
-        size = self.layers[0].hidden.shape[1:]
-        if vector is not None and vector.shape != size:
-            raise UserError(
-                f"Trace.overwrite: got a vector {list(vector.shape)}, wanted a step, or a hidden {list(size)}"
-            )
-        values = [each.value_of(place, each.hidden[other] if vector is None else vector) for each in self._forward]
+        place = self._step("step", step)
+        if isinstance(new, int):
+            other = self._step("new", new)
+            vectors = [each.hidden[other] for each in self._forward]
+        else:
+            vectors, size = np.asarray(new, dtype=np.float64), [len(self.layers), self.layers[0].hidden.shape[1]]
+            if list(vectors.shape) not in (size, size[1:]):
+                got = list(vectors.shape)
+                raise UserError(f"Trace.overwrite: got a vector {got}, wanted a step, or hidden {size[1:]} or {size}")
+            vectors = np.broadcast_to(vectors, size)
+        values = [each.value_of(place, np.array(vector)) for each, vector in zip(self._forward, vectors, strict=True)]
         return self.state(at).overwrite(term.key, self._stack(values), term.value, term.strength)
 
     @property

@@ -7,8 +7,10 @@ from command_line import run
 from matplotlib.colors import to_hex
 from matplotlib.patches import PathPatch
 
-from fastweights import FastWeightsRNN, memory_figure
+from fastweights import FastWeightsRNN
 from fastweights.errors import UserError
+from fastweights.explorer import figure
+from fastweights.explorer.order import order_of
 from fastweights.nn import SequenceModel
 from fastweights.tasks import Adding, AssociativeRetrieval, Copying, NextCharacter
 from fastweights.training.looking import trace_sequence
@@ -25,19 +27,17 @@ def traced(task, sequence=None, **options):
 
 def test_an_arc_is_as_thick_as_its_weight_and_has_the_colour_of_its_sign():
     trace = traced(RETRIEVAL, "a1b2??a", nonlinearity="tanh")
-    strip, units, known, memory, table = memory_figure.draw(trace, "title", 0.55).axes
+    strip, units, known, memory, table = figure.draw(trace, "title", 0.55).axes
     weights = {tau: weight for tau, weight in enumerate(trace.attention[-1]) if abs(weight) > 0}
     most = max(map(abs, weights.values()))
     arcs = {round(each.get_path().vertices[0, 0]): each for each in strip.patches if isinstance(each, PathPatch)}
-    assert arcs.keys() == {tau for tau, weight in weights.items() if abs(weight) > memory_figure.FAINT * most}
+    assert arcs.keys() == {tau for tau, weight in weights.items() if abs(weight) > figure.FAINT * most}
     for tau, drawn in arcs.items():
-        assert drawn.get_linewidth() == pytest.approx(max(0.4, memory_figure.THICKEST * abs(weights[tau]) / most))
-        assert to_hex(drawn.get_edgecolor()).upper() == (
-            memory_figure.POSITIVE if weights[tau] > 0 else memory_figure.NEGATIVE
-        )
+        assert drawn.get_linewidth() == pytest.approx(max(0.4, figure.THICKEST * abs(weights[tau]) / most))
+        assert to_hex(drawn.get_edgecolor()).upper() == (figure.POSITIVE if weights[tau] > 0 else figure.NEGATIVE)
     assert len({to_hex(each.get_edgecolor()) for each in arcs.values()}) == 2
     assert [text.get_text() for text in strip.texts][::2] == [*"a1b2??", "a"][: len(strip.texts[::2])]
-    order = memory_figure.order_of(trace.hidden)
+    order = order_of(trace.hidden)
     assert sorted(order) == list(range(6))
     for axes, values in (
         (units, trace.hidden[:, order].T),
@@ -62,17 +62,9 @@ KINDS = {
 def test_tasks_of_every_kind_have_a_figure_which_is_the_same_again(ending, tmp_path):
     trace = traced(*KINDS[ending])
     for path in (tmp_path / f"new/a{ending}", tmp_path / f"b{ending}"):
-        memory_figure.check(path)
-        memory_figure.save(memory_figure.draw(trace), path)
+        figure.check(path)
+        figure.save(figure.draw(trace), path)
     assert (tmp_path / f"new/a{ending}").read_bytes() == path.read_bytes() and path.stat().st_size > 1_000
-
-
-def test_alike_units_stand_together():
-    courses = np.random.default_rng(0).standard_normal((20, 3))
-    order = memory_figure.order_of(courses[:, [0, 1, 2, 0, 1, 2, 0]])
-    assert {frozenset(group) for group in ([each % 3 for each in order[:3]], [each % 3 for each in order[-2:]])} <= {
-        frozenset({0}), frozenset({1}), frozenset({2}),
-    }  # fmt: skip
 
 
 def test_what_has_no_memory_to_draw_is_one_line():
@@ -81,7 +73,7 @@ def test_what_has_no_memory_to_draw_is_one_line():
         (nan(traced(RETRIEVAL)), "got numbers that are not finite"),
     ):
         with pytest.raises(UserError, match=says):
-            memory_figure.draw(trace)
+            figure.draw(trace)
 
 
 def nan(trace):

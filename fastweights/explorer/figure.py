@@ -8,6 +8,7 @@ import numpy as np
 
 from fastweights import files
 from fastweights.errors import UserError
+from fastweights.explorer.order import order_of
 
 NEGATIVE, POSITIVE, GREY = "#D55E00", "#0072B2", "#666666"  # of Okabe and Ito: told apart by the colour-blind
 ENDINGS: dict[str, dict[str, Any]] = {
@@ -45,7 +46,7 @@ def draw(trace: Any, title: str = "", floor: float | None = None) -> Any:
 
     Arcs: what the last of the inner steps gave to each earlier step, where the task asks; thickness: how much. Hidden
     vectors. Probabilities of the right answer, and of what else was probable, with the guess floor. The memory that the
-    last step read; its units, and those of the hidden vectors, stand by the order of `order_of`.
+    last step read; its units, and those of the hidden vectors, stand so that alike ones are together.
 
     Raises `UserError` where there is no memory that is read, or a number is not finite.
     """
@@ -101,18 +102,6 @@ def memory_of(trace: Any) -> Any:
             "--figure: got numbers that are not finite in the network's memory, wanted a run that has not diverged"
         )
     return layer
-
-
-def order_of(hidden: Any) -> Any:
-    """Places of the units, [H]: after each comes the one whose course over the steps, [T, H], is most like its own."""
-    apart = hidden - hidden.mean(0)
-    unit = apart / np.maximum(np.linalg.norm(apart, axis=0), 1e-12)
-    alike = unit.T @ unit
-    left = list(range(len(alike)))
-    found = [left.pop(int(np.linalg.norm(apart, axis=0).argmax()))]
-    while left:
-        found.append(left.pop(int(alike[found[-1], left].argmax())))
-    return np.array(found)
 
 
 def heat(axes: Any, values: Any, label: str, wide: float) -> None:
