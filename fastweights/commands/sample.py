@@ -133,7 +133,8 @@ def save_glimpses(path: Path, model: Any, task: Any, sequences: Sequence[str]) -
     """Of a task whose sequences are glimpses of a picture; one that is tested is drawn."""
     import torch
 
-    from fastweights import glimpse_figure, memory_figure
+    from fastweights import glimpse_figure
+    from fastweights.explorer import figure
     from fastweights.training.source import generator_of
 
     if sequences:
@@ -146,7 +147,7 @@ def save_glimpses(path: Path, model: Any, task: Any, sequences: Sequence[str]) -
     classes = task.class_names
     answer = f"{classes[int(chances.argmax())]}, probability {float(chances.max()):.4f}"
     title = plain(f"{task.NAME}   right: {classes[int(batch.targets[0])]}; answer: {answer}")
-    memory_figure.save(glimpse_figure.draw(task, batch.inputs[0], attention, title), path)
+    figure.save(glimpse_figure.draw(task, batch.inputs[0], attention, title), path)
     print(plain(str(path)))
 
 

@@ -35,7 +35,7 @@ def save(figure: Any, path: Path) -> None:
     from matplotlib import rc_context
 
     ending = path.suffix.lower()
-    with rc_context({"svg.hashsalt": "fastweights", "svg.fonttype": "none"}):
+    with rc_context({"svg.hashsalt": "fastweights"}):
         figure.savefig(buffer := BytesIO(), format=ending[1:], dpi=150, metadata=ENDINGS[ending])
     files.make_folder(path.parent)
     files.write(path, buffer.getvalue())
@@ -81,7 +81,7 @@ def draw(trace: Any, title: str = "", floor: float | None = None) -> Any:
     heading(table, "What each step attended to")
     table.set(aspect="equal", xlabel="earlier step", ylabel="step")
     for axis in (table.xaxis, table.yaxis):
-        if time <= FEW_STEPS:
+        if time <= FEW_STEPS and trace.inputs.ndim == 1:
             name_steps(axis, trace)
     return figure
 
