@@ -8,7 +8,8 @@ from in_process import run_jobs_here
 from PIL import Image
 from toy_runs import reproduce
 
-from fastweights import cli, glimpse_figure
+from fastweights import cli
+from fastweights.explorer import glimpse_figure
 from fastweights.jobs.runner import Status
 from fastweights.papers import paper
 from fastweights.papers.table import search

@@ -133,8 +133,7 @@ def save_glimpses(path: Path, model: Any, task: Any, sequences: Sequence[str]) -
     """Of a task whose sequences are glimpses of a picture; one that is tested is drawn."""
     import torch
 
-    from fastweights import glimpse_figure
-    from fastweights.explorer import figure
+    from fastweights.explorer import figure, glimpse_figure
     from fastweights.training.source import generator_of
 
     if sequences:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastweights.memory_figure import heading, heat
+from fastweights.explorer.figure import heading, heat
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # of the quadrants, in the order in which they are looked at
 WIDE = 12.0  # inches
@@ -79,7 +79,7 @@ def mosaic(pixels: Any, places: Any) -> Any:
 
 def draw_reads(axes: Any, pixels: Any, attention: Any, low: float, high: float) -> None:
     """The glimpses in a row; arcs from each that reads to those that it attended to, as thick as their weight."""
-    from fastweights.memory_figure import FAINT, arc, legend
+    from fastweights.explorer.figure import FAINT, arc, legend
 
     small, time = pixels.shape[-1], len(pixels)
     most = float(np.abs(attention).max()) or 1.0
