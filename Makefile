@@ -14,7 +14,7 @@ setup: .venv/.ready
 	touch $@
 
 extras: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard,rl]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard,rl,speech]'
 
 browser: setup
 	command -v chromium npm >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium npm; }

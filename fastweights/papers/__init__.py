@@ -10,6 +10,9 @@ A paper file holds a docstring (which table or figure; numbered deviations), and
     QUICK     {cell: epochs} of `--quick`
     OWN_LIKE  the row whose settings a user's own model takes
     in_folder where --data-dir makes it another cell: from a cell and the folder to that; else the task's places change
+    tables    from cells and records to the tables, where a paper has its own; LEGEND: what is said above them
+    measure   from a trained model and its task to what a result has of it beside its metrics, "measured"
+    own       from the name of a user's class and a cell of OWN_LIKE to a setup, where it is no recurrent network
     figure    from records (results/NAME/*.json) to a matplotlib figure
 """
 
@@ -23,7 +26,9 @@ PAPERS = {
     "ba2016-retrieval": "fastweights.papers.ba2016_retrieval",
     "ba2016-mnist": "fastweights.papers.ba2016_mnist",
     "ba2016-faces": "fastweights.papers.ba2016_faces",
+    "g2p": "fastweights.papers.g2p",
     "goku2016": "fastweights.papers.goku2016",
+    "reverse": "fastweights.papers.reverse",
     "swap": "fastweights.papers.swap",
 }
 

@@ -22,7 +22,9 @@ def check_batch(task: Any, batch: Batch) -> None:
         _check_rows("inputs", inputs, inputs.isfinite(), "finite numbers")
     if targets.shape[:1] != inputs.shape[:1]:
         raise BadSequence(f"got {len(inputs)} inputs and {list(targets.shape)} targets, wanted as many of both")
-    if getattr(type(task), "loss", None) is answers:
+    if spec.pairs:
+        _check_answers(targets, spec.outputs - 1)
+    elif getattr(type(task), "loss", None) is answers:
         every, classes = spec.every, (targets >= 0) & (targets < spec.outputs)
         wanted = "[batch, time], as the inputs" if every else "[batch]"
         _check_form("targets", targets, torch.int64, wanted, targets.shape == inputs.shape[: 2 if every else 1])
@@ -33,6 +35,18 @@ def check_batch(task: Any, batch: Batch) -> None:
     if lengths is not None:
         _check_form("lengths", lengths, torch.int64, "[batch]", lengths.shape == inputs.shape[:1])
         _check_rows("lengths", lengths, (lengths >= 1) & (lengths <= inputs.shape[1]), f"1 to {inputs.shape[1]} steps")
+
+
+def _check_answers(targets: Tensor, end: int) -> None:
+    """Each has symbols, END behind the last of them, and NOTHING after that."""
+    _check_form("targets", targets, torch.int64, "[batch, answer]", targets.dim() == 2)
+    wanted = f"symbols from 0 to {end - 1}, END ({end}) behind the last, and NOTHING after that"
+    ends = (targets == end).cumsum(1)
+    after = (targets == NOTHING) | ((targets == end) & (ends == 1))
+    _check_rows("targets", targets, torch.where(ends == 0, (targets >= 0) & (targets < end), after), wanted)
+    endless = (ends[:, -1:] == 0).any(1) if targets.shape[1] else torch.ones(len(targets), dtype=torch.bool)
+    if bool(endless.any()):
+        raise BadSequence(f"got an answer without END in the targets, wanted {wanted}", row=int(endless.nonzero()[0]))
 
 
 def _check_form(name: str, tensor: Tensor, dtype: torch.dtype, wanted: str, good: bool) -> None:

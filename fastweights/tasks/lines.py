@@ -6,7 +6,7 @@ of the last steps, "-" where nothing is asked between two.
 A task without: `0.25:1 0.5:0 0.75:1,1.0`. Blanks part steps, colons the features of a step; "-" is no answer. A symbol
 is its number, and a float has the digits that give its 32 bits back.
 
-Lengths, where a batch has them, are a third column.
+Lengths, where a batch has them, are a third column. Pairs have lines of their own (`pair_lines.py`).
 """
 
 import re
@@ -19,24 +19,20 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError, shown
+from fastweights.tasks import pair_lines
 from fastweights.tasks.checks import check_batch
+from fastweights.tasks.pair_lines import BadLine as BadLine
 from fastweights.tasks.task import NOTHING, BadSequence, Batch, has_text
 
 NO_ANSWER = "-"
 WHOLE = re.compile(r"[-0-9 :]*")
 
 
-class BadLine(UserError):
-    """A line that is no sequence of its task; `number` counts from 1."""
-
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.number = number
-
-
 def to_lines(task: Any, batch: Batch) -> list[str]:
     """A line for each sequence; `UserError` where no line would give it back as it is."""
     check_batch(task, batch)
+    if task.spec.pairs:
+        return pair_lines.write(task, batch)
     few = batch.select(slice(2))
     if batch.size and not _comes_back(task, few):
         parts = [(name, part) for name, part in few._asdict().items() if part is not None]
@@ -48,6 +44,8 @@ def to_lines(task: Any, batch: Batch) -> list[str]:
 
 def from_lines(task: Any, lines: Sequence[str]) -> Batch:
     """The batch that the lines say; `BadLine` names the first that is none of the task."""
+    if task.spec.pairs:
+        return pair_lines.read(task, lines)
     columns = [line.strip().split(",") for line in lines]
     for number, (line, parts) in enumerate(zip(lines, columns, strict=True), start=1):
         if len(parts) not in (2, 3):
@@ -195,6 +193,8 @@ def _whole_or_nothing(text: str) -> int:
 
 def example(task: Any) -> str:
     """A line that the task draws itself, or has as its example."""
+    if task.spec.pairs:
+        return pair_lines.example(task)
     if hasattr(task, "read"):
         return task.EXAMPLE
     one = task.draw(1, torch.Generator().manual_seed(0))

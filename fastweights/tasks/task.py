@@ -16,6 +16,14 @@ out:
     missing() -> str | None: why nothing can be drawn on this machine, where it needs files
     a field with metadata={"place": True}: where its files lie, which is no part of its identity
 
+A task whose answer is a sequence of its own (`Spec(..., pairs=True)`) may have more; `tasks/pairs.py` has most of it:
+
+    source, target: the alphabets (`Alphabet`) in which a person writes a source and its answer
+    judge(batch, answers) -> Stats: what evaluation adds to the statistics of the loss; the answers are those that the
+        model gives by itself, symbol by symbol (greedily), a list of symbols without END for each source
+    references(source) -> list of lists: every answer to a source, a list of symbols, that is right
+    longest_answer: the symbols at which decoding stops; left out: twice the steps of the source and ten
+
 A task with text, whose sequences a person can type, has all of these; its inputs are indices into SYMBOLS:
 
     SYMBOLS, CLASSES: str, a character for each input and for each answer
@@ -49,13 +57,15 @@ class Spec(NamedTuple):
     outputs: int  # numbers at an answer: classes, or what the task's own loss reads
     symbols: bool = True  # inputs are indices, else vectors
     every: bool = False  # answers at every step, else after the last
+    pairs: bool = False  # the answer is a sequence of its own, and the last of its symbols is END
 
 
 class Batch(NamedTuple):
     """Sequences and what is asked of them."""
 
     inputs: "Tensor"  # [batch, time] symbols (int64), or [batch, time, features]
-    targets: "Tensor"  # [batch], or [batch, time] with NOTHING, or what the task's own loss reads
+    targets: "Tensor"  # [batch], or [batch, time] with NOTHING, or what the task's own loss reads; of pairs
+    # [batch, answer]: its symbols, END, then NOTHING
     lengths: "Tensor | None" = None  # [batch] steps that count; None: all of them
 
     @property

@@ -98,11 +98,12 @@ def _draw(task: Any, part: str, count: int, generator: torch.Generator) -> Batch
 
 
 def write(data: Data, folder: Path, seed: int) -> None:
-    """train.csv, valid.csv and last data.json (the task, the seed, the hashes) into a folder that has none of them.
+    """train.csv, valid.csv (of pairs .tsv) and last data.json (the task, the seed, the hashes) into a folder that has
+    none of them.
 
     What was written before this was killed is taken as it is.
     """
-    names = ("train.csv", "valid.csv", "data.json")
+    names = (*file_names(data.task), "data.json")
     there = [name for name in names if files.exists(folder / name)]
     if "data.json" in there:
         raise FileError(f"{folder / there[0]}: already there; delete it, or choose another --output")
@@ -121,26 +122,42 @@ def write(data: Data, folder: Path, seed: int) -> None:
     files.write_all({folder / name: content for name, content in contents.items() if name not in there})
 
 
+def file_names(task: Any) -> tuple[str, str]:
+    return ("train.tsv", "valid.tsv") if task.spec.pairs else ("train.csv", "valid.csv")
+
+
 def load(path: Path, task: Any) -> Data:
-    """A folder with train.csv and valid.csv, or one CSV file, of which every fifth line validates.
+    """A folder with train.csv and valid.csv (of pairs .tsv), or one such file, of which every fifth line validates; of
+    pairs, the lines of every fifth source.
 
     What the first line tells of the task goes before what `task` says.
     """
     _refuse_acting(task)
     if path.is_dir():
         task = as_drawn(path, task)
-        task, train = read_csv(path / "train.csv", task, _read_in_folder)
-        other, valid = read_csv(path / "valid.csv", task, _read_in_folder)
+        to_train, to_validate = file_names(task)
+        task, train = read_csv(path / to_train, task, _read_in_folder)
+        other, valid = read_csv(path / to_validate, task, _read_in_folder)
         for field in fields(task):
             got, wanted = getattr(other, field.name), getattr(task, field.name)
             if got != wanted:
-                raise UserError(f"{path / 'valid.csv'}: got {field.name} {got}, wanted {wanted} as in train.csv")
+                raise UserError(f"{path / to_validate}: got {field.name} {got}, wanted {wanted} as in {to_train}")
         return Data(task, train, valid)
     task, batch = read_csv(path, task)
-    held_out = torch.arange(batch.size) % VALID_SHARE == VALID_SHARE - 1
+    places = first_come(batch) if task.spec.pairs else torch.arange(batch.size)
+    held_out = places % VALID_SHARE == VALID_SHARE - 1
     if not held_out.any():
         raise UserError(f"{path}: got {batch.size} lines, wanted at least {VALID_SHARE}, to validate on some")
     return Data(task, batch.select(~held_out), batch.select(held_out))
+
+
+def first_come(batch: Batch) -> torch.Tensor:
+    """[batch]: for each source its number among those that differ, in the order in which they come."""
+    assert batch.lengths is not None
+    places = torch.arange(batch.size)
+    _, group = torch.cat([batch.lengths[:, None], batch.inputs], 1).unique(dim=0, return_inverse=True)
+    first = torch.full_like(places, batch.size).scatter_reduce(0, group, places, "amin")[group]
+    return ((first == places).cumsum(0) - 1)[first]
 
 
 def as_drawn(folder: Path, task: Any) -> Any:

@@ -11,7 +11,6 @@ import torch
 
 from fastweights import __version__, files
 from fastweights.errors import shown
-from fastweights.nn import SequenceModel
 from fastweights.own import IN_MODULE, SCRIPT
 from fastweights.tasks import Task, better, places
 from fastweights.training import run_folder
@@ -101,7 +100,8 @@ def check_header(path: Path, header: dict[str, Any], description: dict[str, Any]
 
 def how_named(described: dict[str, Any], missing: Collection[str]) -> str:
     """What hands in the classes that are missing; those of a script or a notebook no other process can import."""
-    parts = {described["model"]: "", described["task"]["name"]: "task", described["task"].get("env", ""): "task"}
+    parts = {described["network"].get("memory", ""): "memory"}
+    parts |= {described["model"]: "", described["task"]["name"]: "task", described["task"].get("env", ""): "task"}
     own = {name: parts.get(name, "rule") for name in own_names(described)}
     classes = [f"{part}={kind}" if part else kind for name, part in own.items() for kind in [name.rpartition(":")[2]]]
     python = f"load({', '.join(['folder', *classes])})"
@@ -111,7 +111,7 @@ def how_named(described: dict[str, Any], missing: Collection[str]) -> str:
     return f"add `{options}` to have that imported; in Python, `{python}`"
 
 
-def load_run(folder: Path, named: Collection[str] = ()) -> tuple[SequenceModel, Task, dict[str, Any]]:
+def load_run(folder: Path, named: Collection[str] = ()) -> tuple[Any, Task, dict[str, Any]]:
     """The trained model of a run folder, in eval mode, its task and its description.
 
     named: the user's own classes that may be imported. A run folder must not choose by itself what is imported.

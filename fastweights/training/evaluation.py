@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from fastweights.tasks import Batch, Task, add_up
+from fastweights.decoding import greedy
+from fastweights.tasks import Batch, Stats, Task, add_up
+from fastweights.tasks.pairs import Symbols
 
 EVALUATION_BATCH = 1000
 RESAMPLES = 10_000
@@ -22,12 +24,29 @@ def parts(batch: Batch) -> Iterator[Batch]:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, task: Task, batches: Iterable[Batch]) -> dict[str, float]:
-    """The mean of each statistic of the task over all that is asked."""
+    """The mean of each statistic of the task over all that is asked; of pairs also what its `judge` says."""
     training = model.training
     model.eval()
-    several = [task.loss(model, batch)[1] for batch in batches]
+    several: list[Stats] = []
+    for batch in batches:
+        several.append(task.loss(model, batch)[1])
+        if hasattr(task, "judge"):
+            several.append(task.judge(batch, decoded(model, task, batch)))  # pyright: ignore[reportAttributeAccessIssue]
     model.train(training)
     return means(add_up(several))
+
+
+def decoded(model: nn.Module, task: Task, batch: Batch) -> list[Symbols]:
+    """What the model answers by itself, without END."""
+    if not batch.size:
+        return []
+    symbols, lengths, _ = greedy(model, batch.inputs, batch.lengths, limit=longest_answer(task, batch.inputs.shape[1]))
+    return [row[:length] for row, length in zip(symbols.tolist(), lengths.tolist(), strict=True)]
+
+
+def longest_answer(task: Task, steps: int) -> int:
+    """Symbols at which decoding stops, of a source of so many steps."""
+    return getattr(task, "longest_answer", 2 * steps + 10)
 
 
 def means(sums: Mapping[str, Sequence[float]]) -> dict[str, float]:

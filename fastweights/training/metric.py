@@ -7,6 +7,8 @@ from typing import Any
 from fastweights.errors import UserError
 from fastweights.tasks import Task, better
 
+SHARES = ("accuracy", "error_rate")  # how the names of metrics end that are shares
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -40,7 +42,7 @@ class Metric:
 
 
 def show(name: str, value: float | None) -> str:
-    """A share of the answers in per cent, anything else as the number that it is."""
+    """A share of what is asked in per cent, anything else as the number that it is."""
     if value is None:
         return ""
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"
+    return f"{value:.2%}" if name.endswith(SHARES) else f"{value:.4f}"

@@ -5,6 +5,7 @@ Without torch until one is built: the command line answers --help from it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 from fastweights import rules
@@ -12,6 +13,9 @@ from fastweights.errors import UserError, near, shown
 from fastweights.forms import fault
 from fastweights.own import import_own, is_own, name_of
 from fastweights.rules.control import FIGURE_3, parse_control
+from fastweights.tasks import Spec
+from fastweights.training.config import Config
+from fastweights.training.pair_networks import Between, Fronted, encoder_decoder, fast_weights_transducer, transducer
 
 RULE = "a frozen dataclass of constants with the methods write and read, or step"
 RECURRENT = ("write", "read")  # methods of a rule that runs inside a recurrent network
@@ -243,8 +247,10 @@ def module(name: str, **settings: Any) -> Callable[[int, int, NoOptions], Any]:
 
 
 class Network(NamedTuple):
-    build: Callable[[int, int, Any], Any]  # from input_size, hidden_size and its options
+    build: Callable[[Any, Any, Any], Any]  # from input_size, hidden_size and its options
     options: type = NoOptions
+    pairs: bool = False  # a whole model, of tasks whose answer is a sequence: from spec, config and its options
+    like_lstm: bool = True  # its state has the form of nn.LSTM's, so that it can go on with an answer
 
 
 NETWORKS: dict[str, Network] = {
@@ -260,9 +266,20 @@ NETWORKS: dict[str, Network] = {
     "A-LSTM": Network(module("AssociativeLSTM")),
     "RNN-LN-FW0": Network(empty, Empty),
     "MULTI-LEVEL": Network(multi_level, MultiLevel),
-    "PATCH-CONV": Network(patch_conv, PatchConv),
-    "FastWeightsModel": Network(blocks, Blocks),
+    "PATCH-CONV": Network(patch_conv, PatchConv, like_lstm=False),
+    "FastWeightsModel": Network(blocks, Blocks, like_lstm=False),
+    "EncoderDecoder": Network(encoder_decoder, Between, pairs=True),
+    "FastWeightsTransducer": Network(fast_weights_transducer, Fronted, pairs=True),
 }
+
+
+def model_of_pairs(name: str, spec: Spec, config: Config, options: Any) -> Any:
+    """The model of a task whose answer is a sequence, whatever network is named."""
+    network = network_of(name)
+    if not network.like_lstm:
+        wanted = "a network whose state has the form of nn.LSTM's, such as RNN-LN-FW"
+        raise UserError(f"{name}: got a task whose answer is a sequence of its own, wanted {wanted}")
+    return (network.build if network.pairs else partial(transducer, network))(spec, config, options)
 
 
 def network_of(name: str) -> Network:

@@ -99,10 +99,12 @@ class Run:
             update_sees = source.fresh(self.task, size, seed, self.device)
         else:
             self.batches = len(train_set.targets) // size
-            update_sees = source.epochs(train_set, size, seed, getattr(self.task, "renew", None), self.device)
+            renew, alike = getattr(self.task, "renew", None), self.task.spec.pairs
+            update_sees = source.epochs(train_set, size, seed, renew, self.device, alike)
         self.updates = self.batches * self.config.epochs
         self.loop = Loop(self.model, self.task, update_sees, self.config, self.updates)
         self.clock = time.perf_counter()  # minus what earlier processes spent on this run
+        self.processor_clock = time.process_time()  # likewise
         self.last_row: dict[str, Any] | None = None
         heard.unsaved = lambda: self.progress.update > self.saved
 
@@ -211,6 +213,7 @@ class Run:
         timing = {
             "update": progress.update,
             "seconds": self.seconds,
+            "processor_seconds": time.process_time() - self.processor_clock,
             "sequences_per_second": speed,
             "backend": self.model.backend,
         }
@@ -301,7 +304,9 @@ class Run:
         rows = run_folder.read_rows(self.folder / METRICS)
         self.last_row = rows[-1] if rows else None
         timings = run_folder.read_rows(self.folder / TIMINGS)
-        self.clock -= timings[-1]["seconds"] if timings else 0.0
+        if timings:
+            self.clock -= timings[-1]["seconds"]
+            self.processor_clock -= timings[-1].get("processor_seconds", 0.0)
 
 
 def random_states(device: str) -> dict[str, torch.Tensor]:

@@ -28,6 +28,7 @@ class Named(TypedDict):
 
 class Network(TypedDict):
     rule: NotRequired[Named]
+    memory: NotRequired[str]
 
 
 class HowJudged(TypedDict):
@@ -63,6 +64,7 @@ class Timing(TypedDict):
 
     update: int
     seconds: float
+    processor_seconds: NotRequired[float]
     sequences_per_second: float
     backend: str
 

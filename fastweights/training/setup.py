@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastweights import tasks
+from fastweights.errors import UserError
 from fastweights.own import is_own, source_of
 from fastweights.tasks import Task
 from fastweights.training import networks
 from fastweights.training.config import Config
-
-if TYPE_CHECKING:
-    from fastweights.nn import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,15 @@ class Setup:
         """SHA-256 of the files of the user's own classes, by the names of these."""
         return sources_of(self.as_json())
 
-    def build(self) -> "SequenceModel":
+    def build(self) -> Any:
         from fastweights.nn import SequenceModel
 
         config, spec = self.config, self.task.spec
+        if spec.pairs:
+            return networks.model_of_pairs(self.model, spec, config, self.network)
+        if networks.network_of(self.model).pairs:
+            wanted = "one whose answer is a sequence of its own, such as pronunciation or reverse"
+            raise UserError(f"{self.model}: got the task {self.task.NAME}, wanted {wanted}")
         size = config.embedding_sizes[-1] if config.embedding_sizes else spec.inputs
         return SequenceModel(
             networks.network_of(self.model).build(size, config.hidden_size, self.network),
@@ -74,8 +77,9 @@ class Setup:
 
 def own_names(stored: dict[str, Any]) -> list[str]:
     """The names of the user's own classes, and of an environment in a package, in what `Setup.as_json` made."""
-    rule, env = stored["network"].get("rule", {}).get("name", ""), stored["task"].get("env", "")
-    names = [stored["model"], stored["task"]["name"], rule, env]
+    network, task = stored["network"], stored["task"]
+    rule, memory = network.get("rule", {}).get("name", ""), network.get("memory", "")
+    names = [stored["model"], task["name"], rule, memory, task.get("env", "")]
     return [name for name in names if isinstance(name, str) and is_own(name)]
 
 

@@ -6,22 +6,26 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from fastweights.tasks import Batch, Task
+from fastweights.tasks import NOTHING, Batch, Task
+from fastweights.tasks.pairs import trimmed
 
 Source = Callable[[int, nn.Module], Batch]
 Renew = Callable[[Batch, torch.Generator], Batch]
 
 
-def epochs(data: Batch, size: int, seed: int, renew: Renew | None = None, device: str = "cpu") -> Source:
+def epochs(
+    data: Batch, size: int, seed: int, renew: Renew | None = None, device: str = "cpu", alike: bool = False
+) -> Source:
     """A fixed set in batches of `size`, shuffled anew in each epoch; what is left over at the end of one is left out.
 
     renew: what becomes of the shuffled set for an epoch; it may draw from the generator.
+    alike: the sequences of a batch are about as long as each other, and the batches come in an order that is drawn.
     """
     count, generator = len(data.targets) // size, torch.Generator()
-    at, shuffled = -1, data
+    at, shuffled, turns = -1, data, torch.arange(count)
 
     def source(update: int, model: nn.Module) -> Batch:
-        nonlocal at, shuffled
+        nonlocal at, shuffled, turns
         epoch, place = divmod(update, count)
         if at < 0 or epoch < at:
             generator.manual_seed(seed)
@@ -33,11 +37,22 @@ def epochs(data: Batch, size: int, seed: int, renew: Renew | None = None, device
                 shuffled = renew(data.select(order), generator)
             elif at == epoch:
                 shuffled = data.select(order)
+            if alike:
+                turns = torch.randperm(count, generator=generator)
             if at == epoch:
-                shuffled = shuffled.to(device)
-        return shuffled.select(slice(place * size, (place + 1) * size))
+                shuffled = (by_length(shuffled.select(slice(count * size))) if alike else shuffled).to(device)
+        first = int(turns[place]) * size
+        found = shuffled.select(slice(first, first + size))
+        return trimmed(found) if alike else found
 
     return source
+
+
+def by_length(data: Batch) -> Batch:
+    """The shortest sources first; of sources as long as each other those with the shortest answers."""
+    assert data.lengths is not None
+    answers = (data.targets != NOTHING).sum(1)
+    return data.select((data.lengths * (data.targets.shape[1] + 1) + answers).argsort(stable=True))
 
 
 def fresh(task: Task, size: int, seed: int, device: str = "cpu") -> Source:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from fastweights.nn import SequenceModel
     from fastweights.nn.trace import Trace
     from fastweights.tasks import Batch
     from fastweights.training.looking import Codes
@@ -44,7 +43,7 @@ class TrainedRun:
 
     folder: Path
     name: str  # of the model
-    model: "SequenceModel"  # in eval mode, on the CPU
+    model: Any  # a `SequenceModel`, or a model of pairs; in eval mode, on the CPU
     task: Task
     config: Config
     network: Any  # the options of the network
@@ -87,16 +86,20 @@ class TrainedRun:
         return mistakes_of(self.model, self.task, holding, count, seed)
 
 
-def load(folder: str | Path, model: Own = None, *, task: Own = None, rule: Own = None) -> TrainedRun:
+def load(
+    folder: str | Path, model: Own = None, *, task: Own = None, rule: Own = None, memory: Own = None
+) -> TrainedRun:
     """The run in a folder, or of `model` in a folder of runs; also what `save_pretrained` has written.
 
     A class of your own that the run uses has to be named, or be handed in: a folder does not choose what is imported.
     """
     with said_for_python():
-        return open_run(Path(folder), *map(name_of_own, (model, task, rule)))
+        return open_run(Path(folder), *map(name_of_own, (model, task, rule, memory)))
 
 
-def open_run(root: Path, model: str | None, task: str | None, rule: str | None) -> TrainedRun:
+def open_run(
+    root: Path, model: str | None, task: str | None, rule: str | None, memory: str | None = None
+) -> TrainedRun:
     """As `load`, by the names of classes; of the command line, too."""
     found = find(root, model)
     described = run_folder.read_description(found)
@@ -110,7 +113,7 @@ def open_run(root: Path, model: str | None, task: str | None, rule: str | None) 
             f"{found / run_folder.CONFIG}: holds a run of the task {asked}, not of {task}; leave --task out"
         )
     with torch.random.fork_rng(devices=[]):  # building draws weights
-        made, of_task, _ = load_run(found, [name for name in (model, task, rule) if name is not None])
+        made, of_task, _ = load_run(found, [name for name in (model, task, rule, memory) if name is not None])
     setup = Setup.from_json(described)
     rows = run_folder.read_rows(found / run_folder.METRICS)
     return TrainedRun(found, setup.model, made, of_task, setup.config, setup.network, rows)
@@ -134,7 +137,7 @@ def train(
     resume: go on with the run that the folder holds, if it does.
     progress: called with the row of each epoch, such as `print`.
     settings: fields of `Config` (epochs, seed, learning_rate, hidden_size, ...) and options of the network (rule,
-        learned, inner_steps, backend).
+        learned, inner_steps, backend; memory, backbone, front).
     """
     name = str(name_of_own(model))
     place = Path("runs") / name.replace(":", "-") if folder is None else Path(folder)
@@ -149,8 +152,9 @@ def train(
     with said_for_python(), files.readable_again(None if data is None else Path(data)) as source:
         setup = setup_of(name, task, source, settings)
         train_setup(setup, source, place, resume=resume, watch=watch, check=try_out)
-    rule = networks.as_json(setup.network).get("rule", {}).get("name")
-    return load(place, name, task=tasks.describe(setup.task)["name"], rule=rule)
+    network = networks.as_json(setup.network)
+    rule, memory = network.get("rule", {}).get("name"), network.get("memory")
+    return load(place, name, task=tasks.describe(setup.task)["name"], rule=rule, memory=memory)
 
 
 def train_setup(

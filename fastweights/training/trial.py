@@ -4,12 +4,14 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from fastweights.errors import UserError, out_of_memory
 from fastweights.optim import parameter_groups
 from fastweights.tasks import Batch, Spec, Stats, better
+from fastweights.training.evaluation import decoded
 from fastweights.training.fits import check_run, check_weights
 from fastweights.training.setup import Setup, own_names
 from fastweights.training.source import generator_of
@@ -43,6 +45,8 @@ def try_out(setup: Setup, together: int = 1) -> None:
             check_drawn(setup, batch, model)
             loss, stats = task.loss(model, batch)
             loss.backward()
+            if hasattr(task, "judge"):
+                stats = {**stats, **judged(setup, model, batch)}
             check_stats(setup, loss, stats)
             if batch.lengths is None and batch.targets.dim() <= 2:
                 check_samples(setup, model, batch.inputs, wanted)
@@ -71,6 +75,16 @@ def check_drawn(setup: Setup, batch: Batch, model: torch.nn.Module) -> None:
         raise UserError(f"task {task.NAME}: got {len(batch.inputs)} sequences from draw({FEW}, ...), wanted {FEW}")
     if not getattr(task, "ACTS", False) and task.draw(FEW, generator_of(0), model).hash != batch.hash:
         raise UserError(f"task {task.NAME}: got other sequences from the same generator, wanted no other randomness")
+
+
+@torch.no_grad()
+def judged(setup: Setup, model: torch.nn.Module, batch: Batch) -> Stats:
+    """What the task says of answers that the model gives by itself."""
+    task: Any = setup.task
+    stats = task.judge(batch, decoded(model.eval(), task, batch))
+    if not isinstance(stats, Mapping):
+        raise UserError(f"task {task.NAME}: got {type(stats).__name__} of judge, wanted {{name: (sum, count)}}")
+    return stats
 
 
 def check_stats(setup: Setup, loss: torch.Tensor, stats: Stats) -> None:

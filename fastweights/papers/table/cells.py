@@ -44,7 +44,8 @@ def own_cells(paper: ModuleType, model: str, chosen: dict[tuple[str, str], Any])
     chosen: what `--search` found for these cells, {(cell, model): settings}; it goes before those settings.
     """
     if not is_own(model):
-        raise UserError(f"--model {model}: wanted package.module:Class, called as nn.GRU is")
+        called = "called as Class(states_size, queries_size)" if hasattr(paper, "own") else "called as nn.GRU is"
+        raise UserError(f"--model {model}: wanted package.module:Class, {called}")
     name = model.partition(":")[2]
     like = [cell for cell in paper.RUNS if cell.row == paper.OWN_LIKE and cell.kind == "paper"]
     cells = [
@@ -53,7 +54,7 @@ def own_cells(paper: ModuleType, model: str, chosen: dict[tuple[str, str], Any])
             name=cell.name.replace(paper.OWN_LIKE, name, 1),
             row=name,
             kind="own",
-            setup=Setup(model, cell.setup.task, cell.setup.config),
+            setup=paper.own(model, cell) if hasattr(paper, "own") else Setup(model, cell.setup.task, cell.setup.config),
         )
         for cell in like
     ]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,11 +17,12 @@ from fastweights.training import run_folder
 from fastweights.training.config import Config
 from fastweights.training.evaluation import Estimate, over_seeds
 from fastweights.training.run_folder import RunError
-from fastweights.training.setup import what_counts
+from fastweights.training.setup import own_names, what_counts
 
 CURVE_POINTS = 40
 WANTED = "the result of a run; delete it, or choose another --results"
 Record = dict[str, Any]
+Measure = Callable[[Any, Any], dict[str, Any]]  # of a model and its task
 
 
 class Judged(TypedDict):
@@ -61,6 +63,8 @@ class Result(TypedDict):
     updates: int
     updates_to_99: NotRequired[int | None]
     seconds: float
+    processor_seconds: NotRequired[float | None]
+    measured: NotRequired[dict[str, Any]]
     test_error: NotRequired[float]
     test_loss: float
     test: NotRequired[dict[str, float]]
@@ -71,8 +75,11 @@ class Result(TypedDict):
     curve: Curve
 
 
-def record(cell: Cell, job: Job) -> Record:
-    """What a run folder says of its run."""
+def record(cell: Cell, job: Job, measure: Measure | None = None, there: Path | None = None) -> Record:
+    """What a run folder says of its run.
+
+    measure: what else is told of its model and task. there: a result that has it already, if it is of these weights.
+    """
     described, final = run_folder.read_description(job.folder), run_folder.read_final(job.folder)
     metrics = job.folder / run_folder.METRICS
     rows, timing = run_folder.read_rows(metrics), run_folder.read_last(job.folder / run_folder.TIMINGS)
@@ -92,6 +99,7 @@ def record(cell: Cell, job: Job) -> Record:
         "updates": rows[-1]["update"],
         **to_99(rows),
         "seconds": round(timing["seconds"], 1),
+        **({"processor_seconds": round(spent, 1)} if (spent := timing.get("processor_seconds")) is not None else {}),
         "backend": timing.get("backend"),
         "valid_loss": rows[-1]["valid_loss"],
         **errors(rows[-1], final),
@@ -103,6 +111,8 @@ def record(cell: Cell, job: Job) -> Record:
         "machine": final["machine"],
         "curve": curve(rows, described["metric"]["name"]),
     }
+    if measure is not None:
+        found["measured"] = measured(measure, job, found["weights_hash"], there)
     if said := fault(found, Result):
         raise RunError(f"{job.folder}: {said}, in a run that is done; delete it, or choose another --run")
     return found
@@ -132,6 +142,21 @@ def tested(record: Record, statistic: str) -> float:
     if statistic == "accuracy":
         return 1 - record["test_error"]
     return record["test_loss"] if statistic == "loss" else record["test"][statistic]
+
+
+def measured(measure: Measure, job: Job, weights_hash: str, there: Path | None) -> dict[str, Any]:
+    if there is not None and files.exists(there):
+        before = files.read_json(there, Result, WANTED)
+        if before["weights_hash"] == weights_hash and "measured" in before:
+            return before["measured"]
+    import torch
+
+    from fastweights.training.description import load_run
+    from fastweights.training.trained import one_thread
+
+    with one_thread(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        model, task, _ = load_run(job.folder, own_names(job.setup.as_json()))
+        return measure(model, task)
 
 
 def curve(rows: list[dict[str, Any]], metric: str) -> dict[str, list[float]]:

@@ -29,10 +29,12 @@ class Titled(NamedTuple):
 
 
 def legend(paper: ModuleType) -> str:
-    return TASKS if hasattr(paper, "METRICS") else ERRORS
+    return getattr(paper, "LEGEND", TASKS if hasattr(paper, "METRICS") else ERRORS)
 
 
 def tables(paper: ModuleType, cells: list[Cell], found: dict[str, list[Record]]) -> list[Titled]:
+    if hasattr(paper, "tables"):
+        return paper.tables(cells, found)
     if not hasattr(paper, "METRICS"):
         reported = paper.REPORTED["error"]
         return [Titled("", HEADS, [error_fields(summarise(cell, found[cell.name], reported)) for cell in cells])]
