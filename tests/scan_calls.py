@@ -56,7 +56,8 @@ def run(leaves, rule, backend, **options):
     state = None if weights is None else ScanState(weights, tuple(others))
     gates = gates_of(leaves, rule)
     inputs = (leaves[name] for name in ("queries", "keys", "values"))
-    return fast_weights_scan(*inputs, gates, rule=rule, state=state, backend=backend, **options)
+    options = {"state": state} | options
+    return fast_weights_scan(*inputs, gates, rule=rule, backend=backend, **options)
 
 
 def results(leaves, rule, backend, **options):

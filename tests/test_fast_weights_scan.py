@@ -218,6 +218,22 @@ def test_a_state_is_a_plain_tuple():
         state.reset(torch.tensor([1, 0]))
 
 
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_half_precision_is_computed_in_single(backend):
+    half = {name: leaf.detach().bfloat16() for name, leaf in draw(GatedDelta(), time=40).items()}
+    outputs, state = run(half, GatedDelta(), backend)
+    want, end = run({name: leaf.float() for name, leaf in half.items()}, GatedDelta(), backend)
+    assert outputs.dtype == torch.bfloat16 and torch.equal(outputs, want.bfloat16())
+    assert state.weights.dtype == torch.float32 and torch.equal(state.weights, end.weights)
+    single = {name: leaf.float() for name, leaf in half.items()}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(run(single, GatedDelta(), backend)[0], want)
+        mixed = single | {"queries": half["queries"]}
+        assert torch.equal(
+            run(mixed, GatedDelta(), backend, state=end)[0], run(half, GatedDelta(), backend, state=end)[0]
+        )
+
+
 def wrong(change, rule=None, **settings):
     """What a call says after `change` of its tensors."""
     rule = GatedDelta() if rule is None else rule

@@ -73,7 +73,8 @@ def fast_weights_scan(
 
     Returns:
         The outputs [batch, time, heads, value], and the state after the last token, a plain tuple. Differentiable in
-        every tensor argument, the state and the constants of the rule included.
+        every tensor argument, the state and the constants of the rule included. Half precision is computed in float32,
+        under autocast too; outputs are then of the dtype of the queries, the state stays float32.
 
     Raises:
         UserError: an argument is of the wrong shape, dtype, device or range.
@@ -85,8 +86,13 @@ def fast_weights_scan(
 
 def run(call: Call, backend: str = "auto") -> tuple[Tensor, ScanState, str]:
     """Outputs and state of a call that was checked, and the name of the backend that ran it."""
+    device = call.queries.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return run(call, backend)
     name = choose(call, backend)
-    return *BACKENDS[name].run(call), name
+    outputs, state = BACKENDS[name].run(call)
+    return outputs.to(call.dtype), state, name
 
 
 def backend_of(

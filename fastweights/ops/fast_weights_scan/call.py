@@ -14,13 +14,14 @@ from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_scan.step import masked
 from fastweights.rules import Gate, ScanState, Step
 
+HALF = (torch.float16, torch.bfloat16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 CHUNKS = [2**n for n in range(9)]
 
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of `fast_weights_scan` after the checks; past a sequence's end they hold zeros."""
+    """The arguments of `fast_weights_scan` after the checks: zeros past a sequence's end, float32 in place of half."""
 
     queries: Tensor  # [batch, time, heads, key]
     keys: Tensor  # [batch, substeps * time, heads, key]
@@ -31,6 +32,7 @@ class Call:
     resets: Tensor | None  # [batch, time], bool
     lengths: Tensor | None  # [batch], int64, on the device of the keys
     chunk: int | None
+    dtype: torch.dtype  # of the outputs
 
     @property
     def valid(self) -> Tensor | None:
@@ -68,6 +70,8 @@ def check(
 ) -> Call:
     if isinstance(rule, type) or not callable(getattr(rule, "step", None)) or not hasattr(rule, "GATES"):
         raise UserError(f"rule: got {rule!r}, wanted one with GATES and a step, such as Delta()")
+    dtype = queries.dtype if isinstance(queries, Tensor) else torch.float32
+    queries, keys, values = (lifted(each) for each in (queries, keys, values))
     for name, tensor in (("queries", queries), ("keys", keys), ("values", values)):
         check_input(name, tensor, queries)
     batch, time, heads, key = queries.shape
@@ -103,7 +107,12 @@ def check(
             check_range(type(rule).__name__, name, tensor, rule.GATES[name])
     if chunk is not None and (type(chunk) is not int or chunk not in CHUNKS):
         raise UserError(f"chunk: got {chunk!r}, wanted a power of two from 1 to {CHUNKS[-1]}, or None")
-    return Call(queries, keys, values, given, rule, state, resets, lengths, chunk)
+    return Call(queries, keys, values, given, rule, state, resets, lengths, chunk, dtype)
+
+
+def lifted(tensor: Any) -> Any:
+    """Half precision as float32, for a memory adds up."""
+    return tensor.float() if isinstance(tensor, Tensor) and tensor.dtype in HALF else tensor
 
 
 def check_input(name: str, tensor: Any, queries: Tensor) -> None:
@@ -132,7 +141,7 @@ def check_gates(
             raise UserError(f"gates: got {name!r}{near(str(name), known)}; {owner} {has}")
     given: dict[str, Tensor | None] = {}
     for name, gate in known.items():
-        given[name] = gates.get(name)
+        given[name] = lifted(gates.get(name))
         shape = sizes[gate.axes]
         if given[name] is not None:
             _check_shape(f"gates[{name!r}]", given[name], queries, *shape)
@@ -170,7 +179,7 @@ def check_state(rule: Any, state: Any, keys: Tensor, values: Tensor) -> ScanStat
     wanted = f"ScanState(weights {list(shapes[0])}, others ({', '.join(str(list(each)) for each in others)}))"
     if isinstance(state, Tensor) or not isinstance(state, tuple | list) or len(state) not in (1, 2):
         raise UserError(f"state: got {type(state).__name__}, wanted {wanted}, or None")
-    state = ScanState(state[0], tuple(state[1]) if len(state) == 2 else ())
+    state = ScanState(lifted(state[0]), tuple(map(lifted, state[1])) if len(state) == 2 else ())
     tensors = (state.weights, *state.others)
     if not all(isinstance(each, Tensor) for each in tensors) or [each.shape for each in tensors] != shapes:
         got = ", ".join(str(list(each.shape)) if isinstance(each, Tensor) else type(each).__name__ for each in tensors)
