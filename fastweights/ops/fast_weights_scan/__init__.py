@@ -87,7 +87,7 @@ def fast_weights_scan(
 def run(call: Call, backend: str = "auto") -> tuple[Tensor, ScanState, str]:
     """Outputs and state of a call that was checked, and the name of the backend that ran it."""
     device = call.queries.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         with torch.autocast(device, enabled=False):
             return run(call, backend)
     name = choose(call, backend)
