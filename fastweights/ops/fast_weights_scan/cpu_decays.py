@@ -4,27 +4,36 @@
 inverses, a row of each token; a row for what is taken; and the decays before the first token.
 """
 
-import math
-
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import fill, integer, lanes_of, load, spread, store, where_positive
-from fastweights.ops.fast_weights_scan.cpu_exponential import exponential
+from fastweights.ops.fast_weights_scan.cpu_lanes import exponential
 from fastweights.ops.fast_weights_scan.cpu_rows import take, totals
 
 
 @helper
 def cut(kind, g, g0, step, channels, wide, resets, z0, most, least, own, areas):
-    """The number of tokens of the chunk that begins at g0, at most `most`; their decays since its first token.
+    """The number of tokens of the chunk that begins at g0, at most `most`, and their decays.
 
     The chunk ends where a decay falls below `least`, so that no inverse is large, and where the memory begins anew.
     channels: 0 where nothing decays, 1 where all keys decay as one, else the number of keys.
     """
-    ones, decay, inverse, row, _ = areas
-    lanes, n, product, one = lanes_of(kind), 1, 1.0, fill(1.0, kind)
+    ones, decay, inverse, row, start = areas
+    lanes, n, product, zero, one = lanes_of(kind), 1, 1.0, integer(0), integer(1)
+    if channels == 1:
+        for i in range(most):
+            own[row + i] = g[g0 + i * step]
+        for c in range(row, row + most, lanes):
+            store(own, c, exponential(load(own, c, kind)))
+        for c in range(start, start + wide, lanes):
+            store(own, c, spread(own, row, kind))
+    elif channels:
+        take(kind, g, g0, zero, one, channels, ones, zero, ones, own, row, wide, zero)
+        for c in range(0, wide, lanes):
+            store(own, start + c, exponential(load(own, row + c, kind)))
     while n < most and not (len(resets) and resets[z0 + n]):
         place = n * wide
         if channels == 1:
-            product *= math.exp(g[g0 + n * step])
+            product *= own[row + n]
             if product < least:
                 break
             a, b = fill(product, kind), fill(1.0 / product, kind)
@@ -32,7 +41,7 @@ def cut(kind, g, g0, step, channels, wide, resets, z0, most, least, own, areas):
                 store(own, decay + c, a)
                 store(own, inverse + c, b)
         elif channels:
-            take(kind, g, g0 + n * step, channels, ones, 1.0, own, row)
+            take(kind, g, g0 + n * step, zero, one, channels, ones, zero, ones, own, row, wide, zero)
             low = 1.0
             for c in range(0, wide, lanes):
                 before = load(own, decay + place - wide + c, kind)
@@ -42,23 +51,9 @@ def cut(kind, g, g0, step, channels, wide, resets, z0, most, least, own, areas):
             if low < least:
                 break
             for c in range(place, place + wide, lanes):
-                store(own, inverse + c, one / load(own, decay + c, kind))
+                store(own, inverse + c, fill(1.0, kind) / load(own, decay + c, kind))
         n += 1
     return n
-
-
-@helper
-def first_decay(kind, g, g0, channels, wide, own, areas):
-    """The decay before the first token of a chunk, of each key."""
-    ones, _, _, row, start = areas
-    if channels == 1:
-        a = fill(math.exp(g[g0]), kind)
-        for c in range(0, wide, lanes_of(kind)):
-            store(own, start + c, a)
-    else:
-        take(kind, g, g0, channels, ones, 1.0, own, row)
-        for c in range(0, wide, lanes_of(kind)):
-            store(own, start + c, exponential(load(own, row + c, kind)))
 
 
 @helper

@@ -16,7 +16,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, store
-from fastweights.ops.fast_weights_scan.cpu_decays import cut, first_decay
+from fastweights.ops.fast_weights_scan.cpu_decays import cut
 from fastweights.ops.fast_weights_scan.cpu_products import (
     lower_product,
     multiply,
@@ -24,15 +24,15 @@ from fastweights.ops.fast_weights_scan.cpu_products import (
     solve_lower,
     turn,
 )
-from fastweights.ops.fast_weights_scan.cpu_rows import _ANY, clear, numbers, put, scale_rows, take
+from fastweights.ops.fast_weights_scan.cpu_rows import _ANY, clear, copy, expect, numbers, put, scale_rows, take
 
 
 @helper
-def begin(kind, own, size, ones, wide, tall, rows, decay, inverse):
+def begin(kind, own, size, ones, most, rows, wide, decay, inverse):
     """Zeros but for ones: a row with a vector of zeros behind it, and the decays of a chunk."""
     lanes = lanes_of(kind)
     clear(kind, own, integer(0), size)
-    for c in range(0, max(wide, tall), lanes):
+    for c in range(0, most, lanes):
         store(own, ones + c, fill(1.0, kind))
     for c in range(0, rows * wide, lanes):
         store(own, decay + c, fill(1.0, kind))
@@ -40,11 +40,17 @@ def begin(kind, own, size, ones, wide, tall, rows, decay, inverse):
 
 
 @helper
+def weigh(strength, s0, step, n, given, own, weights):
+    for i in range(n):
+        own[weights + i] = strength[s0 + i * step] if given else 1.0
+
+
+@helper
 def turn_in(kind, source, s, keys, values, wide, tall, ones, own, square, o):
     """A memory [value, key] of a tensor as [key, value] in scratch memory; `square` is overwritten."""
+    zero = integer(0)
     clear(kind, own, square, tall * wide)
-    for i in range(values):
-        take(kind, source, s + i * keys, keys, ones, 1.0, own, square + i * wide)
+    take(kind, source, s, keys, values, keys, ones, zero, ones, own, square, wide, zero)
     turn(kind, own, square, wide, tall, wide, o, tall)
 
 
@@ -52,8 +58,7 @@ def turn_in(kind, source, s, keys, values, wide, tall, ones, own, square, o):
 def turn_out(kind, own, o, keys, values, wide, tall, square, out, place):
     """The way back."""
     turn(kind, own, o, tall, wide, tall, square, wide)
-    for i in range(values):
-        put(kind, own, square + i * wide, keys, out, place + i * keys)
+    put(kind, own, square, wide, values, keys, out, place, keys)
 
 
 @cached
@@ -62,48 +67,55 @@ def forward(kind, heads, sizes, steps, places, least, tensors):
     time, many, keys, values, wide, tall, most, channels, erased, undecayed, rows, keep, total = sizes
     aq, ak, au, ae, astrength, ag, astate, alengths, aresets, aout, alast, awritten, amemories, aown = tensors
     qb, qt, qh, kb, kt, kh, ub, ut, uh, eb, et, eh, sb, st, sh, gb, gt, gh = steps
-    ones, qs, es, ks, kT, A, L, X, read, S, decay, inverse, start, row, square = places
-    one, areas = integer(1), (ones, decay, inverse, row, start)
-    edge = ones + max(wide, tall) - lanes_of(kind)  # the last ones, and the zeros behind them
+    ones, qs, es, ks, kT, A, L, X, read, S, decay, inverse, start, row, weights, square = places
     q, k, u, e = numbers(aq, kind), numbers(ak, kind), numbers(au, kind), numbers(ae, kind)
     strength, g, state = numbers(astrength, kind), numbers(ag, kind), numbers(astate, kind)
     out, last, written = numbers(aout, kind), numbers(alast, kind), numbers(awritten, kind)
     memories, own, lengths = numbers(amemories, kind), numbers(aown, kind), numbers(alengths, numpy.int64)
     resets = numba.carray(at(aresets, numpy.uint8), (_ANY if aresets else 0,))
-    begin(kind, own, total, ones, wide, tall, rows, decay, inverse)
-    size, chunks = wide * tall, (time + most - 1) // most
+    zero, one, longest, areas = integer(0), integer(1), max(wide, tall, rows), (ones, decay, inverse, row, start)
+    begin(kind, own, total, ones, longest, rows, wide, decay, inverse)
+    edge = ones + longest - lanes_of(kind)  # the last ones, and the zeros behind them
+    size, chunks, late = wide * tall, (time + most - 1) // most, 0 if undecayed else wide
     for head in range(heads[0], heads[1]):
         b, h = head // many, head % many
-        end = lengths[b] if alengths else time
+        end, z0 = lengths[b] if alengths else time, b * time
         if astate:
             turn_in(kind, state, head * values * keys, keys, values, wide, tall, ones, own, square, S)
         else:
             clear(kind, own, S, size)
-        q0, k0, u0, e0 = b * qb + h * qh, b * kb + h * kh, b * ub + h * uh, b * eb + h * eh
-        s0, g0, o0 = b * sb + h * sh, b * gb + h * gh, (b * time * many + h) * values
         t = 0
         while t < end:
             border = min(end, (t // most + 1) * most)
             if keep and t % most == 0:
-                put(kind, own, S, size, memories, (head * chunks + t // most) * size)
-            n = cut(kind, g, g0 + t * gt, gt, channels, wide, resets, b * time + t, border - t, least, own, areas)
-            if aresets and resets[b * time + t]:
+                copy(kind, own, S, size, memories, (head * chunks + t // most) * size, size)
+            n = cut(
+                kind, g, b * gb + h * gh + t * gt, gt, channels, wide, resets, z0 + t, border - t, least, own, areas
+            )
+            if aresets and resets[z0 + t]:
                 clear(kind, own, S, size)
-            for i in range(n):
-                j, place = t + i, i * wide
-                weight = strength[s0 + j * st] if astrength else 1.0
-                take(kind, u, u0 + j * ut, values, ones, weight, own, X + i * tall)
-                take(kind, q, q0 + j * qt, keys, decay + place, 1.0, own, qs + place)
-                take(kind, k, k0 + j * kt, keys, inverse + place, 1.0, own, ks + place)
-                if erased:
-                    seen = decay + (place - wide if undecayed and i else place)
-                    take(kind, e, e0 + j * et, keys, seen, weight, own, es + place)
+            q0, k0, u0, e0 = (
+                b * qb + h * qh + t * qt,
+                b * kb + h * kh + t * kt,
+                b * ub + h * uh + t * ut,
+                b * eb + h * eh + t * et,
+            )
+            o0 = ((z0 + t) * many + h) * values
+            expect(kind, out, o0, many * values, n, values)
+            weigh(strength, b * sb + h * sh + t * st, st, n, astrength != 0, own, weights)
+            take(kind, u, u0, ut, n, values, ones, zero, weights, own, X, tall, most * ut)
+            take(kind, q, q0, qt, n, keys, decay, wide, ones, own, qs, wide, most * qt)
+            take(kind, k, k0, kt, n, keys, inverse, wide, ones, own, ks, wide, most * kt)
+            if erased:
+                take(kind, e, e0, et, one, keys, decay, zero, weights, own, es, wide, most * et)
+                take(
+                    kind, e, e0 + et, et, n - 1, keys, decay + late, wide, weights + 1, own, es + wide, wide, most * et
+                )
             if undecayed:
                 multiply(kind, own, es, wide, one, one, keys, S, -1.0, True, X, tall)
                 clear(kind, own, es, wide)
             if channels:
-                first_decay(kind, g, g0 + t * gt, channels, wide, own, areas)
-                scale_rows(kind, own, start, keys, S, tall)
+                scale_rows(kind, own, S, own, start, keys, S, tall)
             turn(kind, own, ks, wide, n, wide, kT, rows)
             if erased:
                 multiply(kind, own, es, wide, one, n, keys, S, -1.0, True, X, tall)
@@ -114,10 +126,9 @@ def forward(kind, heads, sizes, steps, places, least, tensors):
             multiply_lower(kind, own, A, rows, n, X, read, tall)
             multiply(kind, own, ks, one, wide, keys, n, X, 1.0, True, S, tall)
             if channels:
-                scale_rows(kind, own, decay + (n - 1) * wide, keys, S, tall)
-            for i in range(n):
-                put(kind, own, read + i * tall, values, out, o0 + (t + i) * many * values)
+                scale_rows(kind, own, S, own, decay + (n - 1) * wide, keys, S, tall)
+            put(kind, own, read, tall, n, values, out, o0, many * values)
             if keep and erased:
-                put(kind, own, X, n * tall, written, (head * time + t) * tall)
+                copy(kind, own, X, n * tall, written, (head * time + t) * tall, n * tall)
             t += n
         turn_out(kind, own, S, keys, values, wide, tall, square, last, head * values * keys)

@@ -52,8 +52,8 @@ def forward(given: Given, undecayed: bool, chunk: int, kept: Kept | None) -> tup
         outputs.zero_()
     last = outputs.new_empty(batch, heads, values, keys)
     parts = (rows * wide, rows * wide, rows * wide, wide * rows, rows * rows, rows * rows, rows * tall, rows * tall)
-    parts = (*parts, wide * tall, rows * wide, rows * wide, wide, wide, wide * tall)
-    places, total = laid_out(parts, wide, tall, LANES[dtype])
+    parts = (*parts, wide * tall, rows * wide, rows * wide, wide, max(wide, rows), rows, wide * tall)
+    places, total = laid_out(parts, max(wide, tall, rows), LANES[dtype])
     tensors = ready(given)
     addresses = (
         *(address(each) for each in tensors),
@@ -95,10 +95,10 @@ def backward(
     gradients = [like(each) for each in (given.query, given.key, given.value, None if tied else given.erase)]
     gradients += [like(given.strength), like(given.decay), d_outputs.new_empty(batch, heads, values, keys)]
     key_rows, pairs, value_rows, memory = rows * wide, rows * rows, rows * tall, wide * tall
-    parts = (*[key_rows] * 7, *[pairs] * 4, *[value_rows] * 4, *[memory] * 4, key_rows, key_rows, wide, wide, memory)
-    parts = (*parts, wide, rows, max(rows, wide) * lanes, rows, key_rows, wide, wide, wide, wide, tall)
-    parts = (*parts, memory * (1 if given.decay is None else chunk))
-    places, total = laid_out(parts, wide, tall, lanes)
+    parts = (*[key_rows] * 7, *[pairs] * 4, *[value_rows] * 4, *[memory] * 4, key_rows, key_rows)
+    parts = (*parts, wide, max(wide, rows), rows, memory, wide, rows, max(rows, wide) * lanes, rows, key_rows, wide)
+    parts = (*parts, key_rows, value_rows, memory * (1 if given.decay is None else chunk))
+    places, total = laid_out(parts, max(wide, tall, rows), lanes)
     tensors = ready(given)
     addresses = (
         *(address(each) for each in tensors),
@@ -113,7 +113,7 @@ def backward(
     own = [scratch(f"scan {i}", total, dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
-        arguments = ((*sizes, int(tied), total), steps, places, LEAST[dtype])
+        arguments = ((*sizes, int(tied), places[-1]), steps, places, LEAST[dtype])
         each = (*addresses, own[index].data_ptr())
         launch("fast_weights_scan.cpu_backward", "backward", dtype, (first, last), *arguments, each, out)
 
@@ -131,9 +131,9 @@ def sizes_of(given: Given, undecayed: bool, chunk: int) -> tuple[int, ...]:
     return time, heads, keys, values, wide, tall, chunk, channels, erased, late, rows
 
 
-def laid_out(parts: tuple[int, ...], wide: int, tall: int, lanes: int) -> tuple[tuple[int, ...], int]:
+def laid_out(parts: tuple[int, ...], longest: int, lanes: int) -> tuple[tuple[int, ...], int]:
     """Where each part of the scratch memory begins, after the row of ones; and its size."""
-    places, end = [0], max(wide, tall) + lanes
+    places, end = [0], longest + lanes
     for part in parts:
         places.append(end)
         end += -(-part // lanes) * lanes + 5 * lanes  # powers of two apart they would share few sets of a cache

@@ -7,6 +7,42 @@ Columns of a result are padded to the lanes.
 
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import fill, integer, lanes_of, load, spread, store, transpose, where_positive
+from fastweights.ops.fast_weights_scan.cpu_lanes import alone, many_registers
+
+
+@helper
+def eight(kind, own, a, ar, ac, inner, x, xr, scale, add, o, orow):
+    """As `six`, of eight rows: where there are registers for them."""
+    p0, p1, p2, p3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+    p4, p5, p6, p7 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+    a1, a2, a3, a4, k = a + ar, a + 2 * ar, a + 3 * ar, a + 4 * ar, integer(0)
+    a5, a6, a7 = a + 5 * ar, a + 6 * ar, a + 7 * ar
+    for _ in range(inner):
+        v = load(own, x, kind)
+        p0 = p0 + spread(own, a + k, kind) * v
+        p1 = p1 + spread(own, a1 + k, kind) * v
+        p2 = p2 + spread(own, a2 + k, kind) * v
+        p3 = p3 + spread(own, a3 + k, kind) * v
+        p4 = p4 + spread(own, a4 + k, kind) * v
+        p5 = p5 + spread(own, a5 + k, kind) * v
+        p6 = p6 + spread(own, a6 + k, kind) * v
+        p7 = p7 + spread(own, a7 + k, kind) * v
+        k, x = alone(k + ac), x + xr
+    s = fill(scale, kind)
+    p0, p1, p2, p3, p4, p5, p6, p7 = s * p0, s * p1, s * p2, s * p3, s * p4, s * p5, s * p6, s * p7
+    if add:
+        p0, p1, p2 = p0 + load(own, o, kind), p1 + load(own, o + orow, kind), p2 + load(own, o + 2 * orow, kind)
+        p3, p4 = p3 + load(own, o + 3 * orow, kind), p4 + load(own, o + 4 * orow, kind)
+        p5, p6 = p5 + load(own, o + 5 * orow, kind), p6 + load(own, o + 6 * orow, kind)
+        p7 = p7 + load(own, o + 7 * orow, kind)
+    store(own, o, p0)
+    store(own, o + orow, p1)
+    store(own, o + 2 * orow, p2)
+    store(own, o + 3 * orow, p3)
+    store(own, o + 4 * orow, p4)
+    store(own, o + 5 * orow, p5)
+    store(own, o + 6 * orow, p6)
+    store(own, o + 7 * orow, p7)
 
 
 @helper
@@ -14,15 +50,17 @@ def six(kind, own, a, ar, ac, inner, x, xr, scale, add, o, orow):
     """Six rows by one vector of columns: o[i] = (o[i] if add) + scale sum_k a[i, k] x[k]"""
     p0, p1, p2 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
     p3, p4, p5 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+    a1, a2, a3, k = a + ar, a + 2 * ar, a + 3 * ar, integer(0)
+    a4, a5 = a + 4 * ar, a + 5 * ar
     for _ in range(inner):
         v = load(own, x, kind)
-        p0 = p0 + spread(own, a, kind) * v
-        p1 = p1 + spread(own, a + ar, kind) * v
-        p2 = p2 + spread(own, a + 2 * ar, kind) * v
-        p3 = p3 + spread(own, a + 3 * ar, kind) * v
-        p4 = p4 + spread(own, a + 4 * ar, kind) * v
-        p5 = p5 + spread(own, a + 5 * ar, kind) * v
-        a, x = a + ac, x + xr
+        p0 = p0 + spread(own, a + k, kind) * v
+        p1 = p1 + spread(own, a1 + k, kind) * v
+        p2 = p2 + spread(own, a2 + k, kind) * v
+        p3 = p3 + spread(own, a3 + k, kind) * v
+        p4 = p4 + spread(own, a4 + k, kind) * v
+        p5 = p5 + spread(own, a5 + k, kind) * v
+        k, x = alone(k + ac), x + xr
     s = fill(scale, kind)
     p0, p1, p2, p3, p4, p5 = s * p0, s * p1, s * p2, s * p3, s * p4, s * p5
     if add:
@@ -41,13 +79,14 @@ def six(kind, own, a, ar, ac, inner, x, xr, scale, add, o, orow):
 def four(kind, own, a, ar, ac, inner, x, xr, scale, add, o, orow):
     """As `six`, of four rows."""
     p0, p1, p2, p3 = fill(0.0, kind), fill(0.0, kind), fill(0.0, kind), fill(0.0, kind)
+    a1, a2, a3, k = a + ar, a + 2 * ar, a + 3 * ar, integer(0)
     for _ in range(inner):
         v = load(own, x, kind)
-        p0 = p0 + spread(own, a, kind) * v
-        p1 = p1 + spread(own, a + ar, kind) * v
-        p2 = p2 + spread(own, a + 2 * ar, kind) * v
-        p3 = p3 + spread(own, a + 3 * ar, kind) * v
-        a, x = a + ac, x + xr
+        p0 = p0 + spread(own, a + k, kind) * v
+        p1 = p1 + spread(own, a1 + k, kind) * v
+        p2 = p2 + spread(own, a2 + k, kind) * v
+        p3 = p3 + spread(own, a3 + k, kind) * v
+        k, x = alone(k + ac), x + xr
     s = fill(scale, kind)
     p0, p1, p2, p3 = s * p0, s * p1, s * p2, s * p3
     if add:
@@ -75,7 +114,9 @@ def one(kind, own, a, ac, inner, x, xr, scale, add, o):
 
 @helper
 def rows_of(left):
-    """How many rows are taken at once: eight are twice four, for the last two would wait for themselves."""
+    """How many rows are taken at once: the last of them would wait for themselves, were they few."""
+    if many_registers() and left >= 8:
+        return 8
     if left >= 6 and left != 8:
         return 6
     return 4 if left >= 4 else 1
@@ -85,7 +126,9 @@ def rows_of(left):
 def rows_by(kind, many, own, a, ar, ac, inner, x, xr, scale, add, o, orow, columns):
     """`many` rows, 6, 4 or 1, by all columns."""
     for c in range(0, columns, lanes_of(kind)):
-        if many == 6:
+        if many == 8:
+            eight(kind, own, a, ar, ac, inner, x + c, xr, scale, add, o + c, orow)
+        elif many == 6:
             six(kind, own, a, ar, ac, inner, x + c, xr, scale, add, o + c, orow)
         elif many == 4:
             four(kind, own, a, ar, ac, inner, x + c, xr, scale, add, o + c, orow)
@@ -144,10 +187,17 @@ def solve_upper(kind, own, m, rows, n, x, columns):
 
 
 @helper
+def solved_at_once(left):
+    if left >= 6 and left != 8:
+        return 6
+    return 4 if left >= 4 else 1
+
+
+@helper
 def solve(kind, own, m, mr, mc, n, x, xr, columns):
     lanes, i = lanes_of(kind), 0
     while i < n:
-        many = rows_of(n - i)
+        many = solved_at_once(n - i)
         row, d = x + i * xr, m + i * mr + i * mc  # d: the triangle of these rows
         if i:
             rows_by(kind, many, own, m + i * mr, mr, mc, i, x, xr, -1.0, True, row, xr, columns)
@@ -194,7 +244,7 @@ def lower_product(kind, own, a, ar, n, inner, x, rows, scale, strict, edge, o):
             place = first + i * rows
             kept = load(own, edge + lanes - i - (0 if strict else 1), kind)
             store(own, place, where_positive(kept, load(own, place, kind)))
-        for i in range(max(0, c - 5), c):  # six rows may begin before this vector of columns and end in it
+        for i in range(max(0, c - 7), c):  # of rows that are taken at once, some may be before this vector of columns
             store(own, o + i * rows + c, fill(0.0, kind))
 
 

@@ -3,7 +3,8 @@
 import numba
 
 from fastweights.ops.cpu.compilation import helper
-from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, store, transpose
+from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store, transpose
+from fastweights.ops.fast_weights_scan.cpu_lanes import bring
 
 _ANY = 1 << 40  # the length of an array that is only known as an address
 
@@ -20,33 +21,58 @@ def clear(kind, own, o, count):
 
 
 @helper
-def take(kind, source, s, count, factor, scale, own, o):
-    """own[o + c] = scale own[factor + c] source[s + c]"""
-    lanes = lanes_of(kind)
-    by, rest = fill(scale, kind), count % lanes
-    for c in range(0, count - rest, lanes):
-        store(own, o + c, by * load(own, factor + c, kind) * load(source, s + c, kind))
-    for c in range(count - rest, count):
-        own[o + c] = scale * own[factor + c] * source[s + c]
+def take(kind, source, s, step, n, count, factor, jump, weights, own, o, width, ahead):
+    """own[o + i width + c] = own[weights + i] own[factor + i jump + c] source[s + i step + c] for n rows of `count`.
+
+    What lies `ahead` of the source is brought near: rows are too far apart for the processor to see what comes next.
+    """
+    lanes, rest = lanes_of(kind), count % lanes_of(kind)
+    for i in range(n):
+        by = spread(own, weights + i, kind)
+        for c in range(0, count - rest, lanes):
+            bring(source, s + ahead + c)
+            store(own, o + c, by * load(own, factor + c, kind) * load(source, s + c, kind))
+        for c in range(count - rest, count):
+            own[o + c] = own[weights + i] * own[factor + c] * source[s + c]
+        s, o, factor = s + step, o + width, factor + jump
 
 
 @helper
-def put(kind, own, o, count, out, place):
-    lanes = lanes_of(kind)
-    rest = count % lanes
-    for c in range(0, count - rest, lanes):
-        store(out, place + c, load(own, o + c, kind))
-    for c in range(count - rest, count):
-        out[place + c] = own[o + c]
+def put(kind, own, o, width, n, count, out, place, step):
+    """out[place + i step + c] = own[o + i width + c] for n rows of `count`."""
+    lanes, rest = lanes_of(kind), count % lanes_of(kind)
+    for _ in range(n):
+        for c in range(0, count - rest, lanes):
+            store(out, place + c, load(own, o + c, kind))
+        for c in range(count - rest, count):
+            out[place + c] = own[o + c]
+        o, place = o + width, place + step
 
 
 @helper
-def scale_rows(kind, own, factor, rows, o, columns):
-    """O[i] = own[factor + i] O[i]"""
+def expect(kind, out, place, step, n, count):
+    """Bring rows near that will be written."""
+    for i in range(n):
+        for c in range(place + i * step, place + i * step + count, lanes_of(kind)):
+            bring(out, c)
+
+
+@helper
+def copy(kind, source, s, count, out, o, ahead):
+    """As many numbers, whole vectors; in the tensor of the two what lies `ahead` is brought near."""
+    for c in range(0, count, lanes_of(kind)):
+        bring(source, s + ahead + c)
+        bring(out, o + ahead + c)
+        store(out, o + c, load(source, s + c, kind))
+
+
+@helper
+def scale_rows(kind, source, s, own, factor, rows, o, columns):
+    """O[i] = own[factor + i] source[i]"""
     for i in range(rows):
-        by, row = fill(own[factor + i], kind), o + i * columns
-        for c in range(row, row + columns, lanes_of(kind)):
-            store(own, c, by * load(own, c, kind))
+        by = spread(own, factor + i, kind)
+        for c in range(i * columns, (i + 1) * columns, lanes_of(kind)):
+            store(own, o + c, by * load(source, s + c, kind))
 
 
 @helper
