@@ -10,7 +10,7 @@ from fastweights.nn.arguments import check_sizes
 from fastweights.nn.decoder_state import DecoderState
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.memories import attended, make_memory
-from fastweights.nn.ragged import ends_of, read_both_ways
+from fastweights.nn.ragged import ends_of, outputs_of, read_both_ways
 from fastweights.nn.sequence_model import unit_embedding_scale
 from fastweights.ops import FastWeightsState
 
@@ -101,8 +101,7 @@ class EncoderDecoder(nn.Module):
         """The answers [batch, steps, outputs] after source [batch, time], of which `lengths` steps count, and target_in
         [batch, steps]: `begin`, then the symbols of the answer."""
         state = self.encode(source, lengths)
-        hidden = self.decoder(self._embed(target_in), state.network)[0]
-        return self._answer(hidden, state)
+        return self._answer(outputs_of(self.decoder, self._embed(target_in), state.network), state)
 
     def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What `step` begins with."""
@@ -115,7 +114,7 @@ class EncoderDecoder(nn.Module):
 
     def emptied(self, state: DecoderState) -> DecoderState:
         """The state with nothing in its memory."""
-        nothing = self.head.weight.new_zeros(state.memory[0].shape[0], 0, self.memory.states_size)
+        nothing = self.head.weight.new_zeros(state.memory[0].shape[0], 0, self.begin_with.in_features)
         return DecoderState(state.network, self.memory.write(nothing))
 
     def attended(self, source: Tensor, target_in: Tensor, lengths: Tensor | None = None) -> Tensor | None:
@@ -123,7 +122,7 @@ class EncoderDecoder(nn.Module):
         no sum over them. Each stands for its encoder's state, which has seen its neighbours."""
         states = self._states(source, lengths)
         state = self._begun(states, lengths)
-        hidden = self.decoder(self._embed(target_in), state.network)[0]
+        hidden = outputs_of(self.decoder, self._embed(target_in), state.network)
         return attended(self.memory, states, hidden, lengths)
 
     def _states(self, source: Tensor, lengths: Tensor | None) -> Tensor:

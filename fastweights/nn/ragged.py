@@ -14,10 +14,15 @@ from fastweights.ops.fast_weights_rnn.call import check_lengths
 def read_both_ways(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:
     """Outputs [batch, time, features] of a bidirectional network that takes a `PackedSequence`; zero past an end."""
     if lengths is None:
-        return network(inputs)[0]
+        return outputs_of(network, inputs)
     lengths = check_lengths(lengths, inputs, least=1)
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(network(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
+    return pad_packed_sequence(outputs_of(network, packed), batch_first=True, total_length=inputs.shape[1])[0]
+
+
+def outputs_of(network: nn.Module, inputs: Any, *state: Any) -> Any:
+    """Those of all steps, without the matrices of a final state that nobody reads."""
+    return network(inputs, *state, **({"need_state": False} if isinstance(network, FastWeightsRNN) else {}))[0]
 
 
 def ends_of(states: Tensor, lengths: Tensor | None) -> Tensor:

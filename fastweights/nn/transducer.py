@@ -10,7 +10,7 @@ from fastweights.nn.arguments import check_sizes
 from fastweights.nn.decoder_state import DecoderState
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.memories.memory_state import MemoryState
-from fastweights.nn.ragged import follow, followers, read_both_ways, state_after
+from fastweights.nn.ragged import follow, followers, outputs_of, read_both_ways, state_after
 from fastweights.nn.recurrent_layer import STREAM_BATCH
 from fastweights.nn.sequence_model import unit_embedding_scale
 from fastweights.ops import FastWeightsState, PastState
@@ -107,11 +107,9 @@ class Transducer(nn.Module):
         [batch, steps]: `begin`, then the symbols of the answer."""
         if self.answering is not None:
             past = self.encode(source, lengths, factored=True).network
-            return self._answer(self.answering(self._embed(target_in), past, need_state=False)[0])
+            return self._answer(outputs_of(self.answering, self._embed(target_in), past))
         steps = follow(self._read(source, lengths), self._embed(target_in), lengths)
-        options = {"need_state": False} if isinstance(self.recurrent, FastWeightsRNN) else {}
-        hidden = self.recurrent(steps, **options)[0]
-        return self._answer(followers(hidden, target_in.shape[1], lengths))
+        return self._answer(followers(outputs_of(self.recurrent, steps), target_in.shape[1], lengths))
 
     def encode(self, source: Tensor, lengths: Tensor | None = None, factored: bool | None = None) -> DecoderState:
         """What `step` begins with.
