@@ -15,7 +15,7 @@ from fastweights.errors import UserError
 from fastweights.nn import memories
 from fastweights.nn.memories import MemoryState
 
-TINY = DecodeSettings(sources=(2, 9), batches=(1, 3), rounds=1)
+TINY = DecodeSettings(sources=(2, 9), batches=(3,), rounds=1)
 MACHINE = {"cpu": "a CPU", "device": "cpu", "threads": 1, "dtype": "float32", "python": "3", "torch": "2",
            "numba": "0", "triton": None}  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_every_decoder_is_measured_in_both_forms(records):
     names = {"nn.GRU", "nn.LSTM", "FastWeightsRNN", *named, *compiled}
     for measure in ("symbol", "stream"):
         found = {(r.contender, r.batch, r.steps) for r in records if r.measure == measure and r.value}
-        assert found == {(name, batch, source) for name in names for batch in (1, 3) for source in (2, 9)}
+        assert found == {(name, 3, source) for name in names for source in (2, 9)}
 
 
 def test_bytes_are_those_of_a_stream(records):
@@ -43,7 +43,7 @@ def test_bytes_are_those_of_a_stream(records):
 def test_table_and_picture(records, tmp_path):
     text = show_decoding(records, MACHINE)
     assert all(len(line) <= 80 for line in text.splitlines()), text
-    assert len(re.findall(r"^attention .*; delta at 9: \S+ of 2$", text, re.M)) == 4  # a batch, a form
+    assert len(re.findall(r"^attention .*; delta at 9: \S+ of 2$", text, re.M)) == 2  # a form each
     assert re.search(r"^delta +15,808 +15,808$", text, re.M)
     assert [path.name for path in draw_decoding(records, tmp_path)] == ["decode.png", "decode.svg"]
 
