@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 from browser import ROOT, WEB, run_of
-from command_line import run
+from command_line import TINY, run
 from small_runs import save_raw
 
 from fastweights import Cosine
@@ -120,7 +120,7 @@ def of_rule(**settings):
     ("make", "says"),
     [
         (lambda: [of_rule(), run_of("RNN-LN-FW", Copying(2, 2))], "got runs of two tasks .*, wanted runs of one task on a page"),
-        (lambda: [of_rule(), run_of("A-LSTM", TASK)], "got runs/made, an AssociativeLSTM, wanted one that the page computes"),
+        (lambda: [of_rule(), run_of("A-LSTM", TASK)], "runs/made: got an AssociativeLSTM, wanted one that the page computes"),
         (lambda: [of_rule(hidden_size=800)], "got 3.* MB of weights and sequences, wanted a page of at most 2 MB"),
         (lambda: 7 * [of_rule()], "got 7 runs, wanted at most 6 on a page"),
     ],
@@ -155,3 +155,16 @@ def test_the_script_is_small_and_its_lock_names_no_registry():
     assert len(part("explorer.js")) <= 150_000 and "</script" not in part("explorer.js")
     assert "{{" not in part("explorer.css")
     assert '"resolved"' not in (WEB / "package-lock.json").read_text()
+
+
+@pytest.mark.usefixtures("jobs_here")
+def test_what_a_folder_of_runs_has_beyond_is_left_out_and_said(trained, tmp_path, capsys):
+    shutil.copytree(trained / "RNN-LN-FW", tmp_path / "FW")
+    tiny = [*TINY[:2], "--epochs", "1", "--train-size", "64", "--valid-size", "8", "--batch-size", "64", *TINY[-2:]]
+    assert run(capsys, "train", "RNN-LN-FW", *tiny, "--rule", "Longhorn", "--run", tmp_path / "other")[0] == 0
+    code, out, _ = run(capsys, "explore", tmp_path)
+    assert code == 0 and f"{tmp_path}/other: left out: got the rule Longhorn, wanted" in out.splitlines()[0]
+    code, out, err = run(capsys, "explore", tmp_path / "FW", tmp_path / "other")
+    assert code == 2 and out == "" and f"{tmp_path}/other: got the rule Longhorn, wanted" in err
+    code, _, err = run(capsys, "explore", tmp_path / "FW", "--output", tmp_path / "nowhere" / "page.html")
+    assert code == 2 and "nowhere" in err

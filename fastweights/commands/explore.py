@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> None:
     from fastweights import files
     from fastweights.errors import plain
     from fastweights.explorer.contents import contents
+    from fastweights.explorer.packing import why_not
     from fastweights.explorer.page import page
     from fastweights.training.run_folder import find_runs
     from fastweights.training.trained import find, open_run
@@ -45,8 +46,15 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     roots = options.runs or (Path("runs"),)
     folders = [folder for root in roots for folder in find_runs(root) or [find(root, options.model)]]
-    runs = [open_run(folder, options.model, options.task, None) for folder in dict.fromkeys(folders)]
-    made = page(contents(runs))
+    opened = [open_run(folder, options.model, options.task, None) for folder in dict.fromkeys(folders)]
+    runs = []
+    for run in opened:
+        reason = why_not(run.model) if run.folder not in roots and len(opened) > 1 else None
+        if reason is None:  # what was named itself is refused instead, further on
+            runs.append(run)
+        else:
+            print(plain(f"{run.folder}: left out: {reason}"))
+    made = page(contents(runs or opened))
     output = options.output or roots[0] / NAME
     files.write(output, made)
     where = output.resolve().as_uri()

@@ -134,7 +134,7 @@ def symbols(task: Any) -> list[str] | None:
 def characters() -> list[str]:
     """Of the text of Python's library: "other", and each character that is printed."""
     names = {code: chr(byte) for byte, code in enumerate(library_text.CODES)} | {0: "other"}
-    shown = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"}
+    shown = {" ": "\N{MIDDLE DOT}", "\n": "\N{PILCROW SIGN}"}
     return [shown.get(names[code], names[code]) for code in range(library_text.SYMBOLS)]
 
 

@@ -30,17 +30,33 @@ def has_memory(model: nn.Module) -> bool:
     return isinstance(recurrent, FastWeightsRNN) and recurrent.inner_steps > 0
 
 
+def why_not(model: nn.Module) -> str | None:
+    """Why the page cannot compute the network; None: it can."""
+    if type(model) is not SequenceModel:
+        return f"got a model of the kind {type(model).__name__}, wanted one that reads a sequence and answers"
+    rnn: Any = model.recurrent
+    if type(rnn).forward is not FastWeightsRNN.forward:
+        known = "wanted one that the page computes: fast weights, LSTM, GRU, IRNN"
+        return f"got an {type(rnn).__name__}, {known}" if gated(rnn)[0] is None else None
+    if type(rnn.rule) in RULES and not rnn.bidirectional:
+        return None
+    what = "two directions" if rnn.bidirectional else f"the rule {type(rnn.rule).__name__}"
+    known = ", ".join(kind.__name__ for kind in RULES)
+    return f"got {what}, wanted one direction and a rule that the page computes: {known}"
+
+
 def pack_network(name: str, model: nn.Module, inputs: Tensor) -> Packed:
     """What the page needs to compute the network. `inputs`: sequences by which the units are ordered."""
-    if type(model) is not SequenceModel:
-        raise UserError(f"got {name}, a model of the kind {type(model).__name__}, wanted one that reads and answers")
+    if reason := why_not(model):
+        raise UserError(f"{name}: {reason}")
+    assert isinstance(model, SequenceModel)
     return {
         "symbols": model.spec.symbols,
         "inputs": model.spec.inputs,
         "scale": model.input_scale,
         "embedding": pack_layers(model.embedding),
         "head": pack_layers(model.head),
-        **pack_recurrent(name, model, inputs),
+        **pack_recurrent(model, inputs),
     }
 
 
@@ -51,25 +67,18 @@ def pack_layers(layers: Iterable[nn.Module]) -> list[Packed | None]:
             for layer in linear]  # fmt: skip
 
 
-def pack_recurrent(name: str, model: SequenceModel, inputs: Tensor) -> Packed:
+def pack_recurrent(model: SequenceModel, inputs: Tensor) -> Packed:
     recurrent: Any = model.recurrent
     if type(recurrent).forward is FastWeightsRNN.forward:
         given = inputs if model.spec.symbols else inputs.to(recurrent.weight_hh_l0.dtype)
-        return {"fast": pack_fast(name, recurrent, model.look_up(given))}
+        return {"fast": pack_fast(recurrent, model.look_up(given))}
     kind, sides, vectors = gated(recurrent)
-    if kind is None:
-        got = f"got {name}, an {type(recurrent).__name__}"
-        raise UserError(f"{got}, wanted one that the page computes: fast weights, LSTM, GRU, IRNN")
     named = {each: pack(vector) for each, vector in vectors.items()}
     return {"gated": {"kind": kind, "input": pack(sides[0]), "recurrent": pack(sides[1]), "vectors": named}}
 
 
-def pack_fast(name: str, rnn: FastWeightsRNN, features: Tensor) -> list[Packed]:
+def pack_fast(rnn: FastWeightsRNN, features: Tensor) -> list[Packed]:
     """Each layer, the lowest first."""
-    if type(rnn.rule) not in RULES or rnn.bidirectional:
-        what = "two directions" if rnn.bidirectional else f"the rule {type(rnn.rule).__name__}"
-        known = ", ".join(kind.__name__ for kind in RULES)
-        raise UserError(f"got {name} with {what}, wanted one direction and a rule that the page computes: {known}")
     layers, learned = [], rnn.constants()
     for place in range(rnn.num_layers):
         suffix = f"_l{place}"

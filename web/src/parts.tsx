@@ -20,15 +20,25 @@ export function number(value: number, digits = 3): string {
   return Math.abs(value) >= 1000 || Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toFixed(digits);
 }
 
+/** Of two places, where there is little room; empty where that is zero. */
+export function short(value: number): string {
+  const text = value.toFixed(2);
+  return text === "0.00" || text === "-0.00" ? "" : text;
+}
+
 /** As a person reads it; 100.0% is certainty alone. */
 export const percent = (share: number): string =>
   `${(share < 1 ? Math.min(99.9, Math.round(1000 * share) / 10) : 100).toFixed(1)}%`;
 
 /** The number that all but a few are smaller than, without their signs: where colours are strongest. */
 export function strongest(values: ArrayLike<number>): number {
-  const sizes = Float32Array.from(values, Math.abs).sort();
+  const stride = Math.ceil(values.length / MOST_SORTED) | 1; // odd, so that it keeps to no column
+  const sizes = Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, place) => Math.abs(values[place * stride])).sort();
   return sizes[Math.floor(0.995 * (sizes.length - 1))] || sizes[sizes.length - 1] || 1;
 }
+
+const TABLES = [false, true].map((dark) => Array.from({ length: 513 }, (_, place) => diverging(place / 256 - 1, dark)));
+const MOST_SORTED = 5000;
 
 /** A matrix of numbers as a picture, one point a number. */
 export function HeatMap(props: {
@@ -49,7 +59,7 @@ export function HeatMap(props: {
     const context = canvas.current?.getContext("2d");
     if (!context) return;
     const image = context.createImageData(columns, rows);
-    const table = Array.from({ length: 513 }, (_, place) => diverging(place / 256 - 1, dark));
+    const table = TABLES[Number(dark)];
     const scale = most > 0 ? 256 / most : 0;
     for (let row = 0, at = 0; row < rows; row++) {
       const from = (rowOrder ? rowOrder[row] : row) * columns;

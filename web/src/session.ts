@@ -29,7 +29,7 @@ export interface Session {
   layer: number;
   edits: Edit[];
   decay: number | null; // in place of the learned one
-  chosen: number; // step of the association that is changed
+  chosen: number | null; // step of the association that is changed; null: the one that is attended to most
 }
 
 export type Action =
@@ -55,7 +55,7 @@ export function firstSession(world: World): Session {
   const reads = world.runs[0].network.fast[0].innerSteps;
   const step = sequence.inputs.length - 1;
   return {
-    text: sequence.text, fault: null, sequence, step, sub: reads, run: 0, layer: 0, edits: [], decay: null, chosen: 1,
+    text: sequence.text, fault: null, sequence, step, sub: reads, run: 0, layer: 0, edits: [], decay: null, chosen: null,
   };
 }
 
@@ -86,7 +86,7 @@ export function act(world: World) {
       case "layer":
         return { ...session, layer: action.to, sub: world.runs[session.run].network.fast[action.to].innerSteps };
       case "edit":
-        return { ...session, edits: [...session.edits, action.edit] };
+        return { ...session, edits: [...session.edits, action.edit], chosen: action.edit.step ?? session.chosen };
       case "undo":
         return { ...session, edits: [], decay: null };
       case "decay":
@@ -99,8 +99,7 @@ export function act(world: World) {
 
 function shown(session: Session, sequence: Sequence): Session {
   const step = sequence.inputs.length - 1;
-  const chosen = Math.min(session.chosen, Math.max(0, step - 1));
-  return { ...session, text: sequence.text, fault: null, sequence, step, edits: [], chosen };
+  return { ...session, text: sequence.text, fault: null, sequence, step, edits: [], chosen: null };
 }
 
 export const clamp = (value: number, low: number, high: number): number => Math.max(low, Math.min(high, value));

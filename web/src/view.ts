@@ -2,7 +2,7 @@
 
 import { useMemo } from "preact/hooks";
 import type { FastLayer, Look } from "./network/fast_weights";
-import { softmax, type Vector } from "./network/linear";
+import { largest, softmax, type Vector } from "./network/linear";
 import { headOf, trace, withDecay, type Network, type Step } from "./network/network";
 import type { Action, Run, Session, World } from "./session";
 
@@ -18,6 +18,7 @@ export interface View {
   plain: Step[]; // without any change
   others: (Step[] | null)[]; // of each run; null: the run that is looked into
   look: Look;
+  chosen: number; // step of the association that is changed
   written: boolean; // whether the step has written already
   changed: boolean;
 }
@@ -38,9 +39,16 @@ export function useView(world: World, session: Session, dispatch: (action: Actio
   );
   const look = steps[step].looks[layer];
   const written = session.sub > network.fast[layer].innerSteps;
+  const chosen = Math.min(session.chosen ?? mostAttended(look), Math.max(0, step - 1));
   return {
-    world, session, dispatch, dark, run, network, layer: network.fast[layer], steps, plain, others, look, written, changed,
+    world, session, dispatch, dark, run, network, layer: network.fast[layer], steps, plain, others, look, chosen, written, changed,
   };
+}
+
+/** The step whose content the last read of a step brings back most of. */
+function mostAttended({ weights, before }: Look): number {
+  const last = weights[weights.length - 1];
+  return last?.length ? before[largest(last.map(Math.abs))].step : 0;
 }
 
 /** Probabilities of the classes, or the numbers themselves; `sub`: as the inner loop stands. */

@@ -2,12 +2,12 @@
 
 import { useState } from "preact/hooks";
 import { advance, begin } from "../network/network";
-import { largestOf, number, Panel } from "../parts";
+import { largestOf, number, Panel, short } from "../parts";
 import type { View } from "../view";
 
 export function ChangePanel({ view }: { view: View }) {
-  const { session, dispatch, look, network, changed } = view;
-  const { sequence, step, layer, chosen } = session;
+  const { session, dispatch, look, network, changed, chosen } = view;
+  const { sequence, step, layer } = session;
   const there = new Map(look.before.map((term, place) => [term.step, place]));
   const last = look.weights.length ? look.weights[look.weights.length - 1] : new Float64Array(look.before.length);
   const most = largestOf(last) || 1;
@@ -35,7 +35,7 @@ export function ChangePanel({ view }: { view: View }) {
               <b>{sequence.tokens[from]}</b>
               <span class="quiet">step {from + 1}{wrote(view, from)}</span>
               <span class="track"><span class={`fill ${weight < 0 ? "below" : ""}`} style={{ width: `${(100 * Math.abs(weight)) / most}%` }} /></span>
-              <span class="value">{term === undefined ? "erased" : number(weight, 2)}</span>
+              <span class="value">{term === undefined ? "erased" : short(weight) || "0"}</span>
             </label>
           );
         })}
@@ -94,8 +94,8 @@ function said(view: View): string {
 
 /** Puts in place of a value what would have been stored, had another symbol been read there. */
 function Overwrite({ view, disabled }: { view: View; disabled: boolean }) {
-  const { session, dispatch, network, steps, world } = view;
-  const { chosen, step, sequence, edits } = session;
+  const { session, dispatch, network, steps, world, chosen } = view;
+  const { step, sequence, edits } = session;
   const symbols = world.task.data.symbols;
   const choices = symbols
     ? symbols.map((name, place) => [place, name] as const)
@@ -120,9 +120,9 @@ function Overwrite({ view, disabled }: { view: View; disabled: boolean }) {
 }
 
 /** A symbol of the same kind as the one that is there, but another. */
-function suggested({ world, session }: View): number {
+function suggested({ world, session, chosen }: View): number {
   const { classes, symbols } = world.task.data;
-  const there = session.sequence.tokens[session.chosen];
+  const there = session.sequence.tokens[chosen];
   if (!symbols) return 0;
   const others = classes?.includes(there) ? classes : symbols;
   const next = others[(others.indexOf(there) + 2) % others.length];

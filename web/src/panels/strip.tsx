@@ -1,7 +1,7 @@
 /** The symbols, and arcs from the step to those that it attends to. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { HeatMap, largestOf, number, Panel } from "../parts";
+import { HeatMap, largestOf, number, Panel, short } from "../parts";
 import type { View } from "../view";
 
 const NARROW = 30; // pixels of a step, at least
@@ -56,13 +56,13 @@ export function Strip({ view }: { view: View }) {
             {sequence.tokens.map((token, place) => (
               <button
                 key={place} ref={place === step ? here : undefined} type="button"
-                class={`token ${place === step ? "current" : place > step ? "unread" : ""}`}
+                class={`token ${width < 40 ? "narrow" : ""} ${place === step ? "current" : place > step ? "unread" : ""}`}
                 style={{ width: `${width}px` }} tabIndex={place === step ? 0 : -1}
                 aria-current={place === step ? "step" : undefined}
                 onClick={() => dispatch({ type: "step", to: place })}
               >
                 <b><span class="hidden">Step {place + 1}: </span>{token}</b>
-                <small aria-hidden="true">{place < step && byStep.has(place) && weights ? number(byStep.get(place)!, 2) : "\u00a0"}</small>
+                <small aria-hidden="true">{(place < step && weights && short(byStep.get(place) ?? 0)) || "\u00a0"}</small>
               </button>
             ))}
           </div>
