@@ -169,7 +169,7 @@ def test_a_network_without_fast_weights_shows_what_it_knows():
     found = trace_sequence(ours.eval(), TASK, "a1b2??a", None)
     assert found.layers == () and found.logits.shape == (7, 10) and found.hidden.shape == (7, 12)
     for ask in (lambda: found.attention, lambda: found.state(), lambda: found.erase(1)):
-        with pytest.raises(UserError, match="got a network without fast weights, wanted one with a memory"):
+        with pytest.raises(UserError, match="got a network that is no FastWeightsRNN, wanted one"):
             ask()
 
 

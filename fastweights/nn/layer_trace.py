@@ -39,10 +39,10 @@ class LayerTrace:
         added[t, s] = sum_{tau<t} attention[t, s, tau] values(tau)         and factor decay^t A(-1) q, of a given state
         attention[t, s, tau] = factor[t, s] strength decay^(t-1-tau) <keys(tau), q>
 
-    rule          keys       values                          strength    factor
-    `Hebbian`     h          h                               rate        1
-    `Cosine`      n(h)       n(h)                            1           rate sqrt(B / (B + |A q|^2))
-    `Delta`       h / |h|    rate (h - decay A(t-1) key)     1           1
+        rule       keys       values                         strength    factor
+        Hebbian    h          h                              rate        1
+        Cosine     n(h)       n(h)                           1           rate sqrt(B / (B + |A q|^2))
+        Delta      h / |h|    rate (h - decay A(t-1) key)    1           1
 
     So the value of `Delta` is what was written: the difference to what the key read then.
 

@@ -21,7 +21,7 @@ from fastweights.ops.state import as_state
 class Trace:
     """One sequence of T steps in a network of H units, as NumPy arrays; steps are numbered from 0, and -1 is the last.
 
-    layers: a `LayerTrace` for each layer and direction, with all that its memory did; () where a network has none.
+    layers: a `LayerTrace` for each layer and direction, all that its memory did; () of what is no `FastWeightsRNN`.
     inputs: [T] symbols or [T, features].
     hidden: [T, H], what the head reads.
     logits: [T, outputs], the head of every hidden vector, asked or not; None of a bare `FastWeightsRNN`.
@@ -151,7 +151,7 @@ class Trace:
     @property
     def _last(self) -> LayerTrace:
         if not self.layers:
-            raise UserError("Trace: got a network without fast weights, wanted one with a memory, such as RNN-LN-FW")
+            raise UserError("Trace: got a network that is no FastWeightsRNN, wanted one, such as RNN-LN-FW")
         return self.layers[-1]
 
     @property
@@ -179,7 +179,7 @@ def trace(model: nn.Module, inputs: Tensor, state: Any = None, decay: float | No
     axis: [T] symbols, [T, features]. state: what the sequence goes on from, of one sequence; None: nothing.
     decay: of the memory from the first step on, in place of its own.
 
-    Of a network without fast weights `layers` is empty, and `hidden` and `logits` are what there is.
+    Of a network that is no `FastWeightsRNN` `layers` is empty, and `hidden` and `logits` are what there is.
     Raises `UserError` where the sequence does not fit or is empty.
     """
     if not isinstance(model, SequenceModel | FastWeightsRNN):
