@@ -27,6 +27,7 @@ PAPERS = {
     "ba2016-mnist": "fastweights.papers.ba2016_mnist",
     "ba2016-faces": "fastweights.papers.ba2016_faces",
     "g2p": "fastweights.papers.g2p",
+    "ba2016-catch": "fastweights.papers.ba2016_catch",
     "goku2016": "fastweights.papers.goku2016",
     "reverse": "fastweights.papers.reverse",
     "swap": "fastweights.papers.swap",

@@ -14,7 +14,7 @@ from fastweights.own import is_own
 from fastweights.papers.cell import Cell
 from fastweights.training.setup import Setup
 
-KINDS = ("paper", "control", "beyond", "own")
+KINDS = ("paper", "control", "beyond", "own", "search")
 
 
 def choose(cells: list[Cell], only: str | None) -> list[Cell]:
