@@ -10,7 +10,14 @@ from fastweights.papers.table import tables
 
 def record(cell, rewards, final):
     curve = {"update": [40 * (place + 1) for place in range(len(rewards))], "valid_reward": rewards}
-    return {"cell": cell, "curve": curve, "test": {"reward": final}, "test_loss": 0.0, "seconds": 60.0, "parameters": 1000}
+    return {
+        "cell": cell,
+        "curve": curve,
+        "test": {"reward": final},
+        "test_loss": 0.0,
+        "seconds": 60.0,
+        "parameters": 1000,
+    }
 
 
 def test_frames_are_those_of_all_episodes_until_the_reward_is_there():
@@ -34,7 +41,9 @@ def test_all_networks_have_as_many_tries_and_the_same_learning_rates():
 def test_the_table_has_both_ways_to_tell_of_a_search():
     cells = [cell for cell in paper.RUNS if cell.kind in ("paper", "search")]
     found = {cell.name: [] for cell in paper.RUNS}
-    found["FW-16"] = [record("FW-16", [0.0, reward], final) for reward, final in ((0.95, 0.9), (0.95, 0.92), (0.5, 0.7))]
+    found["FW-16"] = [
+        record("FW-16", [0.0, reward], final) for reward, final in ((0.95, 0.9), (0.95, 0.92), (0.5, 0.7))
+    ]
     for place in range(paper.TRIES):
         found[f"FW-16-try{place}"] = [record(f"FW-16-try{place}", [0.0, 1.0], place / 10)]
     *_, last = tables.tables(paper, cells, found)
