@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -41,10 +41,25 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(1)
     model, task = opened(options)
-    if not isinstance(model.recurrent, FastWeightsRNN):
-        kind = options.model or type(model.recurrent).__name__
-        raise UserError(f"{kind} has no fast weights, wanted a network that has, such as RNN-LN-FW")
-    hidden = model.recurrent.hidden_size
-    check_sequences(task, (options.sequences,), "--sequences", more=4 * hidden**2)
-    inputs = task.draw(options.sequences, torch.Generator().manual_seed(options.seed)).inputs
-    print(model.recurrent.diagnose(model.look_up(inputs)))
+    network = getattr(model, "recurrent", model)
+    if not isinstance(network, FastWeightsRNN):
+        kind, like = (
+            options.model or type(network).__name__,
+            "FastWeightsTransducer" if task.spec.pairs else "RNN-LN-FW",
+        )
+        raise UserError(f"{kind} has no fast weights that go on from step to step, wanted a network that has, such as "
+                        f"{like}")  # fmt: skip
+    check_sequences(task, (options.sequences,), "--sequences", more=4 * network.hidden_size**2)
+    batch = task.draw(options.sequences, torch.Generator().manual_seed(options.seed))
+    print(network.diagnose(read_by(model, task, batch)))
+
+
+def read_by(model: Any, task: Any, batch: Any) -> Any:
+    """[batch, time, features]: what the network reads of these sequences, and of their answers where it goes on."""
+    if not task.spec.pairs:
+        return model.look_up(batch.inputs)
+    read: list[Any] = []
+    waiting = model.recurrent.register_forward_pre_hook(lambda network, given: read.append(given[0]))
+    task.loss(model, batch)
+    waiting.remove()
+    return read[0].detach()

@@ -40,7 +40,15 @@ class Codes:
         return [(self.symbols[i], self.symbols[j], float(self.similarity[i, j])) for i, j in pairs]
 
 
+def check_form(task: Task) -> None:
+    """Raise where the answers are sequences of their own: no step of what is read has one."""
+    if task.spec.pairs:
+        raise UserError(f"{task.NAME}: got a run whose answers are sequences of their own, wanted one that answers at "
+                        "steps of its sequence; `fastweights sample` shows what an answer attended to")  # fmt: skip
+
+
 def trace_sequence(model: SequenceModel, task: Task, sequence: Any, state: Any = None, decay: Any = None) -> Trace:
+    check_form(task)
     text, targets = sequence, None
     if isinstance(sequence, str):
         inputs = encode_whole(task, sequence) if state is None else encode_part(task, sequence)
@@ -117,6 +125,7 @@ def names_of(task: Any, inputs: Any, text: str | None) -> tuple[str, ...] | None
 
 @torch.no_grad()
 def codes_of(model: SequenceModel, task: Any, symbols: str | None) -> Codes:
+    check_form(task)
     if not task.spec.symbols:
         raise UserError(f"{task.NAME}: got vectors as inputs, wanted a task of symbols: each has a code")
     if symbols is not None:
@@ -138,6 +147,7 @@ def codes_of(model: SequenceModel, task: Any, symbols: str | None) -> Codes:
 
 @torch.no_grad()
 def mistakes_of(model: SequenceModel, task: Any, holding: str, count: int, seed: int) -> Batch:
+    check_form(task)
     if task.loss is not answers or task.spec.every:
         raise UserError(f"{task.NAME}: got a task without one class as its answer, wanted one that has it")
     drawn = task.draw(count, generator_of(seed))
