@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     for taken in {option for option, *_ in options} & {field.name for field in fields(kind)}:
         raise UserError(f"task {name}: got a field {taken}, wanted another name, for the command has --{taken}")
     task = ("task", tyro.conf.OmitArgPrefixes[kind], kind())
-    said = {"__doc__": "Draw sequences into train.csv and valid.csv."}
+    said = {"__doc__": "Draw sequences into train.csv and valid.csv, pairs into train.tsv and valid.tsv."}
     made = make_dataclass("Data", [task, *options], namespace=said)
     chosen = parse(made, arguments[1:], f"fastweights data {name}")
 
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> None:
     drawn = data.draw(chosen.task, chosen.train, chosen.valid, chosen.seed)
     data.write(drawn, chosen.output, chosen.seed)
     first = to_lines(drawn.task, drawn.train.select(slice(1)))[0] if drawn.train is not None else ""
+    names = data.file_names(drawn.task)
     print(
-        f"{plain(str(chosen.output))}/train.csv ({chosen.train:,} lines), valid.csv ({chosen.valid:,}) and data.json "
+        f"{plain(str(chosen.output))}/{names[0]} ({chosen.train:,} lines), {names[1]} ({chosen.valid:,}) and data.json "
         f"(their hashes); the first line: {plain(first if len(first) <= MOST_SHOWN else first[:MOST_SHOWN] + '...')}"
     )
