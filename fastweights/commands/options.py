@@ -124,6 +124,12 @@ def constants_of(kind: type, defaults: Mapping[str, Any]) -> Iterator[Option]:
         yield each.name, described(hint, text), defaults.get(each.name, default)
 
 
+def constants_usual(kind: type, rule: str) -> dict[str, Any]:
+    """Those that the rule has where nobody says, if it is the usual one of such a network."""
+    usual = kind().rule
+    return {each.name: getattr(usual, each.name) for each in fields(usual)} if type(usual).__name__ == rule else {}
+
+
 def network_options(models: Sequence[str], rule: str, defaults: Mapping[str, Any]) -> list[Option]:
     """The options of all networks that are named, each once; of a rule its name and its constants."""
     found: dict[str, Option] = {}
@@ -136,7 +142,8 @@ def network_options(models: Sequence[str], rule: str, defaults: Mapping[str, Any
             if name == "rule":
                 text = f"Update rule: {', '.join(networks.rules_for(kind))}, or package.module:Class."
                 found["rule"] = ("rule", described(str, text), rule)
-                found |= {each[0]: each for each in constants_of(networks.rule_of(rule), defaults)}
+                usual = {**constants_usual(kind, rule), **defaults}
+                found |= {each[0]: each for each in constants_of(networks.rule_of(rule), usual)}
             if name == "learned" and default is None:
                 found[name] = (
                     name,

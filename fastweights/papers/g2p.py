@@ -14,7 +14,7 @@ memory. The memories are those of `fastweights.nn.memories`:
 - transducer: no encoder; one `FastWeightsRNN` reads the letters and goes on with the phones. So hidden vector and fast
   weights pass over because it never stops.
 - transducer-gru, transducer-fast: the same behind a bidirectional GRU, or `FastWeightsRNN`.
-- transducer-gru-0: the former with rate 0, so that its memory stays empty.
+- transducer-gru-0: behind a GRU with rate 0, so that its memory stays empty.
 
 What there is to know of it:
 
@@ -60,11 +60,12 @@ MEMORIES = {
     "none": "last-state", "attention": "attention", "additive": "additive-attention", "linear": "linear",
     "delta": "delta", "gated-delta": "gated-delta", "slots": "slots",
 }  # fmt: skip
-STILL = Fronted(rule=Hebbian(decay=0.95, rate=0.0), learned=(), front="gru")
+GENTLE = Hebbian(decay=0.95, rate=0.05)  # at first: both constants are learned
+STILL = Fronted(Hebbian(decay=0.95, rate=0.0), learned=(), front="gru")
 TRANSDUCERS = {
-    "transducer": (320, Fronted()),
-    "transducer-gru": (250, Fronted(front="gru")),
-    "transducer-fast": (264, Fronted(front="fast-weights", front_size=96)),
+    "transducer": (320, Fronted(GENTLE)),
+    "transducer-gru": (250, Fronted(GENTLE, front="gru")),
+    "transducer-fast": (264, Fronted(GENTLE, front="fast-weights", front_size=96)),
     "transducer-gru-0": (250, STILL),
 }
 RUNS = [

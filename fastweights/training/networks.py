@@ -310,9 +310,8 @@ def own_network(name: str, input_size: int, hidden_size: int) -> Any:
 
 def default_rule(models: Sequence[str]) -> str:
     """The rule that is trained where none is named: that of the first network that has one."""
-    options = [network_of(model).options for model in models]
-    given = [each.default_factory for kind in options for each in fields(kind) if each.name == "rule"]
-    return getattr(given[0] if given else DEFAULT_RULE, "__name__", DEFAULT_RULE.__name__)
+    made = [network_of(model).options() for model in models]
+    return next((type(each.rule).__name__ for each in made if hasattr(each, "rule")), DEFAULT_RULE.__name__)
 
 
 def rule_of(name: str) -> type:

@@ -38,7 +38,7 @@ class Between:
 class Fronted:
     """Of the fast-weights network that reads a source and goes on with its answer."""
 
-    rule: Any = field(default_factory=rules.Hebbian)
+    rule: Any = field(default_factory=lambda: rules.Hebbian(decay=0.95, rate=0.05))
     """The update rule of the fast weights."""
     learned: tuple[str, ...] = cast(Any, None)  # the constants of the paper's rule, or what another learns
     """Constants of the rule to learn, as --learned decay rate."""
