@@ -26,7 +26,8 @@ class FastWeightsModel(nn.Module):
 
     `output, state = model(input, state)`; the state is a plain tuple, that of each layer. Streaming token by token
     equals the whole sequence. lengths: [batch], the valid tokens; outputs past a sequence's end are zero. Weights of
-    projections start as those of GPT-2: normal with deviation `start`, those into a sum divided by sqrt(2 layers).
+    projections start normal with the deviation `start`, None: 0.8 / sqrt(hidden_size); those into a sum have it divided
+    by sqrt(2 layers), as in GPT-2.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class FastWeightsModel(nn.Module):
         heads: int = 1,
         *,
         mlp: int = 2,
-        start: float = 0.02,
+        start: float | None = None,
         batch_first: bool = True,
         device: Any = None,
         dtype: torch.dtype | None = None,
@@ -63,7 +64,7 @@ class FastWeightsModel(nn.Module):
             if mlp
         )
         self.last_norm = nn.RMSNorm(hidden_size, 1e-5, **where)
-        self._start(start)
+        self._start(0.8 * hidden_size**-0.5 if start is None else start)
 
     def _layer(self, kind: Any, heads: int, options: dict[str, Any], where: dict[str, Any]) -> nn.Module:
         if kind == "attention":

@@ -7,6 +7,7 @@ A paper file holds a docstring (which table or figure; numbered deviations), and
     METRICS   {task: {head of a column: statistic}} where nothing was reported: a table of all tasks, and one of each
     RUNS      the cells, each with its network, its task and its settings, as data
     GRID      what `--search` tries, {setting: values}
+    more      from cells and their records to further tables, where there are some
     QUICK     {cell: epochs} of `--quick`
     OWN_LIKE  the row whose settings a user's own model takes
     in_folder where --data-dir makes it another cell: from a cell and the folder to that; else the task's places change
@@ -31,6 +32,8 @@ PAPERS = {
     "goku2016": "fastweights.papers.goku2016",
     "reverse": "fastweights.papers.reverse",
     "swap": "fastweights.papers.swap",
+    "overwrite": "fastweights.papers.overwrite",
+    "state-tracking": "fastweights.papers.state_tracking",
 }
 
 __all__ = ["PAPERS", "Cell", "paper"]

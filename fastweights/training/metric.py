@@ -42,7 +42,9 @@ class Metric:
 
 
 def show(name: str, value: float | None) -> str:
-    """A share of what is asked in per cent, anything else as the number that it is."""
+    """A share of what is asked in per cent, bytes as a whole number, anything else as the number that it is."""
     if value is None:
         return ""
+    if name.endswith("bytes"):
+        return f"{value:,.0f}"
     return f"{value:.2%}" if name.endswith(SHARES) else f"{value:.4f}"

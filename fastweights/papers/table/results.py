@@ -15,6 +15,7 @@ from fastweights.jobs.job import Job
 from fastweights.papers.cell import Cell
 from fastweights.training import run_folder
 from fastweights.training.config import Config
+from fastweights.training.description import load_run
 from fastweights.training.evaluation import Estimate, over_seeds
 from fastweights.training.run_folder import RunError
 from fastweights.training.setup import own_names, what_counts
@@ -104,7 +105,7 @@ def record(cell: Cell, job: Job, measure: Measure | None = None, there: Path | N
         "valid_loss": rows[-1]["valid_loss"],
         **errors(rows[-1], final),
         "test_loss": final.get("test_loss"),
-        **({"test": more} if (more := others(final_of)) else {}),
+        **({"test": more} if (more := others(final_of) | measured(cell, job)) else {}),
         "weights_hash": final["weights_hash"],
         "commit": final["commit"],
         "versions": final["versions"],
@@ -116,6 +117,14 @@ def record(cell: Cell, job: Job, measure: Measure | None = None, there: Path | N
     if said := fault(found, Result):
         raise RunError(f"{job.folder}: {said}, in a run that is done; delete it, or choose another --run")
     return found
+
+
+def measured(cell: Cell, job: Job) -> dict[str, float]:
+    """What the cell wants to know of the trained network."""
+    if not cell.measures:
+        return {}
+    model, task, _ = load_run(job.folder, own_names(job.setup.as_json()))
+    return {name: measure(model, task) for name, measure in cell.measures.items()}
 
 
 def to_99(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def measured(records: list[Record], statistic: str) -> tuple[str, str]:
     if not records:
         return "", ""
     mean, interval = over_seeds([tested(record, statistic) for record in records])
-    return show(statistic, mean), "" if interval is None else "-".join(show(statistic, end) for end in interval)
+    same = interval is None or interval[0] == interval[1]
+    return show(statistic, mean), "" if same else "-".join(show(statistic, end) for end in interval or ())
 
 
 def error_fields(row: Summary) -> tuple[str, ...]:

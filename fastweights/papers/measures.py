@@ -1,0 +1,34 @@
+"""What is measured of a trained network, beside the statistics of its test sequences."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fastweights.nn import SequenceModel
+from fastweights.nn.layer_state import state_bytes as bytes_of
+from fastweights.tasks import Task
+from fastweights.training.evaluation import evaluate, parts
+
+Measure = Callable[[SequenceModel, Task], float]
+SEQUENCES, SEED = 2_000, 77_777  # no run has sequences of this seed
+
+
+@torch.no_grad()
+def state_bytes(model: SequenceModel, task: Task) -> float:
+    """What one stream carries after a judged sequence: all tensors of the state that the network returns."""
+    judged: Any = task
+    batch = judged.held_out("test", 1, torch.Generator().manual_seed(SEED))
+    return float(bytes_of(model.recurrent(model.look_up(batch.inputs))[1]))
+
+
+def accuracy_of(**changes: Any) -> Measure:
+    """The accuracy on sequences of the task with other settings, such as longer ones, the same for all networks."""
+
+    def measure(model: SequenceModel, task: Task) -> float:
+        other: Any = replace(task, **changes)  # pyright: ignore[reportArgumentType]
+        batch = other.held_out("test", SEQUENCES, torch.Generator().manual_seed(SEED))
+        return evaluate(model, other, parts(batch))["accuracy"]
+
+    return measure

@@ -1,0 +1,77 @@
+"""Which memory lets go of what was overwritten? Eight keys are written 24 times in all, and each is asked for its last
+value: `OverwrittenKeys`, after Schlag, Irie and Schmidhuber (2021), https://arxiv.org/abs/2102.11174, section 6.1.2.
+
+A protocol of our own, small enough for a core: no table of the paper is repeated here. Networks are two blocks of 64
+units and one head (`FastWeightsModel`), which differ in the update rule alone; attention in the place of the rule; and
+one layer of `nn.LSTM`. Dashed: what a memory reaches that has all values of a key and cannot tell the last.
+
+What there is to know of it:
+
+1. The paper asks for one key, with values drawn anew; here each key is asked once, and no value comes twice.
+2. All rows train alike: Adam along a cosine from 3e-3, 600 updates of 32 new sequences, gradients clipped at norm 1.
+3. Nothing was searched: the settings were set by hand, by one seed of `delta`.
+4. Blocks have a short convolution of 4 steps, l2 on keys and queries, an RMSNorm of what is read, and no MLP.
+5. Attention has that convolution, and no other sense of place.
+6. `bytes` are those of all tensors that a stream carries after a sequence, measured; they are those of float32.
+7. `48 writes`: the same network on sequences of twice the length, which it was never trained on.
+8. Three seeds of each: such an interval is too short, and covers the mean in three cases of four.
+"""
+
+from typing import Any
+
+from fastweights.papers.measures import accuracy_of, state_bytes
+from fastweights.papers.memories import LSTM, cell, legend, network, panel
+from fastweights.papers.table.order import order
+from fastweights.papers.table.tables import Titled
+from fastweights.tasks import OverwrittenKeys
+from fastweights.training.config import Config
+
+TITLE = "Overwritten keys"
+TASK = OverwrittenKeys(num_keys=8, writes=24)
+METRICS = {
+    "overwritten-keys": {"accuracy": "accuracy", "48 writes": "48_writes_accuracy", "bytes": "state_bytes"},
+}
+EPOCHS, UPDATES, BATCH = 12, 600, 32
+SETTINGS = Config(
+    hidden_size=64,
+    batch_size=BATCH,
+    learning_rate=3e-3,
+    clip=1.0,
+    fresh=True,
+    epochs=EPOCHS,
+    train_size=BATCH * UPDATES // EPOCHS,
+    valid_size=500,
+    test_size=2_000,
+)
+MEASURES = {"48_writes_accuracy": accuracy_of(judged_writes=48), "state_bytes": state_bytes}
+ROWS = ("sum", "retention", "GLA", "delta", "gated-delta", "Kimi-delta", "attention", LSTM)
+RUNS = [cell(row, row, TASK, SETTINGS, MEASURES, network(row)) for row in ROWS]
+GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 3e-3, 1e-2)}
+QUICK = {"sum": 6, "delta": 6, "gated-delta": 6, LSTM: 6}
+OWN_LIKE = LSTM
+
+
+def more(cells: Any, found: Any) -> list[Titled]:
+    return [Titled("Which rows are apart", ("network", "accuracy", "95%", "above"), order(cells, found, "accuracy"))]
+
+
+def figure(records: list[dict[str, Any]]) -> Any:
+    """Validation accuracy against updates, and test accuracy at twice the writes against the bytes of the state."""
+    from matplotlib.figure import Figure
+
+    from fastweights.papers.memories import against_bytes
+    from fastweights.plotting import tidy
+
+    drawn = Figure(figsize=(11, 4.2), layout="constrained")
+    curves, memory = drawn.subplots(1, 2)
+    ceiling = TASK.marks["some value of the key"]
+    panel(curves, records, {row: row for row in ROWS})
+    for axes in (curves, memory):
+        axes.axhline(
+            ceiling, color="#666666", linewidth=1, linestyle="--", label=f"cannot tell the last ({ceiling:.2f})"
+        )
+    against_bytes(memory, records, {row: row for row in ROWS}, "48_writes_accuracy")
+    tidy(curves, "updates", "validation accuracy", TASK.floors["accuracy"])
+    tidy(memory, "bytes of the state", "test accuracy at 48 writes", TASK.floors["accuracy"])
+    legend(drawn, (curves, memory))
+    return drawn
