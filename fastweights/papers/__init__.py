@@ -33,6 +33,8 @@ PAPERS = {
     "reverse": "fastweights.papers.reverse",
     "swap": "fastweights.papers.swap",
     "overwrite": "fastweights.papers.overwrite",
+    "mqar": "fastweights.papers.mqar",
+    "capacity": "fastweights.papers.capacity",
     "state-tracking": "fastweights.papers.state_tracking",
 }
 

@@ -21,12 +21,14 @@ LSTM = "nn.LSTM"
 
 
 def network(row: str, **options: Any) -> tuple[str, Any]:
-    """The model and its options: two blocks without an MLP."""
+    """The model and its options: two blocks of one head without an MLP, where the options do not say otherwise."""
     if row == LSTM:
         return LSTM, None
+    given = {"heads": 1, "layers": 2, "mlp": 0, **options}
     if row == "attention":
-        return MODEL, Blocks(heads=options.get("heads", 1), mlp=0, attention=(1, 2))
-    return MODEL, Blocks(RULES[row], **{"heads": 1, "mlp": 0, **options})
+        shape = {name: given[name] for name in ("heads", "layers", "mlp")}
+        return MODEL, Blocks(attention=tuple(range(1, given["layers"] + 1)), **shape)
+    return MODEL, Blocks(RULES[row], **given)
 
 
 def cell(name: str, row: str, task: Any, settings: Any, measures: dict[str, Any], made: tuple[str, Any]) -> Cell:
