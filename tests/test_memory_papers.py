@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastweights.papers import measures, paper
-from fastweights.papers.measures import accuracy_of, state_bytes
+from fastweights.papers.measures import accuracy, state_bytes
 from fastweights.papers.table import cells, results
 from fastweights.papers.table.order import order
 from fastweights.papers.table.tables import tables
@@ -38,8 +38,8 @@ def test_an_accuracy_at_another_length_is_that_of_the_last_answers():
             right[:, 30:] = right[:, 30:].flip(-1)  # from there on it is wrong
             return right[asked].float()
 
-    assert accuracy_of(judged_length=30)(Right(), Parity(10)) == 1.0
-    assert accuracy_of(judged_length=31)(Right(), Parity(10)) == 0.0
+    assert accuracy(Right(), Parity(10), judged_length=30) == 1.0
+    assert accuracy(Right(), Parity(10), judged_length=31) == 0.0
 
 
 def record(name, values, statistic="accuracy"):
@@ -67,8 +67,6 @@ def test_the_networks_of_a_table_are_trained_alike(name):
         config = replace(cell.setup.config, hidden_size=1)
         by_task.setdefault(cell.setup.task, set()).add(config)
     assert all(len(configs) == 1 for configs in by_task.values())
-    for cell in module.RUNS:
-        assert set(module.METRICS[cell.setup.task.NAME].values()) == {"accuracy", *cell.measures}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,10 +78,10 @@ def test_a_run_becomes_a_row_and_a_point_of_the_figure(name, tmp_path, monkeypat
     ((_, job),) = cells.jobs_of([replace(cell, seeds=1)], tmp_path, None)
     config = job.setup.config
     train(job.setup, draw(job.setup.task, 0, config.valid_size, config.seed, config.test_size), job.folder)
-    made = results.record(cell, job)
-    assert made["test"].keys() == cell.measures.keys() and made["test"]["state_bytes"] > 0
+    made = results.record(cell, job, module.measure)
+    assert {"accuracy", *made["measured"]} == set(module.METRICS[cell.setup.task.NAME].values())
     found = {each.name: [made] if each.name == cell.name else [] for each in module.RUNS}
     shown = [row for table in tables(module, module.RUNS, found) for row in table.rows if row[0] == cell.row]
-    assert any(f"{made['test']['state_bytes']:,.0f}" in row for row in shown)
+    assert any(f"{made['measured']['state_bytes']:,.0f}" in row for row in shown)
     drawn = module.figure([made])
     assert any(cell.row.startswith(str(line.get_label())) for axes in drawn.axes for line in axes.lines)

@@ -36,7 +36,6 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sum-dpfp-3": ("sum", ("dpfp-3", "l2")),
     "delta-l2": ("delta", ("l2",)),
     "delta-dpfp": ("delta", ("dpfp", "l2")),
-    "attention": ("attention", ()),
     LSTM: (LSTM, ()),
 }
 RUNS = [
@@ -45,7 +44,6 @@ RUNS = [
         row,
         MQAR(num_pairs=pairs, length=4 * pairs, vocabulary=128),
         replace(SETTINGS, hidden_size=32),
-        {"state_bytes": state_bytes},
         network(rule, heads=2, features=features),
     )
     for pairs in PAIRS
@@ -54,6 +52,10 @@ RUNS = [
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 3e-3, 1e-2)}
 QUICK = {f"8-{row}": 6 for row in ("sum-l2", "delta-l2", LSTM)}
 OWN_LIKE = LSTM
+
+
+def measure(model: Any, task: Any) -> dict[str, float]:
+    return {"state_bytes": state_bytes(model, task)}
 
 
 def more(cells: Any, found: Any) -> list[Titled]:

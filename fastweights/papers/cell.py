@@ -23,8 +23,6 @@ class Cell:
 
     search: Mapping[str, Any] = field(default_factory=dict)
     """Settings that a search has in place of the cell's, such as how many epochs."""
-    measures: Mapping[str, Any] = field(default_factory=dict)
-    """What is measured of the trained network, {name in the results: measure}; see `fastweights.papers.measures`."""
 
     def with_settings(self, **settings: Any) -> "Cell":
         """The cell with other settings of its run, or of its task."""

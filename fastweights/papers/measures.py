@@ -1,6 +1,5 @@
 """What is measured of a trained network, beside the statistics of its test sequences."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +10,9 @@ from fastweights.nn.layer_state import state_bytes as bytes_of
 from fastweights.tasks import Task
 from fastweights.training.evaluation import evaluate, parts
 
-Measure = Callable[[SequenceModel, Task], float]
 SEQUENCES, SEED = 2_000, 77_777  # no run has sequences of this seed
 
 
-@torch.no_grad()
 def state_bytes(model: SequenceModel, task: Task) -> float:
     """What one stream carries after a judged sequence: all tensors of the state that the network returns."""
     judged: Any = task
@@ -23,12 +20,8 @@ def state_bytes(model: SequenceModel, task: Task) -> float:
     return float(bytes_of(model.recurrent(model.look_up(batch.inputs))[1]))
 
 
-def accuracy_of(**changes: Any) -> Measure:
-    """The accuracy on sequences of the task with other settings, such as longer ones, the same for all networks."""
-
-    def measure(model: SequenceModel, task: Task) -> float:
-        other: Any = replace(task, **changes)  # pyright: ignore[reportArgumentType]
-        batch = other.held_out("test", SEQUENCES, torch.Generator().manual_seed(SEED))
-        return evaluate(model, other, parts(batch))["accuracy"]
-
-    return measure
+def accuracy(model: SequenceModel, task: Task, **changes: Any) -> float:
+    """That on sequences of the task with other settings, such as longer ones, the same for all networks."""
+    other: Any = replace(task, **changes)  # pyright: ignore[reportArgumentType]
+    batch = other.held_out("test", SEQUENCES, torch.Generator().manual_seed(SEED))
+    return evaluate(model, other, parts(batch))["accuracy"]

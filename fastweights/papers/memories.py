@@ -31,8 +31,8 @@ def network(row: str, **options: Any) -> tuple[str, Any]:
     return MODEL, Blocks(RULES[row], **given)
 
 
-def cell(name: str, row: str, task: Any, settings: Any, measures: dict[str, Any], made: tuple[str, Any]) -> Cell:
-    return Cell(name, row, "paper", Setup(made[0], task, settings, made[1]), measures=measures)
+def cell(name: str, row: str, task: Any, settings: Any, made: tuple[str, Any]) -> Cell:
+    return Cell(name, row, "paper", Setup(made[0], task, settings, made[1]))
 
 
 def panel(axes: Any, records: list[dict[str, Any]], rows: dict[str, str], column: str = "valid_accuracy") -> None:

@@ -22,7 +22,7 @@ What there is to know of it:
 from dataclasses import replace
 from typing import Any
 
-from fastweights.papers.measures import accuracy_of, state_bytes
+from fastweights.papers.measures import accuracy, state_bytes
 from fastweights.papers.memories import LSTM, cell, legend, network
 from fastweights.papers.table.order import order
 from fastweights.papers.table.results import tested
@@ -51,6 +51,10 @@ ROWS = (
     "GLA", "delta", "delta-negative", "gated-delta", "gated-delta-negative", "Kimi-delta", "Kimi-delta-negative",
     "delta-product-negative", "attention", LSTM,
 )  # fmt: skip
+OF_TASK = {
+    "parity": ROWS,
+    "word-problem": ("delta", "delta-negative", "gated-delta-negative", "delta-product-negative", "attention", LSTM),
+}
 
 
 def made(row: str) -> tuple[str, Any]:
@@ -60,16 +64,20 @@ def made(row: str) -> tuple[str, Any]:
 RUNS = [
     cell(
         f"{task.NAME}-{row}", row, task, replace(SETTINGS, train_size=BATCH * updates // EPOCHS),
-        {"state_bytes": state_bytes}
-        | {f"{length}_accuracy": accuracy_of(judged_length=length) for length in LENGTHS[task.NAME][1:]},
         made(row),
     )
     for task, updates in TASKS
-    for row in ROWS
+    for row in OF_TASK[task.NAME]
 ]  # fmt: skip
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 3e-3, 1e-2)}
 QUICK = {f"parity-{row}": 6 for row in ("delta", "delta-negative", LSTM)}
 OWN_LIKE = LSTM
+
+
+def measure(model: Any, task: Any) -> dict[str, float]:
+    longer = LENGTHS[task.NAME][1:]
+    told = {f"{length}_accuracy": accuracy(model, task, judged_length=length) for length in longer}
+    return {**told, "state_bytes": state_bytes(model, task)}
 
 
 def more(cells: Any, found: Any) -> list[Titled]:

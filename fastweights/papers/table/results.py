@@ -105,7 +105,7 @@ def record(cell: Cell, job: Job, measure: Measure | None = None, there: Path | N
         "valid_loss": rows[-1]["valid_loss"],
         **errors(rows[-1], final),
         "test_loss": final.get("test_loss"),
-        **({"test": more} if (more := others(final_of) | measured(cell, job)) else {}),
+        **({"test": more} if (more := others(final_of)) else {}),
         "weights_hash": final["weights_hash"],
         "commit": final["commit"],
         "versions": final["versions"],
@@ -117,14 +117,6 @@ def record(cell: Cell, job: Job, measure: Measure | None = None, there: Path | N
     if said := fault(found, Result):
         raise RunError(f"{job.folder}: {said}, in a run that is done; delete it, or choose another --run")
     return found
-
-
-def measured(cell: Cell, job: Job) -> dict[str, float]:
-    """What the cell wants to know of the trained network."""
-    if not cell.measures:
-        return {}
-    model, task, _ = load_run(job.folder, own_names(job.setup.as_json()))
-    return {name: measure(model, task) for name, measure in cell.measures.items()}
 
 
 def to_99(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -147,10 +139,12 @@ def others(statistics: dict[str, float]) -> dict[str, float]:
 
 
 def tested(record: Record, statistic: str) -> float:
-    """A statistic of the test sequences."""
+    """A statistic of the test sequences, or what was measured of the trained network."""
     if statistic == "accuracy":
         return 1 - record["test_error"]
-    return record["test_loss"] if statistic == "loss" else record["test"][statistic]
+    return (
+        record["test_loss"] if statistic == "loss" else (record.get("test", {}) | record.get("measured", {}))[statistic]
+    )
 
 
 def measured(measure: Measure, job: Job, weights_hash: str, there: Path | None) -> dict[str, Any]:
@@ -160,7 +154,6 @@ def measured(measure: Measure, job: Job, weights_hash: str, there: Path | None) 
             return before["measured"]
     import torch
 
-    from fastweights.training.description import load_run
     from fastweights.training.trained import one_thread
 
     with one_thread(), torch.no_grad(), torch.random.fork_rng(devices=[]):
