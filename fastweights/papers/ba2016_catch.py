@@ -5,20 +5,16 @@ the agent has to keep one in memory, while it counts its own moves.
 
 The reward is the mean over 6,400 episodes at the end; chance is that of a paddle that stays. What ours does otherwise:
 
-1. The agents learn by advantage actor-critic over episodes in lockstep, 64 an update. The paper's A3C has workers that
-   do not wait for each other.
-2. The paper gives no discount, no weights of entropy and value, and no rollout: ours are 0.99, 0.01, 0.5 and whole
-   episodes.
+1. Advantage actor-critic over 64 episodes in lockstep; the workers of the paper's A3C do not wait for each other.
+2. The paper gives no discount, entropy weight, value weight or rollout: ours are 0.99, 0.01, 0.5 and whole episodes.
 3. Adam along a cosine, gradients clipped at norm 1; the paper does not name its optimizer.
 4. The paddle starts in the middle; the paper does not say where.
 5. The RNN is an IRNN: ReLU units, and the identity as recurrent weights at first.
 6. The LSTM has forget biases that start at 1.
 7. The fast-weights network has layer norm in its inner loop, as in the paper's section 3.1, and nowhere else.
 8. A frame counts each time that an episode shows one, so an update has 64 N of them. The paper's axis has no unit.
-9. The search tries 8 learning rates a network and size, from 5e-4 to 8e-3. Fast weights draw their inner steps,
-   rate and decay by chance with each. All networks have as many tries, of a seed that no row of the table has.
-10. The paper shows the mean over the five best runs of its search, which flatters; the table has that, too. Its rows
-    are new seeds of the setting that gathered most reward over its training.
+9. The search tries 8 rates, 5e-4 to 8e-3, on a seed of its own; fast weights draw inner steps, rate and decay, too.
+10. The paper has the mean of the five best runs of its search; the table has that, too, beside new seeds of the best.
 """
 
 import math
