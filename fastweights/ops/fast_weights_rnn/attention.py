@@ -35,8 +35,10 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
     powers = decay_powers(call.rule.decay, past, inputs.shape[1])
     hidden, keys = call.hidden, as_stored(call.rule, past)
     values = _errors(call.rule, past, keys, None, powers) if type(call.rule) is Delta else keys
+    first_keys, first_values = keys, values
     outputs: list[Tensor] = []
-    kept, errors = [*keys.unbind(1)], [*values.unbind(1)]
+    kept: list[Tensor] = []
+    errors: list[Tensor] = []
     for t in range(inputs.shape[1]):
         if valid is not None:
             hidden = torch.where(valid[:, t, None], hidden, 0.0)
@@ -46,10 +48,17 @@ def run(call: Call) -> tuple[Tensor, FastWeightsState | None]:
         if type(call.rule) is Delta:
             read = _read(call, kept[-1], keys, values, powers)
             errors.append((call.rule.rate * (outputs[-1] - call.rule.decay * read)).to(inputs))
-        keys = torch.stack(kept, dim=1)
-        values = torch.stack(errors, dim=1) if type(call.rule) is Delta else keys
+        if t + 1 < inputs.shape[1]:
+            keys = _after(first_keys, kept)
+            values = _after(first_values, errors) if errors else keys
     found = torch.stack(outputs, dim=1) if outputs else inputs
     return found.clone(), final_state(call, found)  # it may be changed in place: what backward needs stays behind
+
+
+def _after(first: Tensor, more: list[Tensor]) -> Tensor:
+    """[batch, steps, hidden]: those before the call, and one for each of its steps."""
+    stacked = torch.stack(more, dim=1)
+    return torch.cat([first, stacked], dim=1) if first.shape[1] else stacked
 
 
 def _step(call: Call, boundary: Tensor, keys: Tensor, values: Tensor, powers: Tensor) -> Tensor:
