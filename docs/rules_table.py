@@ -9,7 +9,7 @@ from fastweights import rules
 PAGE = Path(__file__).parent / "rules.md"
 BEGIN, END = "<!-- From the registered rules, by `python docs/rules_table.py`; a test compares. -->", "<!-- end -->"
 AXES = {"token": "", "substep": " a substep", "key": " a key channel", "value": " a value channel", "head": " a head"}
-AXES |= {"head key": " a head and key channel", "head value": " a head and value channel"}
+AXES |= {"head key": " a head and key channel", "head value": " a head and value channel", "head value key": " a head"}
 
 
 def table() -> str:

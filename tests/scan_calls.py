@@ -15,6 +15,7 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
     def normal(*shape):
         return torch.randn(*shape, generator=g, dtype=torch.float64)
 
+    value = key if getattr(rule, "SQUARE", False) else value
     steps = getattr(rule, "substeps", 1) * time
     keys, queries = normal(batch, steps, heads, key), normal(batch, time, heads, key)
     if getattr(rule, "normalize", False):  # what is divided by stays apart from zero
@@ -23,7 +24,7 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
     leaves = {"queries": queries, "keys": keys / keys.norm(dim=-1, keepdim=True)}
     leaves["values"] = values / values.norm(dim=-1, keepdim=True)  # some rules erase what values read
     sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
-    sizes |= {"head key": (heads, key), "head value": (heads, value)}
+    sizes |= {"head key": (heads, key), "head value": (heads, value), "head value key": (heads, value, key)}
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     for name, gate in rule.GATES.items():
         drawn = inside(gate, torch.rand(*sizes[gate.axes], generator=g, dtype=torch.float64), lowest)
@@ -32,7 +33,9 @@ def draw(rule, batch=2, time=17, heads=2, key=5, value=3, initial=False, seed=0,
         others = rule.others(key, value) if hasattr(rule, "others") else []
         for place, shape in enumerate([(value, key), *others]):
             leaves[f"state{place}"] = normal(batch, heads, *shape)
-            if place and shape == (key, key):  # sums of k k^T
+            if place and shape == (1,):  # how many tokens a mini-batch has
+                leaves[f"state{place}"] = torch.full_like(leaves[f"state{place}"], 3.0)
+            elif place and shape == (key, key):  # sums of k k^T
                 leaves[f"state{place}"] = leaves[f"state{place}"] @ leaves[f"state{place}"].mT
             elif place and getattr(rule, "normalize", False):  # sums of positive keys
                 leaves[f"state{place}"] = leaves[f"state{place}"].abs()

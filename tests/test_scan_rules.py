@@ -106,6 +106,34 @@ def test_titans_goes_down_the_gradient_with_momentum():
     assert_close([end[0, 0]], [memory])
 
 
+def test_ttt_goes_down_the_gradient_of_a_mini_batch():
+    """Against autograd, over two mini-batches of three tokens and one more."""
+    rule = rules.TTTLinear(mini_batch=3)
+    leaves = {name: leaf.detach() for name, leaf in draw(rule, time=7, key=4).items()}
+    gates = {name: leaves[name] for name in rule.GATES}
+    outputs, state = ran(rule, leaves, **gates)
+    query, key, value, strength = (leaves[name][0, :, 0] for name in ("queries", "keys", "values", "strength"))
+    gain, shift, matrix, bias = (
+        gates["gain"][0],
+        gates["shift"][0],
+        gates["start"][0],
+        torch.zeros(4, dtype=torch.float64),
+    )
+    for first in (0, 3, 6):
+        sums = [torch.zeros_like(matrix), torch.zeros_like(bias)]
+        for t in range(first, min(first + 3, 7)):
+            at = [each.clone().requires_grad_() for each in (matrix, bias)]
+            guess = torch.nn.functional.layer_norm(at[0] @ key[t] + at[1], (4,), gain, shift, 1e-6)
+            slopes = torch.autograd.grad((guess - (value[t] - key[t])).square().sum() / 2, at)
+            sums = [each + strength[t] / 4 * slope for each, slope in zip(sums, slopes, strict=True)]
+            now = [each - moved / (t - first + 1) for each, moved in zip((matrix, bias), sums, strict=True)]
+            read = torch.nn.functional.layer_norm(now[0] @ query[t] + now[1], (4,), gain, shift, 1e-6)
+            assert_close([outputs[0, t, 0]], [query[t] + read])
+        if first < 6:  # the last has one token
+            matrix, bias = now
+    assert_close([gates["start"][0] + state[0, 0]], [matrix])
+
+
 def test_two_reflections_turn_three_values_round():
     """What one delta rule a token cannot do: a permutation of three."""
     unit = torch.eye(3, dtype=torch.float64)

@@ -52,6 +52,7 @@ class Gates(nn.Module):
         self.shapes = {"token": (heads,), "head": (heads,), "substep": (self.substeps, heads)}
         self.shapes |= dict.fromkeys(("key", "head key"), (heads, key_size))
         self.shapes |= dict.fromkeys(("value", "head value"), (heads, value_size))
+        self.shapes["head value key"] = (heads, value_size, key_size)
         self.negative_eigenvalues = negative_eigenvalues
         options: Any = {"device": device, "dtype": dtype}
         for name, gate in self.gates.items():

@@ -29,6 +29,7 @@ from fastweights.rules.oja import Oja as Oja
 from fastweights.rules.retention import Retention as Retention
 from fastweights.rules.rwkv7 import RWKV7 as RWKV7
 from fastweights.rules.titans import Titans as Titans
+from fastweights.rules.ttt_linear import TTTLinear as TTTLinear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,8 @@ class ScanRule(Protocol):
     `step(state, query, key, value, **gates) -> (output, state)` sees one token, without the axis of time: [batch,
     heads, key or value]. Of a rule with `substeps` > 1 keys and values are [batch, heads, substeps, key or value].
     A gate that was not given is None. A rule may have `lower(queries, keys, values, **gates) -> Step`, its fast form,
-    and `others(key, value)`: the shapes of what it carries beside the weights, without batch and heads.
+    and `others(key, value)`: the shapes of what it carries beside the weights, without batch and heads. `SQUARE = True`
+    says that keys and values are of one size.
     """
 
     GATES: ClassVar[dict[str, Gate]]

@@ -17,8 +17,8 @@ class Gate(NamedTuple):
 
     says: what it is, in a few words.
     axes: "token": [batch, time, heads]; "key": [batch, time, heads, key]; "value": [batch, time, heads, value];
-        "substep": [batch, substeps * time, heads]; "head": [heads], and "head key" and "head value":
-        [heads, key or value], the same at all tokens.
+        "substep": [batch, substeps * time, heads]; "head": [heads], "head key": [heads, key], "head value":
+        [heads, value], and "head value key": [heads, value, key], the same at all tokens.
     low, high: its range, ends included.
     form: how a layer makes it out of x, where nobody says otherwise: x is a projection of the token, or with axes of
         heads alone a learned number.

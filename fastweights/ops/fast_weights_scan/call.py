@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,6 +32,7 @@ class Call:
     lengths: Tensor | None  # [batch], int64, on the device of the keys
     chunk: int | None
     dtype: torch.dtype  # of the outputs
+    step: Step | None  # the canonical form of the whole call; None where the rule has none
 
     @property
     def valid(self) -> Tensor | None:
@@ -42,15 +42,6 @@ class Call:
     @property
     def substeps(self) -> int:
         return getattr(self.rule, "substeps", 1)
-
-    @cached_property
-    def step(self) -> Step | None:
-        """The canonical form of the whole call, which leaves the state as it is past a sequence's end; None where the
-        rule has none."""
-        if not hasattr(self.rule, "lower"):
-            return None
-        step = self.rule.lower(self.queries, self.keys, self.values, **self.gates)
-        return step if self.valid is None else masked(step, self.valid)
 
 
 def inside(lengths: Tensor, time: int) -> Tensor:
@@ -77,10 +68,12 @@ def check(
     batch, time, heads, key = queries.shape
     steps = getattr(rule, "substeps", 1) * time
     value = values.shape[-1]
+    if getattr(rule, "SQUARE", False) and key != value:
+        raise UserError(f"values: got {value} numbers a head, wanted {key} as the keys, for {type(rule).__name__}")
     _check_shape("keys", keys, queries, batch, steps, heads, key)
     _check_shape("values", values, queries, batch, steps, heads, value)
     sizes = {"token": (batch, time, heads), "substep": (batch, steps, heads), "head": (heads,)}
-    sizes |= {"head key": (heads, key), "head value": (heads, value)}
+    sizes |= {"head key": (heads, key), "head value": (heads, value), "head value key": (heads, value, key)}
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     given = check_gates(rule, gates, queries, sizes)
     state = check_state(rule, state, keys, values)
@@ -107,7 +100,10 @@ def check(
             check_range(type(rule).__name__, name, tensor, rule.GATES[name])
     if chunk is not None and (type(chunk) is not int or chunk not in CHUNKS):
         raise UserError(f"chunk: got {chunk!r}, wanted a power of two from 1 to {CHUNKS[-1]}, or None")
-    return Call(queries, keys, values, given, rule, state, resets, lengths, chunk, dtype)
+    step = rule.lower(queries, keys, values, **given) if hasattr(rule, "lower") else None
+    if step is not None and lengths is not None:
+        step = masked(step, inside(lengths, time))
+    return Call(queries, keys, values, given, rule, state, resets, lengths, chunk, dtype, step)
 
 
 def lifted(tensor: Any) -> Any:
