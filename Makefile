@@ -17,7 +17,8 @@ extras: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,triton,cluster,onnx,tensorboard,rl,speech]'
 
 browser: setup
-	command -v chromium npm >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium npm; }
+	command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium; }
+	command -v npm >/dev/null || { apt-get -qq update && apt-get -qq install -y npm; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	npm ci --prefix web --ignore-scripts --silent
 

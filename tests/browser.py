@@ -14,8 +14,7 @@ from fastweights.training.networks import NETWORKS
 from fastweights.training.setup import Setup
 from fastweights.training.trained import TrainedRun
 
-ROOT = Path(__file__).parent.parent
-WEB = ROOT / "web"
+WEB = Path(__file__).parent.parent / "web"
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
 

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import demo_page
 import pytest
 import torch
-from browser import ROOT, WEB, run_of
+from browser import WEB, run_of
 from command_line import TINY, run
 from small_runs import save_raw
 
@@ -78,11 +79,8 @@ def test_what_a_run_is_called_ends_no_element():
 
 
 def test_the_page_in_the_docs_is_of_this_version():
-    shown = ROOT / "docs/_static/demo.html"
-    told = json.loads(Elements(shown.read_text()).scripts[1])
-    again = "`fastweights explore runs/demo --output docs/_static/demo.html` writes it again"
-    assert shown.read_bytes() == page(told), again
-    assert [run["name"] for run in told["runs"]][:2] == ["RNN-LN-FW", "LSTM"]
+    assert demo_page.SHOWN.read_bytes() == page(demo_page.told()), "`python tests/demo_page.py` writes it again"
+    assert [run["name"] for run in demo_page.told()["runs"]][:2] == ["RNN-LN-FW", "LSTM"]
 
 
 def nan_run(trained, folder):

@@ -1,7 +1,7 @@
 /** Small parts that panels share. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { css, diverging } from "./colours";
 
 export function Panel(props: { id: string; title: string; says: string; wide?: boolean; children: ComponentChildren }) {
@@ -55,7 +55,7 @@ export function HeatMap(props: {
 }) {
   const { values, rows, columns, most, dark, label, rowOrder, columnOrder, shape, onPoint } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const context = canvas.current?.getContext("2d");
     if (!context) return;
     const image = context.createImageData(columns, rows);

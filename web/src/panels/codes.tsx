@@ -14,7 +14,7 @@ const LISTED = 6;
 const CELL = 14;
 
 export function CodesPanel({ view }: { view: View }) {
-  const { run, world, dark } = view;
+  const { run, world, dark, network } = view;
   const { keys } = world.task.data;
   const symbols = world.task.data.symbols!;
   const codes = useMemo(() => codesOf(run.network, keys), [run]);
@@ -28,11 +28,8 @@ export function CodesPanel({ view }: { view: View }) {
   const { said, search } = useSearch(view);
   const searches = world.task.pair(randomOf(0), keys[0], keys[1]) !== null;
   const side = keys.length * CELL;
-  return (
-    <Panel
-      id="codes" title="The codes of all keys"
-      says="How alike the hidden vectors of two keys are, each read alone, by their cosine; alike keys are easily confused."
-    >
+  const map = useMemo( // as long as it stays, a step need not look at its cells
+    () => (
       <svg
         class="codes" viewBox={`0 0 ${side + CELL} ${side + CELL}`} role="img" style={{ maxWidth: `${Math.min(24, 1.9 * (keys.length + 1))}rem` }}
         aria-label={`Cosine similarities of ${keys.length} keys; the most alike: ${pairs.map(([a, b]) => `${symbols[keys[a]]} and ${symbols[keys[b]]} ${number(alike[a][b], 2)}`).join(", ")}`}
@@ -54,6 +51,15 @@ export function CodesPanel({ view }: { view: View }) {
           )),
         )}
       </svg>
+    ),
+    [codes, dark, network],
+  );
+  return (
+    <Panel
+      id="codes" title="The codes of all keys"
+      says="How alike the hidden vectors of two keys are, each read alone, by their cosine; alike keys are easily confused."
+    >
+      {map}
       <Legend most={1} dark={dark} />
       {searches && (
         <>

@@ -17,23 +17,23 @@ export function Strip({ view }: { view: View }) {
   const width = Math.max(NARROW, Math.min(WIDE, Math.floor(room / sequence.tokens.length)));
   const height = Math.round(90 + 0.9 * width);
   const byStep = new Map(look.before.map((term, place) => [term.step, weights ? weights[place] : 0]));
-  const here = useRef<HTMLButtonElement>(null);
+  const full = width * sequence.tokens.length;
+  const from = useRef(0); // how far it is scrolled: asked of the box, it would cost a layout
   useEffect(() => {
-    const box = here.current?.parentElement?.parentElement?.parentElement;
-    if (!box || !here.current) return;
-    const middle = here.current.offsetLeft - box.clientWidth / 2;
-    if (box.scrollWidth > box.clientWidth) box.scrollLeft = middle;
-  }, [step, sequence]);
+    if (full <= room || !scroll.current) return;
+    const middle = (step + 0.5) * width;
+    const seen = middle > from.current + 2 * width && middle < from.current + room - 2 * width;
+    if (!seen) scroll.current.scrollLeft = middle - room / 2;
+  }, [step, sequence, full, room]);
   const spoken = [...byStep].map(([from, weight]) => `${sequence.tokens[from]} ${number(weight)}`).join(", ");
   const x = (place: number) => (place + 0.5) * width;
-  const full = width * sequence.tokens.length;
   const arcs = [...byStep].sort((one, other) => Math.abs(one[1]) - Math.abs(other[1]));
   return (
     <Panel
       id="strip" wide title="What this step attends to"
       says="A read of the memory is attention over the past: the thicker an arc, the more of that step's content comes back."
     >
-      <div class="scroll" ref={scroll} tabIndex={0} role="group" aria-label="The sequence">
+      <div class="scroll" ref={scroll} onScroll={(event) => (from.current = event.currentTarget.scrollLeft)} tabIndex={0} role="group" aria-label="The sequence">
         <div class="strip" style={{ width: `${full}px` }}>
           <svg
             width={full} height={height} role="img"
@@ -55,7 +55,7 @@ export function Strip({ view }: { view: View }) {
           <div class="tokens" role="group" aria-label="Steps">
             {sequence.tokens.map((token, place) => (
               <button
-                key={place} ref={place === step ? here : undefined} type="button"
+                key={place} type="button"
                 class={`token ${width < 40 ? "narrow" : ""} ${place === step ? "current" : place > step ? "unread" : ""}`}
                 style={{ width: `${width}px` }} tabIndex={place === step ? 0 : -1}
                 aria-current={place === step ? "step" : undefined}
