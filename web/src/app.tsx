@@ -42,22 +42,33 @@ export function App({ world }: { world: World }) {
     document.addEventListener("keydown", heard);
     return () => document.removeEventListener("keydown", heard);
   }, []);
-  const asks = task.data.symbols !== null && !task.data.every && task.data.keys.length > 0 && task.data.classes !== null;
+  const asks =
+    task.data.symbols !== null && !task.data.every && task.data.keys.length > 0 && task.data.classes !== null;
   return (
     <>
-      <a class="skip" href="#strip">Skip to the sequence</a>
+      <a class="skip" href="#strip">
+        Skip to the sequence
+      </a>
       <header>
         <div>
-          <p class="brand">fastweights <span>look inside</span></p>
-          <h1>{view.run.name} <span>on {task.data.name}</span></h1>
+          <p class="brand">
+            fastweights <span>look inside</span>
+          </p>
+          <h1>
+            {view.run.name} <span>on {task.data.name}</span>
+          </h1>
           <p class="facts">
             {view.run.units} units{view.run.result && `, ${view.run.result}`}
             {task.data.guess && `, guess floor ${task.data.guess}`}. It is computed here, in your browser.
           </p>
         </div>
         <div class="buttons">
-          <button type="button" id="tour" onClick={() => tour(true)}>Tour in three steps</button>
-          <button type="button" id="theme" aria-pressed={dark} onClick={turn}>Dark</button>
+          <button type="button" id="tour" onClick={() => tour(true)}>
+            Tour in three steps
+          </button>
+          <button type="button" id="theme" aria-pressed={dark} onClick={turn}>
+            Dark
+          </button>
         </div>
       </header>
       <main>
@@ -80,7 +91,10 @@ export function App({ world }: { world: World }) {
         </div>
       </main>
       <footer>
-        <p>A(t) = decay A(t−1) + rate h(t) h(t)ᵀ, after Ba, Hinton, Mnih, Leibo and Ionescu 2016. Rule: {view.layer.rule.name}.</p>
+        <p>
+          A(t) = decay A(t−1) + rate h(t) h(t)ᵀ, after Ba, Hinton, Mnih, Leibo and Ionescu 2016. Rule:{" "}
+          {view.layer.rule.name}.
+        </p>
       </footer>
       {touring && <Tour letters={task.data.grammar === "associative-retrieval"} close={() => tour(false)} />}
     </>

@@ -2,8 +2,24 @@
 
 type Colour = [number, number, number];
 
-const LIGHT: Colour[] = [[127, 59, 8], [214, 118, 23], [250, 190, 120], [247, 247, 245], [146, 197, 232], [52, 127, 190], [10, 60, 120]];
-const DARK: Colour[] = [[255, 200, 130], [232, 140, 40], [125, 70, 14], [27, 32, 39], [22, 74, 120], [58, 142, 212], [176, 219, 255]];
+const LIGHT: Colour[] = [
+  [127, 59, 8],
+  [214, 118, 23],
+  [250, 190, 120],
+  [247, 247, 245],
+  [146, 197, 232],
+  [52, 127, 190],
+  [10, 60, 120],
+];
+const DARK: Colour[] = [
+  [255, 200, 130],
+  [232, 140, 40],
+  [125, 70, 14],
+  [27, 32, 39],
+  [22, 74, 120],
+  [58, 142, 212],
+  [176, 219, 255],
+];
 
 /** The colour of a value from -1 to 1, as [red, green, blue]. */
 export function diverging(value: number, dark: boolean): Colour {
@@ -15,12 +31,6 @@ export function diverging(value: number, dark: boolean): Colour {
 }
 
 export const css = (value: number, dark: boolean): string => `rgb(${diverging(value, dark).join(" ")})`;
-
-/** Whether a dark text stands out better on the colour of this value. */
-export function darkText(value: number, dark: boolean): boolean {
-  const [red, green, blue] = diverging(value, dark);
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 140;
-}
 
 /** Of lines: Okabe and Ito's palette, as tokens of the style sheet, with a dash of its own each. */
 export const LINES = ["line0", "line1", "line2", "line3", "line4", "line5"];

@@ -33,7 +33,9 @@ export const percent = (share: number): string =>
 /** The number that all but a few are smaller than, without their signs: where colours are strongest. */
 export function strongest(values: ArrayLike<number>): number {
   const stride = Math.ceil(values.length / MOST_SORTED) | 1; // odd, so that it keeps to no column
-  const sizes = Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, place) => Math.abs(values[place * stride])).sort();
+  const sizes = Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, place) =>
+    Math.abs(values[place * stride]),
+  ).sort();
   return sizes[Math.floor(0.995 * (sizes.length - 1))] || sizes[sizes.length - 1] || 1;
 }
 
@@ -85,8 +87,14 @@ export function HeatMap(props: {
   };
   return (
     <canvas
-      ref={canvas} class={`heat ${shape ?? ""}`} width={columns} height={rows} role="img" aria-label={label}
-      onPointerMove={onPoint && point} onPointerLeave={onPoint && (() => onPoint(null))}
+      ref={canvas}
+      class={`heat ${shape ?? ""}`}
+      width={columns}
+      height={rows}
+      role="img"
+      aria-label={label}
+      onPointerMove={onPoint && point}
+      onPointerLeave={onPoint && (() => onPoint(null))}
     />
   );
 }
@@ -96,9 +104,15 @@ export function Legend({ most, dark, beyond = false }: { most: number; dark: boo
   const stops = Array.from({ length: 13 }, (_, place) => css(place / 6 - 1, dark));
   return (
     <div class="legend">
-      <span>{beyond && "≤ "}{number(-most, 2)}</span>
+      <span>
+        {beyond && "≤ "}
+        {number(-most, 2)}
+      </span>
       <span class="ramp" style={{ background: `linear-gradient(90deg, ${stops.join(",")})` }} aria-hidden="true" />
-      <span>{beyond && "≥ "}{number(most, 2)}</span>
+      <span>
+        {beyond && "≥ "}
+        {number(most, 2)}
+      </span>
       <span class="middle">0</span>
     </div>
   );

@@ -55,7 +55,16 @@ export function firstSession(world: World): Session {
   const reads = world.runs[0].network.fast[0].innerSteps;
   const step = sequence.inputs.length - 1;
   return {
-    text: sequence.text, fault: null, sequence, step, sub: reads, run: 0, layer: 0, edits: [], decay: null, chosen: null,
+    text: sequence.text,
+    fault: null,
+    sequence,
+    step,
+    sub: reads,
+    run: 0,
+    layer: 0,
+    edits: [],
+    decay: null,
+    chosen: null,
   };
 }
 
@@ -72,17 +81,34 @@ export function act(world: World) {
       case "show":
         return shown(session, action.sequence);
       case "ask": // the last symbol alone is another one: what was changed before it stays
-        return { ...session, sequence: action.sequence, text: action.sequence.text, fault: null, step: sequence.inputs.length - 1 };
+        return {
+          ...session,
+          sequence: action.sequence,
+          text: action.sequence.text,
+          fault: null,
+          step: sequence.inputs.length - 1,
+        };
       case "step":
         return { ...session, step: clamp(action.to, 0, sequence.inputs.length - 1), sub: reads(session) };
       case "move":
-        return { ...session, step: clamp(session.step + action.by, 0, sequence.inputs.length - 1), sub: reads(session) };
+        return {
+          ...session,
+          step: clamp(session.step + action.by, 0, sequence.inputs.length - 1),
+          sub: reads(session),
+        };
       case "turn":
         return { ...session, sub: clamp(session.sub + action.by, 0, reads(session) + 1) };
       case "sub":
         return { ...session, sub: action.to };
       case "run":
-        return { ...session, run: action.to, layer: 0, edits: [], decay: null, sub: world.runs[action.to].network.fast[0].innerSteps };
+        return {
+          ...session,
+          run: action.to,
+          layer: 0,
+          edits: [],
+          decay: null,
+          sub: world.runs[action.to].network.fast[0].innerSteps,
+        };
       case "layer":
         return { ...session, layer: action.to, sub: world.runs[session.run].network.fast[action.to].innerSteps };
       case "edit":

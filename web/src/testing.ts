@@ -12,7 +12,8 @@ interface Asked {
 
 export function functions(world: World) {
   const inputs = (sequence: string | number[] | number[][]): Input[] => {
-    if (typeof sequence !== "string") return sequence.map((each) => (typeof each === "number" ? each : Float64Array.from(each)));
+    if (typeof sequence !== "string")
+      return sequence.map((each) => (typeof each === "number" ? each : Float64Array.from(each)));
     const found = world.task.read(sequence);
     if (typeof found === "string") throw new Error(found);
     return found.inputs;

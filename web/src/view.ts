@@ -41,7 +41,20 @@ export function useView(world: World, session: Session, dispatch: (action: Actio
   const written = session.sub > network.fast[layer].innerSteps;
   const chosen = Math.min(session.chosen ?? mostAttended(look), Math.max(0, step - 1));
   return {
-    world, session, dispatch, dark, run, network, layer: network.fast[layer], steps, plain, others, look, chosen, written, changed,
+    world,
+    session,
+    dispatch,
+    dark,
+    run,
+    network,
+    layer: network.fast[layer],
+    steps,
+    plain,
+    others,
+    look,
+    chosen,
+    written,
+    changed,
   };
 }
 

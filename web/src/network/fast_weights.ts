@@ -34,7 +34,12 @@ export function firstState(layer: FastLayer): FastState {
 
 /** A step of the layer at `place`: `projected` is C x(t+1). */
 export function fastStep(
-  layer: FastLayer, place: number, projected: Vector, state: FastState, step: number, edits: Edit[],
+  layer: FastLayer,
+  place: number,
+  projected: Vector,
+  state: FastState,
+  step: number,
+  edits: Edit[],
 ): Look {
   const { rule, gain, bias } = layer;
   const active = layer.nonlinearity === "relu" ? relu : tanh;

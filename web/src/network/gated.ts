@@ -24,8 +24,7 @@ export function gatedStep(net: Gated, x: Vector, { hidden, cell }: GatedState): 
   if (net.kind === "LSTM") {
     const all = add(add(into, back), vectors.bias);
     const next = cell.map(
-      (value, unit) =>
-        sigmoid(all[size + unit]) * value + sigmoid(all[unit]) * Math.tanh(all[2 * size + unit]),
+      (value, unit) => sigmoid(all[size + unit]) * value + sigmoid(all[unit]) * Math.tanh(all[2 * size + unit]),
     );
     return { hidden: next.map((value, unit) => sigmoid(all[3 * size + unit]) * Math.tanh(value)), cell: next };
   }
@@ -35,8 +34,7 @@ export function gatedStep(net: Gated, x: Vector, { hidden, cell }: GatedState): 
       layerNorm(back, vectors.gain_recurrent, vectors.bias_recurrent),
     );
     const next = cell.map(
-      (value, unit) =>
-        sigmoid(all[unit]) * value + sigmoid(all[size + unit]) * Math.tanh(all[3 * size + unit]),
+      (value, unit) => sigmoid(all[unit]) * value + sigmoid(all[size + unit]) * Math.tanh(all[3 * size + unit]),
     );
     const normed = layerNorm(next, vectors.gain_cell, vectors.bias_cell);
     return { hidden: normed.map((value, unit) => sigmoid(all[2 * size + unit]) * Math.tanh(value)), cell: next };

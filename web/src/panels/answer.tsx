@@ -25,21 +25,32 @@ export function AnswerPanel({ view }: { view: View }) {
   const cells = all.length <= MOST_CELLS;
   return (
     <Panel
-      id="answer" title="The answer"
+      id="answer"
+      title="The answer"
       says="What the network would say, were the sequence over here; the squares show it for every step."
     >
       <p class="verdict" role="status">
-        {moment(view)}: <b class="say">{classes[best]}</b> with {percent(now[best])}{judged}{changed && `; ${was}`}.
+        {moment(view)}: <b class="say">{classes[best]}</b> with {percent(now[best])}
+        {judged}
+        {changed && `; ${was}`}.
       </p>
       <table class="bars">
         <thead>
           <tr>
-            <th scope="col"><span class="hidden">Answer</span></th>
-            <th scope="col"><span class="hidden">Probability</span></th>
+            <th scope="col">
+              <span class="hidden">Answer</span>
+            </th>
+            <th scope="col">
+              <span class="hidden">Probability</span>
+            </th>
             {cells && (
               <th scope="col" class="cells">
                 <span class="hidden">After each step</span>
-                <span aria-hidden="true">{sequence.tokens.map((token, at) => <i class={at === step ? "now" : ""}>{token}</i>)}</span>
+                <span aria-hidden="true">
+                  {sequence.tokens.map((token, at) => (
+                    <i class={at === step ? "now" : ""}>{token}</i>
+                  ))}
+                </span>
               </th>
             )}
           </tr>
@@ -47,12 +58,17 @@ export function AnswerPanel({ view }: { view: View }) {
         <tbody>
           {rows.map((row) => (
             <tr key={row} class={row === right ? "right" : ""}>
-              <th scope="row">{classes[row]}{row === right && <span title="the right answer"> ✓</span>}</th>
+              <th scope="row">
+                {classes[row]}
+                {row === right && <span title="the right answer"> ✓</span>}
+              </th>
               <td>
                 <span class="bar">
                   <span class="track">
                     <span class="fill" style={{ width: `${100 * now[row]}%` }} />
-                    {changed && Math.abs(before[row] - now[row]) > SEEN && <span class="ghost" style={{ left: `${100 * before[row]}%` }} />}
+                    {changed && Math.abs(before[row] - now[row]) > SEEN && (
+                      <span class="ghost" style={{ left: `${100 * before[row]}%` }} />
+                    )}
                   </span>
                   <span class="value">{percent(now[row])}</span>
                 </span>

@@ -20,14 +20,23 @@ export function AskPanel({ view }: { view: View }) {
     () => asked.map((key) => softmax(advance(network, key, state, last, edits).logits)),
     [asked.join(), network, state, edits],
   );
-  const ask = (key: number): Sequence | string => world.task.read([...sequence.tokens.slice(0, -1), symbols![key]].join(world.task.data.separated ? " " : ""));
+  const ask = (key: number): Sequence | string =>
+    world.task.read([...sequence.tokens.slice(0, -1), symbols![key]].join(world.task.data.separated ? " " : ""));
   return (
     <Panel
-      id="ask" title="Ask another key"
+      id="ask"
+      title="Ask another key"
       says="The sequence is read once; each key below is asked of the same memory, with your changes."
     >
       <table class="asked">
-        <thead><tr><th scope="col">Key</th><th scope="col">Answer</th><th scope="col">Probability</th><th scope="col">Right</th></tr></thead>
+        <thead>
+          <tr>
+            <th scope="col">Key</th>
+            <th scope="col">Answer</th>
+            <th scope="col">Probability</th>
+            <th scope="col">Right</th>
+          </tr>
+        </thead>
         <tbody>
           {asked.map((key, place) => {
             const best = largest(answers[place]);
@@ -36,13 +45,26 @@ export function AskPanel({ view }: { view: View }) {
             return (
               <tr key={key} class={key === sequence.inputs[last] ? "now" : ""}>
                 <th scope="row">
-                  {typeof found === "string" ? <span>{symbols![key]}</span> : (
-                    <button type="button" class="chip" aria-label={`Ask ${symbols![key]}`} onClick={() => dispatch({ type: "ask", sequence: found })}>{symbols![key]}</button>
+                  {typeof found === "string" ? (
+                    <span>{symbols![key]}</span>
+                  ) : (
+                    <button
+                      type="button"
+                      class="chip"
+                      aria-label={`Ask ${symbols![key]}`}
+                      onClick={() => dispatch({ type: "ask", sequence: found })}
+                    >
+                      {symbols![key]}
+                    </button>
                   )}
                 </th>
-                <td><b>{classes![best]}</b></td>
+                <td>
+                  <b>{classes![best]}</b>
+                </td>
                 <td>{percent(answers[place][best])}</td>
-                <td>{right === null ? "never read" : right === best ? `${classes![right]} ✓` : `${classes![right]} ✗`}</td>
+                <td>
+                  {right === null ? "never read" : right === best ? `${classes![right]} ✓` : `${classes![right]} ✗`}
+                </td>
               </tr>
             );
           })}
@@ -51,7 +73,9 @@ export function AskPanel({ view }: { view: View }) {
       <label class="field">
         Any other key{" "}
         <select value={other} onChange={(event) => choose(Number(event.currentTarget.value))}>
-          {world.task.data.keys.map((key, place) => <option value={place}>{symbols![key]}</option>)}
+          {world.task.data.keys.map((key, place) => (
+            <option value={place}>{symbols![key]}</option>
+          ))}
         </select>
       </label>
     </Panel>

@@ -17,7 +17,8 @@ export function ChangePanel({ view }: { view: View }) {
   const gone = place === undefined;
   return (
     <Panel
-      id="change" title="Change the memory"
+      id="change"
+      title="Change the memory"
       says={`Take one association out, or write another value in its place, before step ${step + 1} reads: the answer follows at once.`}
     >
       <fieldset class="associations">
@@ -29,12 +30,22 @@ export function ChangePanel({ view }: { view: View }) {
           return (
             <label key={from} class={`association ${term === undefined ? "erased" : ""}`}>
               <input
-                type="radio" name="association" checked={from === chosen}
+                type="radio"
+                name="association"
+                checked={from === chosen}
                 onChange={() => dispatch({ type: "choose", step: from })}
               />
               <b>{sequence.tokens[from]}</b>
-              <span class="quiet">step {from + 1}{wrote(view, from)}</span>
-              <span class="track"><span class={`fill ${weight < 0 ? "below" : ""}`} style={{ width: `${(100 * Math.abs(weight)) / most}%` }} /></span>
+              <span class="quiet">
+                step {from + 1}
+                {wrote(view, from)}
+              </span>
+              <span class="track">
+                <span
+                  class={`fill ${weight < 0 ? "below" : ""}`}
+                  style={{ width: `${(100 * Math.abs(weight)) / most}%` }}
+                />
+              </span>
               <span class="value">{term === undefined ? "erased" : short(weight) || "0"}</span>
             </label>
           );
@@ -42,13 +53,15 @@ export function ChangePanel({ view }: { view: View }) {
       </fieldset>
       <div class="buttons">
         <button
-          type="button" disabled={gone}
+          type="button"
+          disabled={gone}
           onClick={() => dispatch({ type: "edit", edit: { before: step, change: "erase", step: chosen } })}
         >
           Erase {gone ? "it" : named(view, chosen)}
         </button>
         <button
-          type="button" disabled={!look.before.length}
+          type="button"
+          disabled={!look.before.length}
           onClick={() => dispatch({ type: "edit", edit: { before: step, change: "empty" } })}
         >
           Empty the memory
@@ -58,14 +71,20 @@ export function ChangePanel({ view }: { view: View }) {
       <label class="field slider">
         Decay <output>{number(network.fast[layer].rule.decay)}</output>
         <input
-          type="range" min="0" max="1" step="0.01" value={network.fast[layer].rule.decay}
+          type="range"
+          min="0"
+          max="1"
+          step="0.01"
+          value={network.fast[layer].rule.decay}
           onInput={(event) => dispatch({ type: "decay", to: Number(event.currentTarget.value) })}
         />
         <span class="quiet">of all steps; trained with {number(rule.decay)}</span>
       </label>
       <p class="changes" role="status">
         {changed ? said(view) : "Nothing is changed."}{" "}
-        <button type="button" disabled={!changed} onClick={() => dispatch({ type: "undo" })}>Undo all changes</button>
+        <button type="button" disabled={!changed} onClick={() => dispatch({ type: "undo" })}>
+          Undo all changes
+        </button>
       </p>
     </Panel>
   );
@@ -77,7 +96,9 @@ function named({ world, session }: View, step: number): string {
 
 /** What was written over a step, as its read sees it. */
 function wrote({ session }: View, step: number): string {
-  const over = session.edits.filter((edit) => edit.change === "overwrite" && edit.step === step && edit.before <= session.step);
+  const over = session.edits.filter(
+    (edit) => edit.change === "overwrite" && edit.step === step && edit.before <= session.step,
+  );
   return over.length ? ` → ${over[over.length - 1].says}` : "";
 }
 
@@ -85,7 +106,9 @@ function said(view: View): string {
   const { edits, decay } = view.session;
   const parts = edits.map(({ change, step, before, says }) => {
     const what = step === undefined ? "" : ` ${named(view, step)}`;
-    const done = { erase: `Erased${what}`, overwrite: `Wrote ${says} over${what}`, empty: "Emptied", scale: "Scaled" }[change];
+    const done = { erase: `Erased${what}`, overwrite: `Wrote ${says} over${what}`, empty: "Emptied", scale: "Scaled" }[
+      change
+    ];
     return `${done}, before step ${before + 1}.`;
   });
   if (decay !== null) parts.push(`Decay ${number(decay)}.`);
@@ -111,9 +134,18 @@ function Overwrite({ view, disabled }: { view: View; disabled: boolean }) {
   };
   return (
     <span class="field">
-      <button type="button" disabled={disabled || !choices.length} onClick={write}>Overwrite with</button>
-      <select aria-label="The value to write" disabled={disabled} value={choice} onChange={(event) => choose(Number(event.currentTarget.value))}>
-        {choices.map(([place, name]) => <option value={place}>{name}</option>)}
+      <button type="button" disabled={disabled || !choices.length} onClick={write}>
+        Overwrite with
+      </button>
+      <select
+        aria-label="The value to write"
+        disabled={disabled}
+        value={choice}
+        onChange={(event) => choose(Number(event.currentTarget.value))}
+      >
+        {choices.map(([place, name]) => (
+          <option value={place}>{name}</option>
+        ))}
       </select>
     </span>
   );

@@ -28,23 +28,36 @@ export function CodesPanel({ view }: { view: View }) {
   const { said, search } = useSearch(view);
   const searches = world.task.pair(randomOf(0), keys[0], keys[1]) !== null;
   const side = keys.length * CELL;
-  const map = useMemo( // as long as it stays, a step need not look at its cells
+  const map = useMemo(
+    // as long as it stays, a step need not look at its cells
     () => (
       <svg
-        class="codes" viewBox={`0 0 ${side + CELL} ${side + CELL}`} role="img" style={{ maxWidth: `${Math.min(24, 1.9 * (keys.length + 1))}rem` }}
+        class="codes"
+        viewBox={`0 0 ${side + CELL} ${side + CELL}`}
+        role="img"
+        style={{ maxWidth: `${Math.min(24, 1.9 * (keys.length + 1))}rem` }}
         aria-label={`Cosine similarities of ${keys.length} keys; the most alike: ${pairs.map(([a, b]) => `${symbols[keys[a]]} and ${symbols[keys[b]]} ${number(alike[a][b], 2)}`).join(", ")}`}
       >
         {keys.map((key, at) => (
           <g>
-            <text class="tick" x={CELL / 2} y={(at + 1.75) * CELL} text-anchor="middle">{symbols[key]}</text>
-            <text class="tick" x={(at + 1.5) * CELL} y={CELL * 0.75} text-anchor="middle">{symbols[key]}</text>
+            <text class="tick" x={CELL / 2} y={(at + 1.75) * CELL} text-anchor="middle">
+              {symbols[key]}
+            </text>
+            <text class="tick" x={(at + 1.5) * CELL} y={CELL * 0.75} text-anchor="middle">
+              {symbols[key]}
+            </text>
           </g>
         ))}
         {alike.map((row, a) =>
           row.map((value, b) => (
             <rect
-              class={searches && a !== b ? "cell" : ""} x={(b + 1) * CELL} y={(a + 1) * CELL} width={CELL} height={CELL}
-              fill={css(value, dark)} onClick={searches && a !== b ? () => search(keys[a], keys[b]) : undefined}
+              class={searches && a !== b ? "cell" : ""}
+              x={(b + 1) * CELL}
+              y={(a + 1) * CELL}
+              width={CELL}
+              height={CELL}
+              fill={css(value, dark)}
+              onClick={searches && a !== b ? () => search(keys[a], keys[b]) : undefined}
             >
               <title>{`${symbols[keys[a]]} and ${symbols[keys[b]]}: ${number(value, 2)}`}</title>
             </rect>
@@ -56,7 +69,8 @@ export function CodesPanel({ view }: { view: View }) {
   );
   return (
     <Panel
-      id="codes" title="The codes of all keys"
+      id="codes"
+      title="The codes of all keys"
       says="How alike the hidden vectors of two keys are, each read alone, by their cosine; alike keys are easily confused."
     >
       {map}
@@ -72,11 +86,19 @@ export function CodesPanel({ view }: { view: View }) {
             ))}
           </div>
           <div class="buttons">
-            <label>First key <Choice value={one} choose={setOne} names={keys.map((key) => symbols[key])} /></label>
-            <label>second <Choice value={other} choose={setOther} names={keys.map((key) => symbols[key])} /></label>
-            <button type="button" disabled={one === other} onClick={() => search(keys[one], keys[other])}>Search</button>
+            <label>
+              First key <Choice value={one} choose={setOne} names={keys.map((key) => symbols[key])} />
+            </label>
+            <label>
+              second <Choice value={other} choose={setOther} names={keys.map((key) => symbols[key])} />
+            </label>
+            <button type="button" disabled={one === other} onClick={() => search(keys[one], keys[other])}>
+              Search
+            </button>
           </div>
-          <p class="verdict" role="status">{said}</p>
+          <p class="verdict" role="status">
+            {said}
+          </p>
         </>
       )}
     </Panel>
@@ -86,7 +108,9 @@ export function CodesPanel({ view }: { view: View }) {
 function Choice({ value, choose, names }: { value: number; choose: (place: number) => void; names: string[] }) {
   return (
     <select value={value} onChange={(event) => choose(Number(event.currentTarget.value))}>
-      {names.map((name, place) => <option value={place}>{name}</option>)}
+      {names.map((name, place) => (
+        <option value={place}>{name}</option>
+      ))}
     </select>
   );
 }

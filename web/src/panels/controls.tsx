@@ -13,13 +13,23 @@ export function Controls({ view }: { view: View }) {
           <label class="field sequence">
             Sequence
             <input
-              type="text" id="sequence" value={text} spellcheck={false} autocomplete="off" autocapitalize="off"
-              aria-invalid={fault !== null} aria-describedby="fault"
+              type="text"
+              id="sequence"
+              value={text}
+              spellcheck={false}
+              autocomplete="off"
+              autocapitalize="off"
+              aria-invalid={fault !== null}
+              aria-describedby="fault"
               onInput={(event) => dispatch({ type: "type", text: event.currentTarget.value })}
             />
           </label>
         )}
-        <button type="button" id="draw" onClick={() => dispatch({ type: "show", sequence: world.task.draw(world.random) })}>
+        <button
+          type="button"
+          id="draw"
+          onClick={() => dispatch({ type: "show", sequence: world.task.draw(world.random) })}
+        >
           Draw one
         </button>
         {lookable.length > 1 && (
@@ -34,21 +44,37 @@ export function Controls({ view }: { view: View }) {
           </label>
         )}
       </div>
-      <p id="fault" class="fault" role="alert">{fault}</p>
+      <p id="fault" class="fault" role="alert">
+        {fault}
+      </p>
     </section>
   );
 }
 
 /** Shapes in a box of 16. */
-const ICONS = { first: "M3 3h2v10H3zM13 3v10L6 8z", back: "M12 3v10L4 8z", on: "M4 3v10l8-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z" };
+const ICONS = {
+  first: "M3 3h2v10H3zM13 3v10L6 8z",
+  back: "M12 3v10L4 8z",
+  on: "M4 3v10l8-5z",
+  last: "M11 3h2v10h-2zM3 3v10l7-5z",
+};
 
 export function Stepper({ view }: { view: View }) {
   const { session, dispatch, layer } = view;
   const { sequence, step, sub } = session;
   const last = sequence.tokens.length - 1;
   const button = (label: string, icon: keyof typeof ICONS, to: number, end: boolean) => (
-    <button type="button" class="icon" aria-label={label} title={label} disabled={end} onClick={() => dispatch({ type: "step", to })}>
-      <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d={ICONS[icon]} /></svg>
+    <button
+      type="button"
+      class="icon"
+      aria-label={label}
+      title={label}
+      disabled={end}
+      onClick={() => dispatch({ type: "step", to })}
+    >
+      <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+        <path d={ICONS[icon]} />
+      </svg>
     </button>
   );
   return (
@@ -56,7 +82,9 @@ export function Stepper({ view }: { view: View }) {
       <div class="stepper" role="group" aria-label="Steps">
         {button("First step", "first", 0, step === 0)}
         {button("Step back", "back", step - 1, step === 0)}
-        <span class="where">Step <b>{step + 1}</b> of {last + 1}: <b class="say">{sequence.tokens[step]}</b></span>
+        <span class="where">
+          Step <b>{step + 1}</b> of {last + 1}: <b class="say">{sequence.tokens[step]}</b>
+        </span>
         {button("Step forward", "on", step + 1, step === last)}
         {button("Last step", "last", last, step === last)}
       </div>

@@ -19,7 +19,8 @@ export function MemoryPanel({ view }: { view: View }) {
   const when = written ? `after step ${session.step + 1} has written` : `as step ${session.step + 1} reads it`;
   return (
     <Panel
-      id="memory" title="The memory A(t)"
+      id="memory"
+      title="The memory A(t)"
       says="Every step adds its hidden vector times itself to the matrix A; units that are active together stand together."
     >
       {network.fast.length > 1 && (
@@ -29,18 +30,33 @@ export function MemoryPanel({ view }: { view: View }) {
             value={session.layer}
             onChange={(event) => view.dispatch({ type: "layer", to: Number(event.currentTarget.value) })}
           >
-            {network.fast.map((_, place) => <option value={place}>{place + 1}</option>)}
+            {network.fast.map((_, place) => (
+              <option value={place}>{place + 1}</option>
+            ))}
           </select>
         </label>
       )}
       <div class="matrix">
         <HeatMap
-          values={hidden} rows={1} columns={size} columnOrder={layer.order} most={high} dark={dark} shape="row"
+          values={hidden}
+          rows={1}
+          columns={size}
+          columnOrder={layer.order}
+          most={high}
+          dark={dark}
+          shape="row"
           label={`The hidden vector of step ${session.step + 1}: ${size} units, the largest ${number(largestOf(hidden), 2)}`}
         />
         <HeatMap
-          values={weights} rows={size} columns={size} rowOrder={layer.order} columnOrder={layer.order}
-          most={most} dark={dark} shape="square" onPoint={point}
+          values={weights}
+          rows={size}
+          columns={size}
+          rowOrder={layer.order}
+          columnOrder={layer.order}
+          most={most}
+          dark={dark}
+          shape="square"
+          onPoint={point}
           label={`The fast weights ${when}: ${size} by ${size} numbers, from ${terms.length} steps, the largest ${number(largestOf(weights), 2)}`}
         />
       </div>

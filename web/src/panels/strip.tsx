@@ -30,14 +30,29 @@ export function Strip({ view }: { view: View }) {
   const arcs = [...byStep].sort((one, other) => Math.abs(one[1]) - Math.abs(other[1]));
   return (
     <Panel
-      id="strip" wide title="What this step attends to"
+      id="strip"
+      wide
+      title="What this step attends to"
       says="A read of the memory is attention over the past: the thicker an arc, the more of that step's content comes back."
     >
-      <div class="scroll" ref={scroll} onScroll={(event) => (from.current = event.currentTarget.scrollLeft)} tabIndex={0} role="group" aria-label="The sequence">
+      <div
+        class="scroll"
+        ref={scroll}
+        onScroll={(event) => (from.current = event.currentTarget.scrollLeft)}
+        tabIndex={0}
+        role="group"
+        aria-label="The sequence"
+      >
         <div class="strip" style={{ width: `${full}px` }}>
           <svg
-            width={full} height={height} role="img"
-            aria-label={weights && spoken ? `Step ${step + 1}, ${sequence.tokens[step]}, attends to: ${spoken}` : `Step ${step + 1} reads nothing here`}
+            width={full}
+            height={height}
+            role="img"
+            aria-label={
+              weights && spoken
+                ? `Step ${step + 1}, ${sequence.tokens[step]}, attends to: ${spoken}`
+                : `Step ${step + 1} reads nothing here`
+            }
           >
             {arcs.map(([from, weight]) => {
               const size = Math.abs(weight) / most;
@@ -45,9 +60,11 @@ export function Strip({ view }: { view: View }) {
               const top = height - (height - 12) * 1.3 * Math.min(1, 0.3 + 0.22 * Math.sqrt(step - from));
               return (
                 <path
-                  key={from} class={`arc ${weight < 0 ? "below" : "above"}`}
+                  key={from}
+                  class={`arc ${weight < 0 ? "below" : "above"}`}
                   d={`M${x(step)} ${height} C${x(step)} ${top} ${x(from)} ${top} ${x(from)} ${height}`}
-                  stroke-width={0.75 + 11 * size} stroke-opacity={0.35 + 0.65 * size}
+                  stroke-width={0.75 + 11 * size}
+                  stroke-opacity={0.35 + 0.65 * size}
                 />
               );
             })}
@@ -55,14 +72,21 @@ export function Strip({ view }: { view: View }) {
           <div class="tokens" role="group" aria-label="Steps">
             {sequence.tokens.map((token, place) => (
               <button
-                key={place} type="button"
+                key={place}
+                type="button"
                 class={`token ${width < 40 ? "narrow" : ""} ${place === step ? "current" : place > step ? "unread" : ""}`}
-                style={{ width: `${width}px` }} tabIndex={place === step ? 0 : -1}
+                style={{ width: `${width}px` }}
+                tabIndex={place === step ? 0 : -1}
                 aria-current={place === step ? "step" : undefined}
                 onClick={() => dispatch({ type: "step", to: place })}
               >
-                <b><span class="hidden">Step {place + 1}: </span>{token}</b>
-                <small aria-hidden="true">{(place < step && weights && short(byStep.get(place) ?? 0)) || "\u00a0"}</small>
+                <b>
+                  <span class="hidden">Step {place + 1}: </span>
+                  {token}
+                </b>
+                <small aria-hidden="true">
+                  {(place < step && weights && short(byStep.get(place) ?? 0)) || "\u00a0"}
+                </small>
               </button>
             ))}
           </div>
@@ -95,11 +119,18 @@ function Inputs({ view, width }: { view: View; width: number }) {
   const { inputs } = view.session.sequence;
   const rows = (inputs[0] as Float64Array).length;
   const values = new Float32Array(rows * inputs.length);
-  inputs.forEach((vector, step) => (vector as Float64Array).forEach((value, row) => (values[row * inputs.length + step] = value)));
+  inputs.forEach((vector, step) =>
+    (vector as Float64Array).forEach((value, row) => (values[row * inputs.length + step] = value)),
+  );
   return (
     <div class="inputs" style={{ width: `${width}px`, height: `${Math.max(28, Math.min(160, rows * 18))}px` }}>
       <HeatMap
-        values={values} rows={rows} columns={inputs.length} most={largestOf(values)} dark={view.dark} shape="filled"
+        values={values}
+        rows={rows}
+        columns={inputs.length}
+        most={largestOf(values)}
+        dark={view.dark}
+        shape="filled"
         label={`The inputs: ${rows} features at ${inputs.length} steps`}
       />
     </div>
