@@ -147,8 +147,6 @@ def test_the_script_is_what_its_sources_say(tmp_path):
     built = re.sub(r"--outfile=\S+", f"--outfile={tmp_path / 'explorer.js'}", command).split()
     subprocess.run([WEB / "node_modules/.bin" / built[0], *built[1:]], cwd=WEB, check=True, capture_output=True)
     assert (tmp_path / "explorer.js").read_text() == part("explorer.js"), "`npm run build --prefix web` makes it"
-    done = subprocess.run([WEB / "node_modules/.bin/tsc", "--noEmit"], cwd=WEB, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 def test_the_script_is_small_and_its_lock_names_no_registry():
