@@ -6,7 +6,7 @@ lengths were never trained on. The networks are those of `g2p`.
 
 What there is to know of it:
 
-1. All rows train alike: 30,000 updates of 64 new sequences each, Adam along a cosine.
+1. All rows train alike: 6,000 updates of 64 new sequences each, Adam along a cosine.
 2. A sequence is right where every letter of its answer is, and its end; answers are greedy.
 3. The learning rates are those of `g2p`. Nothing was chosen by lengths of 17 and more.
 4. Equal parameters, about: 116 to 130 thousand.
