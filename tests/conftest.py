@@ -86,11 +86,13 @@ def made_up_words(monkeypatch):
     found = {
         word: [said := dictionary.encoded(word), *([said[::-1]] if word > word[::-1] else [])] for word in sorted(drawn)
     }
-    dictionary.parts.cache_clear()
+    for cached in (dictionary.parts, dictionary.pairs):
+        cached.cache_clear()
     monkeypatch.setattr(dictionary, "words", lambda: found)
     monkeypatch.setattr(dictionary, "HELD_OUT", 10)
     yield found
-    dictionary.parts.cache_clear()
+    for cached in (dictionary.parts, dictionary.pairs):
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -57,6 +57,13 @@ def parts(split: int) -> Parts:
     return Parts(short[2 * HELD_OUT :], short[:HELD_OUT], short[HELD_OUT : 2 * HELD_OUT], long)
 
 
+@cache
+def pairs(split: int) -> list[tuple[str, Symbols]]:
+    """The words to train on, each with each of its pronunciations."""
+    known = words()
+    return [(word, said) for word in parts(split).train for said in known[word]]
+
+
 def encoded(word: str) -> Symbols:
     return [ord(letter) - ord("a") for letter in word]
 

@@ -64,9 +64,7 @@ class Pronunciation:
 
         inputs [count, letters], targets [count, phones + 1], lengths [count].
         """
-        known = dictionary.words()
-        pairs = [(word, said) for word in dictionary.parts(self.split).train for said in known[word]]
-        return drawn(pairs, count, generator)
+        return drawn(dictionary.pairs(self.split), count, generator)
 
     def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
         """Such words of the part "valid", "test" or "long", each with its first pronunciation."""
