@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from fastweights import __version__
-from fastweights.bench.settings import DecodeSettings, Settings
+from fastweights.bench.settings import DecodeSettings, ScanSettings, Settings
 from fastweights.training.provenance import cpu_model
 
 
-def describe_machine(settings: Settings | DecodeSettings) -> dict[str, Any]:
+def describe_machine(settings: Settings | DecodeSettings | ScanSettings) -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "device": torch.cuda.get_device_name() if settings.device.startswith("cuda") else "cpu",

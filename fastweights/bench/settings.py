@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from fastweights.errors import UserError, shown
+from fastweights.rules import scanned
 from fastweights.training.config import flag
 
 MOST = 10**9
@@ -81,6 +82,53 @@ class DecodeSettings:
                 raise UserError(f"{flag(name)}: got none, wanted at least one integer >= 1")
             for value in getattr(self, name):
                 check(name, value, 1, MOST)
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """Measure a scan over tokens, beside torch's attention and nn.LSTM of equal width.
+
+    A backend is timed only after it matched the loop over tokens, in float64.
+    """
+
+    shapes: tuple[str, ...] = ("2x4x512x64", "8x4x128x32", "1x8x2048x64")
+    """Batch x heads x tokens x numbers of a key."""
+    tokens: tuple[int, ...] = (64, 256, 1024, 4096)
+    """Tokens of the curve, at batch 1 and 4 heads of 64."""
+    rule: str = "GatedDelta"
+    """The update rule."""
+    rounds: int = 15
+    """Times that every contender is timed, in random order."""
+    threads: int = 1
+    """Threads of torch."""
+    streamed: tuple[int, ...] = (10, 100_000)
+    """Tokens after which one more is timed."""
+    seed: int = 0
+    """Of the inputs and the order."""
+    device: ClassVar[str] = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("rounds", 1, 100_000), ("threads", 1, 1024), ("seed", 0, 2**63 - 2)):
+            check(name, getattr(self, name), low, high)
+        for name in ("tokens", "streamed"):
+            for value in getattr(self, name):
+                check(name, value, 1, MOST)
+        if not self.sizes:
+            raise UserError("--shapes: got none, wanted at least one, such as 2x4x512x64")
+        known = scanned()
+        if self.rule not in known:
+            raise UserError(f"--rule {self.rule}: wanted one of {', '.join(known)}")
+
+    @property
+    def sizes(self) -> list[tuple[int, int, int, int]]:
+        found = []
+        for text in self.shapes:
+            parts = text.split("x")
+            if len(parts) != 4 or not all(part.isdecimal() and 0 < int(part) <= MOST for part in parts):
+                raise UserError(f"--shapes {text}: wanted four numbers, batch x heads x tokens x key: 2x4x512x64")
+            batch, heads, tokens, key = map(int, parts)
+            found.append((batch, heads, tokens, key))
+        return found
 
 
 def check(name: str, value: object, low: int, high: int) -> None:

@@ -1,12 +1,13 @@
 import itertools
 import sys
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from importlib import import_module
+from typing import Any, Literal, NamedTuple
 
 import tyro
 
 from fastweights import files
-from fastweights.bench.settings import DecodeSettings, Record, Settings
+from fastweights.bench.settings import DecodeSettings, Record, ScanSettings, Settings
 from fastweights.commands.parsing import MaybePath, parse
 from fastweights.errors import UserError, plain
 
@@ -21,9 +22,9 @@ class Bench:
     """
 
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
-    op: Literal["rnn", "decode"] = "rnn"
-    """decode: a symbol of an answer, by the length of its source; it has options
-      of its own (--op decode --help)."""
+    op: Literal["rnn", "decode", "scan"] = "rnn"
+    """decode: a symbol of an answer, by the length of its source; scan: a scan over
+      tokens, beside attention. They have options of their own (--op scan --help)."""
     curve: tyro.conf.FlagCreatePairsOff[bool] = False
     """Measure cost against time and hidden units instead."""
     json: MaybePath = None
@@ -52,13 +53,47 @@ class BenchDecode:
     """The folder of the picture; none: none is drawn."""
 
 
+@dataclass(frozen=True)
+class BenchScan:
+    """What a scan over tokens costs beside torch's attention and nn.LSTM of equal
+      width, forward and backward, forward alone, and one streamed token.
+
+    A backend is timed only after it matched the loop over tokens in float64; the
+    exit code is 1 where one did not.
+    """
+
+    settings: tyro.conf.OmitArgPrefixes[ScanSettings] = ScanSettings()
+    op: Literal["scan"] = "scan"
+    """Other ops have other options (bench --help)."""
+    json: MaybePath = None
+    """The file that all numbers go into; none: none."""
+    figure: MaybePath = None
+    """The folder of the picture of the curve; none: none is drawn."""
+
+
+class Op(NamedTuple):
+    options: Any
+    measure: str  # of `fastweights.bench`
+    table: str  # the module and its function
+    picture: str
+    name: str  # of the picture's file
+
+
+OPS = {
+    "rnn": Op(Bench, "bench", "table:show", "figure:draw_curve", "curve"),
+    "decode": Op(
+        BenchDecode, "bench_decoding", "decoding_table:show_decoding", "decoding_figure:draw_decoding", "decode"
+    ),
+    "scan": Op(BenchScan, "bench_scan", "scan_table:show_scan", "scan_figure:draw_scan", "scan"),
+}
 QUICK: dict[str, Any] = {"sources": (5, 50, 500), "memories": ("attention", "delta"), "rounds": 3}
 
 
 def main(arguments: list[str]) -> int:
-    decode = op_of(arguments) == "decode"
-    options: Any = parse(BenchDecode if decode else Bench, arguments, "fastweights bench")
-    if options.figure is not None and not decode and not options.curve:
+    op = OPS.get(op_of(arguments) or "rnn", OPS["rnn"])
+    options: Any = parse(op.options, arguments, "fastweights bench")
+    curve = getattr(options, "curve", True)
+    if options.figure is not None and not curve:
         raise UserError("--figure: got no --curve, wanted it, too: the picture is that of the curve")
     for path in (options.json, options.figure):
         if path is not None and not path.absolute().parent.is_dir():
@@ -69,20 +104,20 @@ def main(arguments: list[str]) -> int:
         if options.figure.exists() and not options.figure.is_dir():
             raise UserError(f"--figure {options.figure}: got a file, wanted a folder")
         for ending in ("png", "svg"):
-            files.check(options.figure / f"{'decode' if decode else 'curve'}.{ending}")
+            files.check(options.figure / f"{op.name}.{ending}")
 
-    from fastweights.bench import bench, bench_decoding, curve, describe_machine
+    from fastweights import bench
 
-    if decode and options.quick:
+    if getattr(options, "quick", False):
         options = replace(options, settings=replace(options.settings, **QUICK))
-    measure = bench_decoding if decode else curve if options.curve else bench
+    measure = getattr(bench, "curve" if op.options is Bench and curve else op.measure)
     records: list[Record] = []
     try:
         measure(options.settings, records=records, tell=tell)
     except KeyboardInterrupt:
-        finish(options, records, describe_machine(options.settings))
+        finish(op, options, records, bench.describe_machine(options.settings))
         raise KeyboardInterrupt("above is what was measured") from None
-    return finish(options, records, describe_machine(options.settings))
+    return finish(op, options, records, bench.describe_machine(options.settings))
 
 
 def op_of(arguments: list[str]) -> str | None:
@@ -93,23 +128,23 @@ def op_of(arguments: list[str]) -> str | None:
     return None
 
 
-def finish(options: Any, records: list[Record], machine: dict[str, Any]) -> int:
+def finish(op: Op, options: Any, records: list[Record], machine: dict[str, Any]) -> int:
     """The table, the JSON and the picture; 1 where a backend was wrong."""
-    from fastweights.bench.decoding_figure import draw_decoding
-    from fastweights.bench.decoding_table import show_decoding
-    from fastweights.bench.figure import draw_curve
-    from fastweights.bench.table import show
-
-    decode = isinstance(options, BenchDecode)
     if records:
-        print((show_decoding if decode else show)(records, machine))
+        print(found(op.table)(records, machine))
     if options.json is not None:
         content = {"machine": machine, "settings": asdict(options.settings)}
         files.write_json(options.json, content | {"records": [record.as_json() for record in records]})
     if options.figure is not None:
-        for path in (draw_decoding if decode else draw_curve)(records, options.figure):
+        for path in found(op.picture)(records, options.figure):
             print(plain(str(path)))
     return int(any(record.wrong for record in records))
+
+
+def found(place: str) -> Any:
+    """A function of the bench, whose module waits for torch."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"fastweights.bench.{module}"), name)
 
 
 def tell(text: str) -> None:
