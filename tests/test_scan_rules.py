@@ -67,6 +67,13 @@ def test_oja_is_the_mirror_of_kimi_delta():
     assert_close([weights.mT], ran(KimiDelta(), mirror, **gates)[1:])
 
 
+def test_a_value_that_is_written_twice_keeps_its_last_key():
+    leaves, _ = drawn(rules.Oja())
+    rule, (first, last), value = rules.Oja(rate=1.0), leaves["keys"][0, :2, 0], leaves["values"][0, 0, 0]
+    twice = rule.write(rule.write(torch.zeros(3, 4, dtype=torch.float64), first, value), last, 5.0 * value)
+    assert_close([twice.mT @ value], [last])
+
+
 def test_longhorn_minimises_change_and_error():
     leaves, _ = drawn(rules.Longhorn())
     before = torch.randn(3, 4, dtype=torch.float64)
