@@ -33,7 +33,9 @@ def test_a_run_of_pairs_is_judged_by_what_it_answers(model, tmp_path):
     row = train(model, config, tmp_path / "run", task)
     assert {"valid_loss", "valid_accuracy", "valid_symbol_error_rate", "valid_sequence_accuracy"} <= row.keys()
     loaded, asked, _ = load_run(tmp_path / "run")
-    again = evaluation.evaluate(loaded, asked, evaluation.parts(data.draw(task, 64, config.valid_size, 0).valid))
+    again = evaluation.evaluate(
+        loaded, asked, evaluation.parts(data.draw(task, 64, config.valid_size, 0).valid, pairs=True)
+    )
     assert again["sequence_accuracy"] == row["valid_sequence_accuracy"] and again["loss"] == row["valid_loss"]
 
 

@@ -9,17 +9,20 @@ from torch import nn
 
 from fastweights.decoding import greedy
 from fastweights.tasks import Batch, Stats, Task, add_up
-from fastweights.tasks.pairs import Symbols
+from fastweights.tasks.pairs import Symbols, trimmed
 
 EVALUATION_BATCH = 1000
+DECODED_TOGETHER = 250  # sources, each with a state of its own
 RESAMPLES = 10_000
 RANGE = 3  # values of which the bootstrap interval is the range: each end is drawn in a 27th of the resamples
 
 
-def parts(batch: Batch) -> Iterator[Batch]:
-    """The sequences of a set, so many at a time."""
-    for first in range(0, len(batch.targets), EVALUATION_BATCH):
-        yield batch.select(slice(first, first + EVALUATION_BATCH))
+def parts(batch: Batch, pairs: bool = False) -> Iterator[Batch]:
+    """The sequences of a set, so many at a time; pairs: those of answers that are sequences, without padding of all."""
+    size = DECODED_TOGETHER if pairs else EVALUATION_BATCH
+    for first in range(0, len(batch.targets), size):
+        part = batch.select(slice(first, first + size))
+        yield trimmed(part) if pairs else part
 
 
 @torch.no_grad()

@@ -142,7 +142,7 @@ class Run:
         """The statistics over the validation or the test sequences; what is acted is always the same episodes."""
         valid, test = (self.data.valid, self.config.valid_size), (self.data.test, self.config.test_size)
         given, count = valid if which == VALID else test
-        batches = parts(given) if given is not None else self.acted(which, count)
+        batches = parts(given, self.task.spec.pairs) if given is not None else self.acted(which, count)
         return evaluate(self.model, self.task, self.until_stopped(batches))
 
     def until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:

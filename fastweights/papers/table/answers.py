@@ -15,7 +15,6 @@ import numpy as np
 from fastweights.papers.table.results import Record
 
 DIGITS = string.digits + string.ascii_lowercase
-TOGETHER = 250  # words that are answered at once
 RESAMPLES, CHUNK = 5_000, 250
 Numbers = np.ndarray[Any, Any]
 
@@ -35,12 +34,11 @@ class Emptied:
 
 def answered(model: Any, task: Any, batch: Any) -> dict[str, str]:
     """{"edits", "lengths"}: a character for each source of the batch."""
-    from fastweights.tasks.pairs import judged, trimmed
-    from fastweights.training.evaluation import decoded
+    from fastweights.tasks.pairs import judged
+    from fastweights.training.evaluation import decoded, parts
 
     pairs: list[tuple[int, int]] = []
-    for first in range(0, batch.size, TOGETHER):
-        part = trimmed(batch.select(slice(first, first + TOGETHER)))
+    for part in parts(batch, pairs=True):
         pairs += judged(part, decoded(model, task, part), getattr(task, "references", lambda source: []))
     edits, lengths = zip(*pairs, strict=True)
     return {"edits": packed(edits), "lengths": packed(lengths)}
