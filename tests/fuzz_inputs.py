@@ -31,7 +31,11 @@ class Inputs:
         self.files = {name: (where / "FW" / name).read_bytes() for name in run_folder.FILES}
         from fastweights.tasks import TASKS
 
-        self.tasks = [task for kind in TASKS.values() if not hasattr(kind, "read") and not missing(task := kind())]
+        self.tasks = [
+            task
+            for kind in TASKS.values()
+            if not (hasattr(kind, "read") or getattr(kind, "ACTS", False)) and not missing(task := kind())
+        ]
         self.lines = {}
         for task in self.tasks:
             drawn = data.draw(task, 6, 2, 0)
