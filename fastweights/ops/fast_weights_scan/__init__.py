@@ -7,7 +7,7 @@ Shapes:
 - queries [batch, time, heads, key], values [batch, time, heads, value], the state's weights [batch, heads, value, key].
 - A gate is [batch, time, heads], or has one more axis, as `GATES` of the rule says.
 - Decays are logs of what is kept: 0 keeps all.
-- Queries are not scaled, keys are not normalised, but where the rule says so (`Delta(normalize_key=True)`).
+- Queries are not scaled. Nothing is normalised but where a rule says so, as `Delta` and `Oja` do by default.
 - A rule with n substeps takes n keys and values a token, [batch, n * time, heads, ...], one after the other.
 """
 
