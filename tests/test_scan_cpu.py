@@ -111,6 +111,26 @@ def test_arguments_that_are_not_contiguous():
     assert_close(results(strided, rule, "cpu"), results(packed, rule, "reference"))
 
 
+@each_rule
+@pytest.mark.parametrize(("key", "value"), [(16, 16), (7, 11), (33, 20)])
+def test_tokens_one_by_one_without_a_graph(rule, key, value):
+    """By a kernel of their own; a chunk of several, with a graph, goes on from there."""
+    leaves = draw(rule, time=6, key=key, value=value, initial=True)
+    with torch.no_grad():
+        want, end = run(leaves, rule, "reference")
+        state, outputs = leaves["state0"], []
+        for t in range(6):
+            now = {name: leaf if rule_wide(rule, name) else leaf[:, t : t + 1] for name, leaf in leaves.items()}
+            output, (state, _) = run(now | {"state0": state}, rule, "cpu")
+            outputs.append(output)
+    assert_close([torch.cat(outputs, 1), state], [want, end.weights])
+
+
+def rule_wide(rule, name):
+    """Whether a leaf is the same at all tokens."""
+    return name in rule.GATES and rule.GATES[name].axes == "head"
+
+
 def test_second_derivatives():
     rule, found = GatedDelta(), []
     leaves = draw(rule, time=9, initial=True)

@@ -51,6 +51,8 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
     settings = (tied, step.undecayed_erase, chunk)
     if torch.is_grad_enabled():
         outputs, last = Scan.apply(*arguments, *settings)  # pyright: ignore[reportGeneralTypeIssues]
+    elif step.query.shape[1] == 1 and resets is None and lengths is None:
+        outputs, last = cpu_passes.token(given_of(arguments, tied), step.undecayed_erase)
     else:
         outputs, last = cpu_passes.forward(given_of(arguments, tied), *settings[1:], None)
     outputs = outputs if many == 1 else outputs[:, many - 1 :: many]

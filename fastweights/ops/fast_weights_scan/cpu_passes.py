@@ -121,6 +121,28 @@ def backward(
     return gradients
 
 
+def token(given: Given, undecayed: bool) -> tuple[Tensor, Tensor]:
+    """Outputs [batch, 1, heads, value] and memory after one token, without a graph, in one call with two buffers."""
+    batch, _, heads, keys = given.key.shape
+    values, dtype = given.value.shape[-1], given.key.dtype
+    outputs, new = given.value.new_empty(batch, 1, heads, values), given.value.new_empty(batch, heads, values, keys)
+    tensors = ready(given)[:7]
+    wide, lanes = whole(keys, dtype), LANES[dtype]
+    channels = 0 if given.decay is None else 1 if given.decay.dim() == 3 else keys
+    sizes = (heads, keys, values, channels, int(given.erase is not None), int(undecayed))
+    steps = tuple(step for each in tensors[:6] for step in steps_of(each)[::2])
+    addresses = (*(address(each) for each in tensors), outputs.data_ptr(), new.data_ptr())
+    threads = worth(batch * heads, batch * heads * 3 * keys * values)
+    own = [scratch(f"token {i}", 5 * wide + 2 * lanes + 3 * lanes**2, dtype) for i in range(threads)]
+
+    def share(index: int, first: int, last: int) -> None:
+        each = (*addresses, own[index].data_ptr())
+        launch("fast_weights_scan.cpu_token", "token", dtype, (first, last), sizes, steps, each)
+
+    share_out(share, batch * heads, threads)
+    return outputs, new
+
+
 def sizes_of(given: Given, undecayed: bool, chunk: int) -> tuple[int, ...]:
     (_, time, heads, keys), values, dtype = given.key.shape, given.value.shape[-1], given.key.dtype
     decay, channels = given.decay, 0

@@ -34,6 +34,8 @@ def unpack(matrix: Tensor, like: ScanState, step: Step) -> ScanState:
     if step.momentum is not None:
         weights, moving = matrix.chunk(2, -1)
         return ScanState(weights, (moving,))
+    if not like.others:
+        return ScanState(matrix)
     sizes = [like.weights.shape[-2], *(1 if each.dim() == 3 else each.shape[-2] for each in like.others)]
     weights, *others = matrix.split(sizes, -2)
     return ScanState(
