@@ -1,0 +1,55 @@
+"""The tables of docs/which-rule.md, from the committed results: `python docs/memory_tables.py` writes them, and a test
+compares. A row names the rows whose intervals lie wholly below its own: no other order is told."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastweights.papers import paper
+from fastweights.papers.cell import Cell
+from fastweights.papers.table.order import order
+from fastweights.papers.table.results import read, tested
+from fastweights.training.metric import show
+
+DOCS = Path(__file__).parent
+PAGE, RESULTS = DOCS / "which-rule.md", DOCS.parent / "results"
+BLOCK = re.compile(r"(<!-- table ([a-z0-9-]+)(?: ([a-z0-9-]+))?(?: by (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def of(named: str | None) -> Callable[[Cell], bool]:
+    """Which cells of a paper: all, those of a task, of so many units, or of so many pairs."""
+    if named is None:
+        return lambda cell: True
+    if match := re.fullmatch(r"(\d+)-units", named):
+        return lambda cell: cell.setup.config.hidden_size == int(match[1])
+    if match := re.fullmatch(r"(\d+)-pairs", named):
+        return lambda cell: getattr(cell.setup.task, "num_pairs", None) == int(match[1])
+    return lambda cell: named == cell.setup.task.NAME
+
+
+def table(name: str, part: str | None, statistic: str | None) -> str:
+    module, statistic = paper(name), statistic or "accuracy"
+    cells = [cell for cell in module.RUNS if of(part)(cell)]
+    found, _ = read(RESULTS / name, module.RUNS)
+    told = {row: (span, above) for row, _, span, above in order(cells, found, statistic)}
+    lines = ["| network | accuracy | 95% | above | bytes of a stream |", "| --- | ---: | ---: | --- | ---: |"]
+    known = [(cell, found[cell.name]) for cell in cells if found[cell.name]]
+    for cell, records in sorted(known, key=lambda each: -mean(each[1], statistic)):
+        span, above = told.get(cell.row, ("one seed", ""))
+        size = show("bytes", tested(records[0], "state_bytes"))
+        lines.append(f"| {cell.row} | {show(statistic, mean(records, statistic))} | {span} | {above} | {size} |")
+    return "\n".join(lines) if known else "No run is recorded yet."
+
+
+def mean(records: list[dict[str, Any]], statistic: str) -> float:
+    return sum(tested(record, statistic) for record in records) / len(records)
+
+
+def page(text: str) -> str:
+    """The page with the tables of the results as they are."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{table(found[2], found[3], found[4])}\n\n{found[5]}", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
