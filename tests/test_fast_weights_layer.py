@@ -1,6 +1,8 @@
 """The layer and the model: every registered rule in them, streamed as whole, padded as alone."""
 
+import copy
 import io
+import pickle
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -156,6 +158,22 @@ def test_called_as_an_lstm_is():
     close(late(x.transpose(0, 1))[0].transpose(0, 1), output)
     close(layer(x[0])[0], output[0])
     assert layer.ran in ("chunkwise", "cpu", "reference")
+
+
+def test_under_autocast_the_memory_keeps_its_precision():
+    layer = FastWeightsLayer(SIZE, HEADS, KimiDelta(), output_gate="silu")
+    x = inputs().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        output, state = layer(x)
+        streamed(layer, x)
+    assert state.memory.weights.dtype == torch.float32
+    torch.testing.assert_close(output.float(), layer(x)[0], atol=0.05, rtol=0.05)
+
+
+def test_layers_and_models_can_be_pickled_and_copied():
+    model, x = model_of(Delta(), "attention"), inputs(size=5)
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        close(other(x)[0], model(x)[0])
 
 
 def test_a_state_is_measured_cut_and_saved():

@@ -90,9 +90,8 @@ class FastWeightsLayer(nn.Module):
         if features is None:
             features = ("elu+1",) if getattr(rule, "normalize", False) else ("l2",)
         self.features = (features,) if isinstance(features, str) else tuple(features)
-        self.maps = feature_maps(self.features)
         mapped = key
-        for each in self.maps:
+        for each in feature_maps(self.features):
             mapped = each.size(mapped)
         self.output_gate, self.substeps = output_gate, getattr(rule, "substeps", 1)
         self.ran: str | None = None
@@ -117,13 +116,15 @@ class FastWeightsLayer(nn.Module):
         x = batched("FastWeightsLayer", input, self.size)
         x = x if self.batch_first or input.dim() == 2 else x.transpose(0, 1)
         memory, recent = check_state(state, self.convolution)
-        y = self.projection(x)
+        dtype = self.projection.weight.dtype  # under autocast the memory keeps its own precision, for it adds up
+        y = self.projection(x).to(dtype)
         if self.convolution is None:
             y, recent = functional.silu(y), None
         else:
             y, recent = self.convolution(y, recent, lengths, resets)
         q, k, v = self._parts(y)
-        call = check(q, k, v, self.gates(x), self.rule, memory, resets, lengths, None)
+        gates = {name: gate.to(dtype) for name, gate in self.gates(x).items()}
+        call = check(q, k, v, gates, self.rule, memory, resets, lengths, None)
         o, memory, self.ran = run(call, self.backend)
         if self.norm is not None:
             o = functional.rms_norm(o, (self.value_size,), self.norm, 1e-5)
@@ -143,7 +144,7 @@ class FastWeightsLayer(nn.Module):
         heads, key, value, many = self.heads, self.key_size, self.value_size, self.substeps
         q, k, v = y.split([heads * key, many * heads * key, many * heads * value], -1)
         q, k = q.reshape(batch, time, heads, key), k.reshape(batch, time * many, heads, key)
-        for each in self.maps:
+        for each in feature_maps(self.features):
             q, k = each.function(q), each.function(k)
         return q, k, v.reshape(batch, time * many, heads, value)
 

@@ -13,7 +13,7 @@ What there is to know of it:
 3. Nothing was searched: the settings were set by hand, by one seed of `delta`.
 4. Blocks have a short convolution of 4 steps, l2 on keys and queries, an RMSNorm of what is read, and no MLP.
 5. With two blocks a memory that adds can overwrite: the first reads what a key holds, the second takes that away.
-6. The convolution sees a key that is written twice in a row, so that one block can come a little above that ceiling.
+6. The convolution sees a key that is written twice in a row, so that one block can come above that ceiling.
 7. Attention has the convolution, and no other sense of place.
 8. `bytes` are those of all tensors that a stream carries after a sequence, measured; they are those of float32.
 9. `48 writes`: the same network on sequences of twice the length, which it was never trained on.
