@@ -22,7 +22,7 @@ from typing import Any
 from fastweights.papers.measures import state_bytes
 from fastweights.papers.memories import LSTM, cell, legend, network
 from fastweights.papers.mqar import SETTINGS
-from fastweights.papers.table.order import order
+from fastweights.papers.table.order import apart
 from fastweights.papers.table.results import tested
 from fastweights.papers.table.tables import Titled
 from fastweights.tasks import MQAR
@@ -61,8 +61,8 @@ def measure(model: Any, task: Any) -> dict[str, float]:
 def more(cells: Any, found: Any) -> list[Titled]:
     told = []
     for pairs in PAIRS:
-        rows = order([cell for cell in cells if cell.setup.task.num_pairs == pairs], found, "accuracy")
-        told.append(Titled(f"Which rows are apart with {pairs} pairs", ("network", "accuracy", "95%", "above"), rows))
+        mine = [cell for cell in cells if cell.setup.task.num_pairs == pairs]
+        told += apart(f"Which rows are apart with {pairs} pairs", mine, found, "accuracy")
     return told
 
 

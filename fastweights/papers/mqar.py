@@ -22,7 +22,7 @@ from typing import Any
 
 from fastweights.papers.measures import state_bytes
 from fastweights.papers.memories import LSTM, against_bytes, cell, legend, network, panel
-from fastweights.papers.table.order import order
+from fastweights.papers.table.order import apart
 from fastweights.papers.table.tables import Titled
 from fastweights.tasks import MQAR
 from fastweights.training.config import Config
@@ -61,8 +61,7 @@ def more(cells: Any, found: Any) -> list[Titled]:
     told = []
     for size in SIZES:
         mine = [cell for cell in cells if cell.setup.config.hidden_size == size]
-        rows = order(mine, found, "accuracy")
-        told.append(Titled(f"Which rows of {size} units are apart", ("network", "accuracy", "95%", "above"), rows))
+        told += apart(f"Which rows of {size} units are apart", mine, found, "accuracy")
     return told
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from fastweights.papers.measures import accuracy, state_bytes
 from fastweights.papers.memories import LSTM, cell, legend, network, panel
-from fastweights.papers.table.order import order
+from fastweights.papers.table.order import apart
 from fastweights.papers.table.tables import Titled
 from fastweights.tasks import OverwrittenKeys
 from fastweights.training.config import Config
@@ -61,7 +61,7 @@ def measure(model: Any, task: Any) -> dict[str, float]:
 
 
 def more(cells: Any, found: Any) -> list[Titled]:
-    return [Titled("Which rows are apart", ("network", "accuracy", "95%", "above"), order(cells, found, "accuracy"))]
+    return apart("Which rows are apart", cells, found, "accuracy")
 
 
 def figure(records: list[dict[str, Any]]) -> Any:

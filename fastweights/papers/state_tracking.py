@@ -24,7 +24,7 @@ from typing import Any
 
 from fastweights.papers.measures import accuracy, state_bytes
 from fastweights.papers.memories import LSTM, cell, legend, network
-from fastweights.papers.table.order import order
+from fastweights.papers.table.order import apart
 from fastweights.papers.table.results import tested
 from fastweights.papers.table.tables import Titled
 from fastweights.tasks import Parity, Task, WordProblem
@@ -45,7 +45,7 @@ SETTINGS = Config(
     hidden_size=64, batch_size=BATCH, learning_rate=3e-3, clip=1.0, fresh=True, epochs=EPOCHS, valid_size=500,
     test_size=2_000,
 )  # fmt: skip
-TASKS: list[tuple[Task, int]] = [(Parity(length=40), 500), (WordProblem("S3", length=20), 500)]  # and updates
+TASKS: list[tuple[Task, int]] = [(Parity(length=40), 500), (WordProblem("S3", length=20), 1_500)]  # and updates
 NEGATIVE = "-negative"
 ROWS = (
     "GLA", "delta", "delta-negative", "gated-delta", "gated-delta-negative", "Kimi-delta", "Kimi-delta-negative",
@@ -84,12 +84,7 @@ def more(cells: Any, found: Any) -> list[Titled]:
     told = []
     for task, _ in TASKS:
         mine, longest = [cell for cell in cells if cell.setup.task.NAME == task.NAME], LENGTHS[task.NAME][-1]
-        rows = order(mine, found, f"{longest}_accuracy")
-        told.append(
-            Titled(
-                f"{task.NAME}: which rows are apart at {longest} steps", ("network", "accuracy", "95%", "above"), rows
-            )
-        )
+        told += apart(f"{task.NAME}: which rows are apart at {longest} steps", mine, found, f"{longest}_accuracy")
     return told
 
 

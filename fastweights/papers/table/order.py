@@ -2,6 +2,7 @@
 
 from fastweights.papers.cell import Cell
 from fastweights.papers.table.results import Record, tested
+from fastweights.papers.table.tables import Titled
 from fastweights.training.evaluation import over_seeds
 from fastweights.training.metric import show
 
@@ -26,3 +27,9 @@ def order(cells: list[Cell], found: dict[str, list[Record]], statistic: str) -> 
         span = f"{show(statistic, low)}-{show(statistic, high)}"
         told.append((rows[name], show(statistic, mean), span, ", ".join(below) or "none"))
     return told
+
+
+def apart(what: str, cells: list[Cell], found: dict[str, list[Record]], statistic: str) -> list[Titled]:
+    """A table of that order; none where fewer than two cells have several seeds."""
+    rows = order(cells, found, statistic)
+    return [Titled(what, ("network", "accuracy", "95%", "above"), rows)] if len(rows) > 1 else []
