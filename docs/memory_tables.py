@@ -14,7 +14,10 @@ from fastweights.training.metric import show
 
 DOCS = Path(__file__).parent
 PAGE, RESULTS = DOCS / "which-rule.md", DOCS.parent / "results"
-BLOCK = re.compile(r"(<!-- table ([a-z0-9-]+)(?: ([a-z0-9-]+))?(?: by (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- (table|figure) ([a-z0-9-]+)(?: ([a-z0-9-]+))?(?: by (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
+NONE = "No run is recorded yet."
 
 
 def of(named: str | None) -> Callable[[Cell], bool]:
@@ -39,16 +42,25 @@ def table(name: str, part: str | None, statistic: str | None) -> str:
         span, above = told.get(cell.row, ("one seed", ""))
         size = show("bytes", tested(records[0], "state_bytes"))
         lines.append(f"| {cell.row} | {show(statistic, mean(records, statistic))} | {span} | {above} | {size} |")
-    return "\n".join(lines) if known else "No run is recorded yet."
+    return "\n".join(lines) if known else NONE
 
 
 def mean(records: list[dict[str, Any]], statistic: str) -> float:
     return sum(tested(record, statistic) for record in records) / len(records)
 
 
+def figure(name: str) -> str:
+    return f"![{paper(name).TITLE}](figures/{name}.svg)" if (DOCS / "figures" / f"{name}.svg").exists() else NONE
+
+
+def block(found: re.Match[str]) -> str:
+    begin, kind, name, part, statistic, end = found.groups()
+    return f"{begin}\n{figure(name) if kind == 'figure' else table(name, part, statistic)}\n\n{end}"
+
+
 def page(text: str) -> str:
-    """The page with the tables of the results as they are."""
-    return BLOCK.sub(lambda found: f"{found[1]}\n{table(found[2], found[3], found[4])}\n\n{found[5]}", text)
+    """The page with the figures and tables of the results as they are."""
+    return BLOCK.sub(block, text)
 
 
 if __name__ == "__main__":

@@ -12,4 +12,4 @@ spec.loader.exec_module(memory_tables)
 def test_the_tables_are_those_of_the_results():
     text = (DOCS / "which-rule.md").read_text(encoding="utf-8")
     assert text == memory_tables.page(text), "python docs/memory_tables.py writes it anew"
-    assert text.count("| network | accuracy |") == len(memory_tables.BLOCK.findall(text)) > 3
+    assert len(memory_tables.BLOCK.findall(text)) == 7 and text.count("| network | accuracy |") > 0
