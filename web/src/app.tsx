@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useReducer, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useReducer, useState } from "preact/hooks";
 import { AnswerPanel } from "./panels/answer";
 import { AskPanel } from "./panels/ask";
 import { ChangePanel } from "./panels/change";
@@ -30,7 +30,7 @@ export function App({ world }: { world: World }) {
   const [touring, tour] = useState(false);
   const view = useView(world, session, dispatch, dark);
   const { task } = world;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const heard = (event: KeyboardEvent) => {
       const from = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || from.matches?.(OWN_ARROWS)) return;

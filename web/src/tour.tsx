@@ -1,6 +1,6 @@
 /** Three things to see, one after the other. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 interface Stop {
   id: string;
@@ -36,7 +36,7 @@ const STOPS: Stop[] = [
 export function Tour({ letters, close }: { letters: boolean; close: () => void }) {
   const [stop, go] = useState(0);
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!dialog.current?.open) dialog.current?.showModal();
     const panel = document.getElementById(STOPS[stop].id);
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;

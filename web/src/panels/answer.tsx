@@ -48,7 +48,7 @@ export function AnswerPanel({ view }: { view: View }) {
                 <span class="hidden">After each step</span>
                 <span aria-hidden="true">
                   {sequence.tokens.map((token, at) => (
-                    <i class={at === step ? "now" : ""}>{token}</i>
+                    <i class={at === step ? "now" : ""}>{token.length === 1 ? token : ""}</i>
                   ))}
                 </span>
               </th>

@@ -63,7 +63,13 @@ export function AskPanel({ view }: { view: View }) {
                 </td>
                 <td>{percent(answers[place][best])}</td>
                 <td>
-                  {right === null ? "never read" : right === best ? `${classes![right]} ✓` : `${classes![right]} ✗`}
+                  {right === null
+                    ? inside.includes(key)
+                      ? "not known"
+                      : "never read"
+                    : right === best
+                      ? `${classes![right]} ✓`
+                      : `${classes![right]} ✗`}
                 </td>
               </tr>
             );

@@ -27,23 +27,29 @@ export function CodesPanel({ view }: { view: View }) {
   const [other, setOther] = useState(1);
   const { said, search } = useSearch(view);
   const searches = world.task.pair(randomOf(0), keys[0], keys[1]) !== null;
+  const long = Math.max(...keys.map((key) => symbols[key].length));
+  const edge = long === 1 ? CELL : 6 * long + 8; // where the names stand
   const side = keys.length * CELL;
   const map = useMemo(
     // as long as it stays, a step need not look at its cells
     () => (
       <svg
         class="codes"
-        viewBox={`0 0 ${side + CELL} ${side + CELL}`}
+        viewBox={`0 0 ${side + edge} ${side + edge}`}
         role="img"
         style={{ maxWidth: `${Math.min(24, 1.9 * (keys.length + 1))}rem` }}
         aria-label={`Cosine similarities of ${keys.length} keys; the most alike: ${pairs.map(([a, b]) => `${symbols[keys[a]]} and ${symbols[keys[b]]} ${number(alike[a][b], 2)}`).join(", ")}`}
       >
         {keys.map((key, at) => (
           <g>
-            <text class="tick" x={CELL / 2} y={(at + 1.75) * CELL} text-anchor="middle">
+            <text class="tick" x={edge - 3} y={edge + (at + 0.75) * CELL} text-anchor="end">
               {symbols[key]}
             </text>
-            <text class="tick" x={(at + 1.5) * CELL} y={CELL * 0.75} text-anchor="middle">
+            <text
+              class="tick"
+              text-anchor={long === 1 ? "middle" : "start"}
+              transform={`translate(${edge + (at + (long === 1 ? 0.5 : 0.75)) * CELL} ${edge - 3}) rotate(${long === 1 ? 0 : -90})`}
+            >
               {symbols[key]}
             </text>
           </g>
@@ -52,8 +58,8 @@ export function CodesPanel({ view }: { view: View }) {
           row.map((value, b) => (
             <rect
               class={searches && a !== b ? "cell" : ""}
-              x={(b + 1) * CELL}
-              y={(a + 1) * CELL}
+              x={edge + b * CELL}
+              y={edge + a * CELL}
               width={CELL}
               height={CELL}
               fill={css(value, dark)}

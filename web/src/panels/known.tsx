@@ -55,7 +55,7 @@ export function KnownPanel({ view }: { view: View }) {
         title="What is known after every symbol"
         says="The right answer of this sequence is not known here."
       >
-        <p class="quiet">Draw a sequence to see how its answer comes about.</p>
+        <p class="quiet">A sequence that was drawn may have one.</p>
       </Panel>
     );
   return (
