@@ -39,7 +39,10 @@ def test_the_cells_of_a_paper(name, made_up_pictures, made_up_words):
         assert cell.setup.config.test_size > 0 and cell.setup.config.target is None
         built = cell.setup.build()
         parameter_groups(built, cell.setup.config.groups, 1.0)  # every pattern has a parameter
-        loss, stats = cell.setup.task.loss(built, cell.setup.task.draw(2, torch.Generator()))
+        task, batch = cell.setup.task, cell.setup.task.draw(2, torch.Generator())
+        loss, stats = task.loss(built, batch)
+        if task.spec.pairs:
+            stats = {**stats, **task.judge(batch, [[], []])}
         metrics = module.METRICS[cell.setup.task.NAME].values() if hasattr(module, "METRICS") else ("accuracy",)
         assert loss.isfinite() and {"loss", *metrics} <= set(stats)  # of which tables are made
     module.figure([])

@@ -189,8 +189,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
         plot_band(right, mine, "valid_loss", cell.name, look)
     tidy(left, "letters of the word (13 and more: never trained on)", "phone error (%)", None)
     tidy(right, "updates", "validation loss (nats)", None)
-    for axes in (left, right):
-        axes.set_yscale("log")
+    left.set_ylim(bottom=0)
     if records:
         right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
