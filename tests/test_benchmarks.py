@@ -23,6 +23,16 @@ def test_the_kernels(monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 4  # two of heads, with and without an inner step
 
 
+def test_glimpses(monkeypatch, capsys, made_up_pictures):
+    found = script("glimpses")
+    monkeypatch.setattr(found, "ROUNDS", 1)
+    monkeypatch.setattr(found, "PICTURES", 20)
+    found.cutting()
+    found.updates(50)
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 7 and [line.split()[0] for line in out[3:]] == ["LSTM", "FW", "IRNN", "ConvNet"]
+
+
 @pytest.mark.parametrize("part", ["train", "long", "stream"])
 def test_the_path_of_a_user(part, monkeypatch, capsys):
     found = script("users_path")

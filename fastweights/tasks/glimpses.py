@@ -80,6 +80,11 @@ class Glimpses:
         return {"accuracy": max(shares), "loss": -sum(share * log(share) for share in shares)}
 
     @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and deviation of a pixel of those to train on, of 1 for white."""
+        return image_rows.SCALE[self.pictures] if self._is_idx else self._read().scale
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         return self._read().classes
 
@@ -112,7 +117,7 @@ class Glimpses:
         places = self._places()[part]
         orders = [torch.randperm(len(places), generator=generator) for _ in range(0, count, len(places))]
         chosen = places[torch.cat([*orders, torch.empty(0, dtype=torch.int64)])[:count]]
-        mean, deviation = found.scale
+        mean, deviation = self.scale
         made = torch.empty(count, GLIMPSES, self.spec.inputs)
         for first in range(0, count, CHUNK):
             images = found.images[chosen[first : first + CHUNK]]
@@ -126,7 +131,7 @@ class Glimpses:
 
         if not self.shift:
             return batch
-        mean, deviation = self._read().scale
+        mean, deviation = self.scale
         width = 2 * self.shift + 1
         moves = torch.randint(width * width, (batch.size,), generator=generator)
         made = torch.empty_like(batch.inputs)
