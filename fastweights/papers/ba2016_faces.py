@@ -2,9 +2,11 @@
 Attend to the Recent Past", https://arxiv.org/abs/1610.06258, on drawn faces, or on a folder of yours.
 
 The paper's photographs (CMU Multi-PIE) are licensed and cannot be shipped. There IRNN reached 81.11% of right answers,
-LSTM 81.32%, ConvNet 88.23% and fast weights 86.34%. **The rows below are of drawn faces, a stand-in: they show that the
-protocol runs, and compare with none of these numbers.** 24 glimpses of 12 x 12 pixels show a face of 48 x 48; six
-expressions are asked, unbalanced; who is tested was never trained on.
+LSTM 81.32%, ConvNet 88.23% and fast weights 86.34%. The rows below are of drawn faces, a stand-in for them. They show
+that the protocol runs, and compare with none of these numbers.
+
+A face of 48 x 48 pixels is shown in 24 glimpses of 12 x 12. Six expressions are asked, unbalanced. Who is tested was
+never trained on.
 
 `fastweights reproduce ba2016-faces --data-dir DIR` trains the same four networks on the pictures of a folder. It has
 one sub-folder an expression. Who is shown stands in a file's name, before the first `_` or `-` (`smile/017_3.png`), or
