@@ -133,7 +133,7 @@ def test_diagnose(tmp_path, capsys):
     assert code == 0 and out.startswith("layer") and "times the boundary" in out
     assert run(capsys, "train", "LSTM", *TINY, "--run", tmp_path / "lstm")[0] == 0
     for name, folder, words in (
-        ("LSTM", "lstm", "has no fast weights"),
+        ("LSTM", "lstm", "got the network LSTM, wanted a FastWeightsRNN, as RNN-LN-FW has one"),
         ("LSTM", "run", "holds a run of RNN-LN-FW"),
         ("RNN-LN-FW", "nowhere", "got no run of RNN-LN-FW"),
     ):

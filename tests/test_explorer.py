@@ -118,7 +118,8 @@ def of_rule(**settings):
     ("make", "says"),
     [
         (lambda: [of_rule(), run_of("RNN-LN-FW", Copying(2, 2))], "got runs of two tasks .*, wanted runs of one task on a page"),
-        (lambda: [of_rule(), run_of("A-LSTM", TASK)], "runs/made: got an AssociativeLSTM, wanted one that the page computes"),
+        (lambda: [of_rule(), run_of("A-LSTM", TASK)], "runs/made: got the network AssociativeLSTM, wanted a network that the page can"),
+        (lambda: [run_of("MULTI-LEVEL", TASK)], "runs/made: got the network MultiLevelRNN, wanted a network that the page can"),
         (lambda: [of_rule(hidden_size=800)], "got 3.* MB of weights and sequences, wanted a page of at most 2 MB"),
         (lambda: 7 * [of_rule()], "got 7 runs, wanted at most 6 on a page"),
     ],

@@ -1,5 +1,7 @@
 """The still picture of a trace: what is drawn is what the trace says, and what cannot be drawn is one line."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,16 +13,19 @@ from fastweights import FastWeightsRNN
 from fastweights.errors import UserError
 from fastweights.explorer import figure
 from fastweights.explorer.order import order_of
-from fastweights.nn import SequenceModel
+from fastweights.nn import MultiLevelRNN, SequenceModel
 from fastweights.tasks import Adding, AssociativeRetrieval, Copying, NextCharacter
 from fastweights.training.looking import trace_sequence
 
 RETRIEVAL = AssociativeRetrieval(2)
 
 
-def traced(task, sequence=None, **options):
+NETWORK = partial(FastWeightsRNN, batch_first=True, backend="reference")
+
+
+def traced(task, sequence=None, network=NETWORK, **options):
     torch.manual_seed(1)
-    rnn = FastWeightsRNN(task.spec.inputs, 6, batch_first=True, backend="reference", **options)
+    rnn = network(task.spec.inputs, 6, **options)
     model = SequenceModel(rnn, task.spec, 6).eval()
     return trace_sequence(model, task, task.draw(1, torch.Generator().manual_seed(0)) if sequence is None else sequence)
 
@@ -70,6 +75,7 @@ def test_tasks_of_every_kind_have_a_figure_which_is_the_same_again(ending, tmp_p
 def test_what_has_no_memory_to_draw_is_one_line():
     for trace, says in (
         (traced(RETRIEVAL, inner_steps=0), "got a network that reads no fast weights"),
+        (traced(RETRIEVAL, network=MultiLevelRNN), "got a network that is no FastWeightsRNN"),
         (nan(traced(RETRIEVAL)), "got numbers that are not finite"),
     ):
         with pytest.raises(UserError, match=says):

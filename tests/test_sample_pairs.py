@@ -59,8 +59,8 @@ def one(text):
     [
         (["sample", "EncoderDecoder", "abz"], "got 'z' as symbol 3 of 'abz', wanted a to d"),
         (["sample", "EncoderDecoder", "abc", "--figure", "a.png"], "--figure: got a run of reverse"),
-        (["diagnose", "EncoderDecoder"], "EncoderDecoder has no fast weights that go on from step to step"),
-        (["diagnose", "GRU"], "such as FastWeightsTransducer"),
+        (["diagnose", "EncoderDecoder"], "got the network EncoderDecoder, wanted a FastWeightsRNN"),
+        (["diagnose", "GRU"], "as FastWeightsTransducer has one"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_a_line(arguments, says, runs, capsys):

@@ -43,12 +43,9 @@ def main(arguments: list[str]) -> None:
     model, task = opened(options)
     network = getattr(model, "recurrent", model)
     if not isinstance(network, FastWeightsRNN):
-        kind, like = (
-            options.model or type(network).__name__,
-            "FastWeightsTransducer" if task.spec.pairs else "RNN-LN-FW",
-        )
-        raise UserError(f"{kind} has no fast weights that go on from step to step, wanted a network that has, such as "
-                        f"{like}")  # fmt: skip
+        like = "FastWeightsTransducer" if task.spec.pairs else "RNN-LN-FW"
+        raise UserError(f"got the network {type(network).__name__}, wanted a FastWeightsRNN, as {like} has one: the "
+                        "diagnosis is of its fast weights")  # fmt: skip
     check_sequences(task, (options.sequences,), "--sequences", more=4 * network.hidden_size**2)
     batch = task.draw(options.sequences, torch.Generator().manual_seed(options.seed))
     print(network.diagnose(read_by(model, task, batch)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastweights.errors import UserError
-from fastweights.explorer.packing import has_memory, pack, pack_network
+from fastweights.explorer.packing import has_memory, pack, pack_network, why_not
 from fastweights.nn import SequenceModel
 from fastweights.tasks import (
     NOTHING,
@@ -63,6 +63,9 @@ def check(runs: Sequence[TrainedRun]) -> None:
     if getattr(runs[0].task, "ACTS", False):
         raise UserError(f"got runs of {runs[0].task.NAME}, which acts, wanted a task whose sequences can be drawn")
     if not any(has_memory(run.model) for run in runs):
+        for run in runs:
+            if reason := why_not(run.model):  # it may have a memory that the page does not know
+                raise UserError(f"{run.folder}: {reason}")
         names = ", ".join(dict.fromkeys(run.name for run in runs))
         raise UserError(
             f"{runs[0].folder}: got {names} without fast weights, wanted a run with a memory to look into, such as "

@@ -92,7 +92,11 @@ def heading(axes: Any, text: str) -> None:
 
 def memory_of(trace: Any) -> Any:
     """The last layer."""
-    if not trace.layers or not trace.layers[-1].added.shape[1]:
+    if not trace.layers:
+        raise UserError(
+            "--figure: got a network that is no FastWeightsRNN, wanted one, such as RNN-LN-FW: its memory is drawn"
+        )
+    if not trace.layers[-1].added.shape[1]:
         raise UserError(
             "--figure: got a network that reads no fast weights, wanted one with a memory to draw, such as RNN-LN-FW"
         )

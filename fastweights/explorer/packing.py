@@ -36,8 +36,8 @@ def why_not(model: nn.Module) -> str | None:
         return f"got a model of the kind {type(model).__name__}, wanted one that reads a sequence and answers"
     rnn: Any = model.recurrent
     if type(rnn).forward is not FastWeightsRNN.forward:
-        known = "wanted one that the page computes: fast weights, LSTM, GRU, IRNN"
-        return f"got an {type(rnn).__name__}, {known}" if gated(rnn)[0] is None else None
+        known = "wanted a network that the page can compute: FastWeightsRNN, LSTM, GRU, IRNN"
+        return f"got the network {type(rnn).__name__}, {known}" if gated(rnn)[0] is None else None
     if type(rnn.rule) in RULES and not rnn.bidirectional:
         return None
     what = "two directions" if rnn.bidirectional else f"the rule {type(rnn.rule).__name__}"
