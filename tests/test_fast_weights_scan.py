@@ -9,6 +9,7 @@ import torch
 from scan_calls import assert_close, draw, gates_of, results, run
 
 from fastweights import rules
+from fastweights.errors import UserError
 from fastweights.ops import ScanState, fast_weights_scan
 from fastweights.ops.fast_weights_scan import BACKENDS, backend_of, check, why_not
 from fastweights.rules import Delta, GatedDelta, Hebbian, KimiDelta, LinearAttention
@@ -317,3 +318,50 @@ def test_substeps_of_a_delta_product_are_few(substeps):
 def test_a_product_of_one_is_gated_delta():
     leaves = draw(GatedDelta(), time=9)
     assert_close(results(leaves, rules.DeltaProduct(1), "auto"), results(leaves, GatedDelta(), "reference"))
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (lambda state, value: value, r"Own.step: got Tensor, wanted a pair \(output \[2, 3, 5\], ScanState"),
+        (lambda state, value: (value, state.weights), r"Own.step: got \(Tensor, Tensor\), wanted a pair"),
+        (
+            lambda state, value: (value[..., :2], state),
+            r"Own.step: got an output of shape \[2, 3, 2\], wanted \[2, 3, 5\]",
+        ),
+        (
+            lambda state, value: (value, ScanState(state.weights.mT)),
+            r"Own.step: got a state of shapes \[\[2, 3, 4, 5\]\], wanted \[\[2, 3, 5, 4\]\]",
+        ),
+    ],
+)
+def test_what_a_step_of_ones_own_gives_is_checked(step, says):
+    class Own:
+        GATES: ClassVar = {}
+
+        def step(self, state, query, key, value):
+            return step(state, value)
+
+    keys, values = torch.randn(2, 6, 3, 4), torch.randn(2, 6, 3, 5)
+    with pytest.raises(UserError, match=says):
+        fast_weights_scan(keys, keys, values, rule=Own())
+
+
+def test_what_a_rule_of_ones_own_declares_is_checked():
+    class Own:
+        GATES: ClassVar = {}
+
+        def step(self, state, query, key, value):
+            return value, state
+
+        def lower(self, queries, keys, values):
+            return values
+
+    class Told(Own):
+        GATES: ClassVar = {"open": "how much"}
+
+    x = torch.randn(2, 6, 3, 4)
+    with pytest.raises(UserError, match="Own.lower: got Tensor, wanted a Step, or None"):
+        fast_weights_scan(x, x, x, rule=Own())
+    with pytest.raises(UserError, match=r"Told.GATES\['open'\]: got str, wanted a Gate"):
+        fast_weights_scan(x, x, x, rule=Told())

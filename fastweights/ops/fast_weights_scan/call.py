@@ -101,6 +101,8 @@ def check(
     if chunk is not None and (type(chunk) is not int or chunk not in CHUNKS):
         raise UserError(f"chunk: got {chunk!r}, wanted a power of two from 1 to {CHUNKS[-1]}, or None")
     step = rule.lower(queries, keys, values, **given) if hasattr(rule, "lower") else None
+    if step is not None and not isinstance(step, Step):
+        raise UserError(f"{type(rule).__name__}.lower: got {type(step).__name__}, wanted a Step, or None")
     if step is not None and lengths is not None:
         step = masked(step, inside(lengths, time))
     return Call(queries, keys, values, given, rule, state, resets, lengths, chunk, dtype, step)
@@ -131,6 +133,11 @@ def check_gates(
     owner, known = type(rule).__name__, rule.GATES
     if not isinstance(gates, Mapping):
         raise UserError(f"gates: got {type(gates).__name__}, wanted a dict of tensors by the names of gates")
+    for name, gate in known.items():
+        if not isinstance(gate, Gate):
+            raise UserError(
+                f"{owner}.GATES[{name!r}]: got {type(gate).__name__}, wanted a Gate, as Gate('what it does')"
+            )
     for name in gates:
         if name not in known:
             has = f"has the gates {', '.join(known)}" if known else "has no gates"

@@ -1,8 +1,11 @@
 """Token by token, by the rule's own `step`: slow, any rule, any dtype. The truth for the others."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from fastweights.errors import UserError
 from fastweights.ops.fast_weights_scan.call import Call
 from fastweights.rules import ScanState
 
@@ -20,7 +23,7 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
             state = state.reset(call.resets[:, t])
         gates = {name: gate_at(gate, axes[name], t, substeps) for name, gate in call.gates.items()}
         key, value = (many_at(each, t, substeps) for each in (call.keys, call.values))
-        output, new = call.rule.step(state, call.queries[:, t], key, value, **gates)
+        output, new = stepped(call, call.rule.step(state, call.queries[:, t], key, value, **gates))
         if valid is not None:
             now = valid[:, t]
             output = torch.where(now[:, None, None], output, 0.0)
@@ -33,6 +36,23 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
     if not outputs:  # what was given stays apart from what is returned
         return torch.zeros_like(call.values), state.map(torch.clone)
     return torch.stack(outputs, 1), state
+
+
+def stepped(call: Call, made: Any) -> tuple[Tensor, ScanState]:
+    """What a rule's step gave, which may be a user's: a pair as it must be."""
+    name, shapes = type(call.rule).__name__, [each.shape for each in (call.state.weights, *call.state.others)]
+    wanted = [call.queries.shape[0], *call.values.shape[2:]]
+    if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[1], ScanState):
+        got = f"({', '.join(type(each).__name__ for each in made)})" if isinstance(made, tuple) else type(made).__name__
+        raise UserError(f"{name}.step: got {got}, wanted a pair (output {wanted}, ScanState(weights, others))")
+    output, state = made
+    if list(output.shape) != wanted:
+        raise UserError(f"{name}.step: got an output of shape {list(output.shape)}, wanted {wanted}")
+    got = [each.shape for each in (state.weights, *state.others)]
+    if got != shapes:
+        told = [str([list(each) for each in many]) for many in (got, shapes)]
+        raise UserError(f"{name}.step: got a state of shapes {told[0]}, wanted {told[1]} as before the step")
+    return output, state
 
 
 def gate_at(gate: Tensor | None, axes: str, t: int, substeps: int) -> Tensor | None:
