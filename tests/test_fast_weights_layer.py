@@ -250,8 +250,13 @@ def test_a_rule_of_ones_own_needs_no_registration():
         (lambda: FastWeightsLayer(12, 2)(inputs().float(), inputs()), "got a state of type Tensor, wanted a pair"),
         (
             lambda: layer_of(Delta())(inputs(), (None, inputs())),
-            r"got the recent inputs \[3, 9, 12\], wanted \[batch, 3, 36\]",
+            r"got the recent inputs \[3, 9, 12\], wanted \[3, 3, 36\]",
         ),
+        (
+            lambda: layer_of(Delta())(inputs(batch=2), layer_of(Delta())(inputs())[1]),
+            r"got the recent inputs \[3, 3, 36\], wanted \[2, 3, 36\]",
+        ),
+        (lambda: FastWeightsModel(5, 12, 2), r"got layers=2, wanted one rule a layer, as \(Delta\(\), Delta\(\)\)"),
         (lambda: FastWeightsModel(5, 12, ("delta",)), "got the layer 'delta', wanted an update rule, or 'attention'"),
         (lambda: model_of(Delta())(inputs(size=5), (1, 2)), "got 2 states, wanted a tuple of 1, one a layer"),
         (lambda: CausalAttention(12, 5), "got size=12 and heads=5, wanted heads that divide the size"),

@@ -115,7 +115,7 @@ class FastWeightsLayer(nn.Module):
     ) -> tuple[Tensor, LayerState]:
         x = batched("FastWeightsLayer", input, self.size)
         x = x if self.batch_first or input.dim() == 2 else x.transpose(0, 1)
-        memory, recent = check_state(state, self.convolution)
+        memory, recent = check_state(state, self.convolution, x.shape[0])
         dtype = self.projection.weight.dtype  # under autocast the memory keeps its own precision, for it adds up
         y = self.projection(x).to(dtype)
         if self.convolution is None:
@@ -153,7 +153,7 @@ class FastWeightsLayer(nn.Module):
         return told + ("" if self.batch_first else ", batch_first=False")
 
 
-def check_state(state: Any, convolution: ShortConvolution | None) -> tuple[Any, Tensor | None]:
+def check_state(state: Any, convolution: ShortConvolution | None, batch: int) -> tuple[Any, Tensor | None]:
     if state is None:
         return None, None
     if isinstance(state, Tensor) or not isinstance(state, tuple | list) or len(state) != 2:
@@ -161,7 +161,7 @@ def check_state(state: Any, convolution: ShortConvolution | None) -> tuple[Any, 
     memory, recent = state
     if convolution is not None and recent is not None:
         channels, width = convolution.weight.shape
-        if not isinstance(recent, Tensor) or recent.dim() != 3 or recent.shape[1:] != (width - 1, channels):
+        if not isinstance(recent, Tensor) or recent.shape != (batch, width - 1, channels):
             got = list(recent.shape) if isinstance(recent, Tensor) else type(recent).__name__
-            raise UserError(f"FastWeightsLayer: got the recent inputs {got}, wanted [batch, {width - 1}, {channels}]")
+            raise UserError(f"FastWeightsLayer: got the recent inputs {got}, wanted {[batch, width - 1, channels]}")
     return memory, recent

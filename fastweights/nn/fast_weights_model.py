@@ -45,6 +45,8 @@ class FastWeightsModel(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        if isinstance(layers, str) or not isinstance(layers, Sequence):
+            raise UserError(f"FastWeightsModel: got layers={layers!r}, wanted one rule a layer, as (Delta(), Delta())")
         check_sizes("FastWeightsModel", input_size=input_size, hidden_size=hidden_size, layers=len(layers), heads=heads)
         where: Any = {"device": device, "dtype": dtype}
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
