@@ -30,9 +30,10 @@ def _write_chunk(weights: Tensor, key: Tensor, value: Tensor, strength: Tensor, 
     if log_f is not None:
         ratio = torch.exp(torch.tril(log_f - log_f.mT))
         overlap, known = overlap * ratio, known * log_f.exp()
-    written = torch.linalg.solve_triangular(
-        strength * overlap, strength * (value - known), upper=False, unitriangular=True
-    )
+    left, right = strength * overlap, strength * (value - known)
+    if left.dtype in (torch.float16, torch.bfloat16):  # torch solves no triangle in half precision
+        left, right = left.float(), right.float()
+    written = torch.linalg.solve_triangular(left, right, upper=False, unitriangular=True).to(key.dtype)
     if log_f is None:
         return weights + written.mT @ key
     left = log_f[:, -1:]
