@@ -21,6 +21,7 @@ from fastweights.rules import Delta
 
 INPUTS, OUTPUTS, BATCH, TIME, STEPS = 6, 4, 4, 7, 5
 LENGTHS = torch.tensor([7, 2, 5, 2])
+TARGET = torch.full((BATCH, STEPS), OUTPUTS)
 SMALL = {"embedding_size": 5, "head_size": 6}
 
 
@@ -254,6 +255,13 @@ def test_dropout_rests_while_decoding_and_goes_on_after():
         (lambda: greedy(made("delta"), drawn()[0], limit=0), "limit: got 0, wanted an integer >= 1"),
         (lambda: beam(made("delta"), drawn()[0], width=True), "width: got True, wanted an integer >= 1"),
         (lambda: greedy(made("delta"), drawn()[0][:, :0]), "source: got shape [4, 0], wanted [batch, time]"),
+        *((call, said) for name in ("delta", "one") for call, said in (
+            (lambda name=name: made(name)(drawn()[0].float(), TARGET), "source: got torch.float32 of shape [4, 7], wanted integers [batch, time]"),
+            (lambda name=name: made(name)(drawn()[0][0], TARGET), "source: got torch.int64 of shape [7], wanted integers [batch, time]"),
+            (lambda name=name: made(name)(drawn()[0] + INPUTS, TARGET), "wanted 0 to 5"),
+            (lambda name=name: made(name)(drawn()[0], TARGET - 5), "target_in: got symbol -1, wanted 0 to 4"),
+            (lambda name=name: made(name)(drawn()[0], TARGET[:3]), "target_in: got shape [3, 5], wanted [4, steps], a row for each source"),
+        )),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(call, said):
@@ -277,3 +285,17 @@ def test_the_sizes_are_those_of_the_comparison():
     built |= {each: EncoderDecoder(27, 40, backbone=each) for each in ("lstm", "fast-weights")}
     counts = {name: sum(p.numel() for p in model.parameters()) for name, model in built.items()}
     assert {name: count for name, count in counts.items() if not 132_000 < count < 146_000} == {}
+
+
+def test_lengths_may_be_a_list():
+    model = made("delta")
+    torch.testing.assert_close(model(drawn()[0], TARGET, LENGTHS.tolist()), model(drawn()[0], TARGET, LENGTHS))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("memory", ["delta", "gated-delta"])
+def test_delta_memories_run_in_half_precision(memory, dtype):
+    model = pair(memory).to(dtype)
+    half = model(drawn()[0], TARGET, LENGTHS)
+    assert half.dtype is dtype
+    torch.testing.assert_close(half.double(), model.double()(drawn()[0], TARGET, LENGTHS), atol=0.03, rtol=0.03)

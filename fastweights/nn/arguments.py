@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fastweights.errors import UserError
+from fastweights.ops.cpu import limits
 
 
 def check_sizes(owner: str, **sizes: int) -> None:
@@ -18,6 +19,22 @@ def check_sizes(owner: str, **sizes: int) -> None:
 def check_device(symbols: Tensor, table: Tensor) -> None:
     if symbols.is_meta and not table.is_meta:  # torch would leave the result as the memory was
         raise UserError(f"symbols: got a tensor on meta, wanted {table.device} as the features")
+
+
+def check_symbols(name: str, symbols: Any, count: int, batch: int | None = None) -> None:
+    """Raise where they are not [batch, time] of 0 to count - 1; an accelerator would have to wait for the range."""
+    if not isinstance(symbols, Tensor) or symbols.dim() != 2 or symbols.dtype not in (torch.int32, torch.int64):
+        got = (
+            f"{symbols.dtype} of shape {list(symbols.shape)}" if isinstance(symbols, Tensor) else type(symbols).__name__
+        )
+        raise UserError(f"{name}: got {got}, wanted integers [batch, time]")
+    if 0 in symbols.shape or (batch is not None and len(symbols) != batch):
+        wanted = "[batch, time], each at least 1" if batch is None else f"[{batch}, steps], a row for each source"
+        raise UserError(f"{name}: got shape {list(symbols.shape)}, wanted {wanted}")
+    if symbols.is_cpu and not limits.abstract():
+        low, high = (int(each) for each in symbols.aminmax())
+        if low < 0 or high >= count:
+            raise UserError(f"{name}: got symbol {low if low < 0 else high}, wanted 0 to {count - 1}")
 
 
 def embed(symbols: Tensor, table: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.errors import UserError, near, shown
-from fastweights.nn.arguments import check_sizes
+from fastweights.nn.arguments import check_sizes, check_symbols
 from fastweights.nn.decoder_state import DecoderState
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.memories import attended, make_memory
@@ -101,10 +101,12 @@ class EncoderDecoder(nn.Module):
         """The answers [batch, steps, outputs] after source [batch, time], of which `lengths` steps count, and target_in
         [batch, steps]: `begin`, then the symbols of the answer."""
         state = self.encode(source, lengths)
+        check_symbols("target_in", target_in, self.outputs + 1, len(source))
         return self._answer(outputs_of(self.decoder, self._embed(target_in), state.network), state)
 
     def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What `step` begins with."""
+        lengths = None if lengths is None else torch.as_tensor(lengths)
         return self._begun(self._states(source, lengths), lengths)
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -126,6 +128,7 @@ class EncoderDecoder(nn.Module):
         return attended(self.memory, states, hidden, lengths)
 
     def _states(self, source: Tensor, lengths: Tensor | None) -> Tensor:
+        check_symbols("source", source, self.inputs)
         embedded = functional.dropout(self.source(source), self.dropout, self.training)
         return read_both_ways(self.encoder, embedded * self.source_scale, lengths)
 

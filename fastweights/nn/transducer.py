@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.errors import UnsupportedBackend, UserError, near, shown
-from fastweights.nn.arguments import check_sizes
+from fastweights.nn.arguments import check_sizes, check_symbols
 from fastweights.nn.decoder_state import DecoderState
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.memories.memory_state import MemoryState
@@ -107,8 +107,11 @@ class Transducer(nn.Module):
         [batch, steps]: `begin`, then the symbols of the answer."""
         if self.answering is not None:
             past = self.encode(source, lengths, factored=True).network
+            check_symbols("target_in", target_in, self.outputs + 1, len(source))
             return self._answer(outputs_of(self.answering, self._embed(target_in), past))
-        steps = follow(self._read(source, lengths), self._embed(target_in), lengths)
+        read = self._read(source, lengths)
+        check_symbols("target_in", target_in, self.outputs + 1, len(source))
+        steps = follow(read, self._embed(target_in), lengths)
         return self._answer(followers(outputs_of(self.recurrent, steps), target_in.shape[1], lengths))
 
     def encode(self, source: Tensor, lengths: Tensor | None = None, factored: bool | None = None) -> DecoderState:
@@ -156,6 +159,7 @@ class Transducer(nn.Module):
         return seen * (places < lengths.to(source.device)[:, None])[:, None]
 
     def _read(self, source: Tensor, lengths: Tensor | None) -> Tensor:
+        check_symbols("source", source, self.inputs)
         embedded = functional.dropout(self.source(source), self.dropout, self.training)
         if self.front is not None and self.enter is not None:
             embedded = self.enter(read_both_ways(self.front, embedded * self.front_scale, lengths))
