@@ -56,6 +56,13 @@ def test_an_arc_is_as_thick_as_its_weight_and_has_the_colour_of_its_sign():
     assert np.array_equal(named["1 (right)"], trace.probabilities[:, 1]) and named["guess floor 0.55"][0] == 0.55
 
 
+def test_the_answer_has_a_line_where_others_were_more_probable_before():
+    trace = traced(RETRIEVAL, "a1b2??a")
+    trace.logits[:] = np.arange(10)[::-1]
+    trace.logits[-1] = 2 * np.eye(10)[9]
+    assert [line.get_label() for line in figure.draw(trace).axes[2].lines] == ["1 (right)", "9", "0", "2"]
+
+
 KINDS = {
     ".png": (Copying(2, 3), None),
     ".svg": (Adding(length=4), None),

@@ -215,13 +215,15 @@ def draw_known(axes: Any, trace: Any, floor: float | None) -> None:
 
 
 def lines(axes: Any, steps: Any, trace: Any, right: int | None) -> None:
-    """The right class first, then those that are most probable at some step."""
+    """The right class first, then the answer, then those that are most probable at some step."""
     from fastweights.plotting import STYLES
 
     chances = trace.probabilities
-    others = [each for each in np.argsort(-chances.max(0), kind="stable") if each != right]
-    shown = [right, *others][:FEW_LINES] if right is not None else others[:FEW_LINES]
-    for (colour, dash, marker), place in zip(STYLES, shown, strict=False):
+    first = [] if right is None else [right]
+    shown = list(
+        dict.fromkeys([*first, int(chances[-1].argmax()), *np.argsort(-chances.max(0), kind="stable").tolist()])
+    )
+    for (colour, dash, marker), place in zip(STYLES, shown[:FEW_LINES], strict=False):
         name = trace.classes[place] if trace.classes is not None else str(place)
         label = f"{name} (right)" if place == right else name
         axes.plot(steps, chances[:, place], color=colour, linestyle=dash, marker=marker, markersize=4, label=label)
