@@ -75,6 +75,8 @@ def test_an_observation_is_one_vector_and_episodes_are_ragged():
         ({"breaks": "raises"}, "got RuntimeError: out of paper in step 1, wanted"),
         ({"breaks": "four"}, r"in step 1, wanted \(observation, reward, terminated, truncated, info\)"),
         ({"breaks": "nan"}, "an observation that is not finite in step 1"),
+        ({"breaks": "nan reward"}, "got the reward nan in step 1, wanted"),
+        ({"breaks": "no reward"}, "got the reward None in step 1, wanted"),
         ({"breaks": "nothing seen"}, r"an observation that is none of its space .* in step 0"),
     ],
 )

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -182,7 +183,7 @@ class Several:
                 continue
             found = self.first_of(self.told(game.step, self.start + chosen), 5)
             seen.append(found[0])
-            rewards[place], self.over[place] = float(found[1]), bool(found[2] or found[3])
+            rewards[place], self.over[place] = self.reward(found[1]), bool(found[2] or found[3])
         return Step(self.vectors(seen), torch.tensor(rewards), torch.tensor(self.over, dtype=torch.bool))
 
     def told(self, call: Any, *given: Any, **named: Any) -> Any:
@@ -195,6 +196,15 @@ class Several:
     def first_of(self, found: Any, count: int) -> Any:
         if not isinstance(found, tuple) or len(found) != count:
             raise self.broken(f"{type(found).__name__} of {len(found) if isinstance(found, tuple) else 1}")
+        return found
+
+    def reward(self, given: Any) -> float:
+        try:
+            found = float(given)
+        except (TypeError, ValueError):
+            found = math.nan
+        if not math.isfinite(found):
+            raise self.broken(f"the reward {shown(given)}")
         return found
 
     def broken(self, got: str) -> UserError:
