@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from fastweights import cli
+from fastweights.commands import play
 from fastweights.errors import UserError
 from fastweights.nn import FastWeightsRNN, SequenceModel
+from fastweights.rules import Delta
 from fastweights.tasks import Batch, Catch
 from fastweights.tasks.acting import actor_critic
 from fastweights.training import data, run, run_folder
@@ -177,6 +179,13 @@ def test_play_shows_the_episode(tmp_path, capsys):
     assert "already there" in capsys.readouterr().err
     assert cli.main(["play", "--run", place, "--gif", "episode.png"]) == 2
     assert "wanted a name that ends in .gif" in capsys.readouterr().err
+
+
+def test_an_episode_is_played_where_the_rule_has_no_attention():
+    task = Catch(size=4, visible=1)
+    rnn = FastWeightsRNN(task.spec.inputs, 8, batch_first=True, rule=Delta(), backend="reference")
+    episode = play.acted(SequenceModel(rnn, task.spec, 8).eval(), task, 0)
+    assert episode.attention is None and len(episode.actions) == 3
 
 
 def test_play_refuses_what_does_not_act(trained, capsys):

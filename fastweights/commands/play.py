@@ -9,7 +9,7 @@ import tyro
 from fastweights.commands.consoles import console
 from fastweights.commands.opened import opened
 from fastweights.commands.parsing import MaybeOwn, MaybePath, parse
-from fastweights.errors import UserError
+from fastweights.errors import UnsupportedBackend, UserError
 from fastweights.tasks.task import check_integer
 
 BAR = 30  # columns
@@ -46,7 +46,7 @@ class Episode:
     actions: list[int]
     chances: Any  # [frames, actions]
     values: list[float]
-    attention: Any  # [frames, frames], or None: no fast weights
+    attention: Any  # [frames, frames], or None: there is none
     reward: float
 
 
@@ -91,18 +91,27 @@ def check_gif(path: Path) -> None:
 def acted(model: Any, task: Any, seed: int) -> Episode:
     import torch
 
-    from fastweights.nn import FastWeightsRNN
-
     draw = lambda: torch.Generator().manual_seed(seed)  # noqa: E731
     batch = task.draw(1, draw(), model)
     actions, rewards = batch.targets[0, :, 0].long().tolist(), batch.targets[0, :, 1]
     frames = task.frames(actions, draw()) if hasattr(task, "frames") else None
     with torch.no_grad():
         answers = model(batch.inputs)[0]
-        ours = isinstance(model.recurrent, FastWeightsRNN) and model.recurrent.inner_steps
-        attention = model.recurrent.attention(model.look_up(batch.inputs))[0] if ours else None
+        attention = attended(model, batch.inputs)
     chances, values = answers[:, :-1].softmax(-1), answers[:, -1].tolist()
     return Episode(frames, batch.inputs[0], actions, chances, values, attention, float(rewards.sum()))
+
+
+def attended(model: Any, inputs: Any) -> Any:
+    """None: it reads no fast weights, or the read of its rule is no attention over the past."""
+    from fastweights.nn import FastWeightsRNN
+
+    if not isinstance(model.recurrent, FastWeightsRNN) or not model.recurrent.inner_steps:
+        return None
+    try:
+        return model.recurrent.attention(model.look_up(inputs))[0]
+    except UnsupportedBackend:
+        return None
 
 
 def show(episode: Episode, names: Any, speed: float) -> None:

@@ -61,7 +61,10 @@ def check(runs: Sequence[TrainedRun]) -> None:
             got = f"{differs} {first.get(differs)!r} in {runs[0].folder} and {other.get(differs)!r} in {run.folder}"
             raise UserError(f"got runs of two tasks ({got}), wanted runs of one task on a page")
     if getattr(runs[0].task, "ACTS", False):
-        raise UserError(f"got runs of {runs[0].task.NAME}, which acts, wanted a task whose sequences can be drawn")
+        raise UserError(
+            f"got runs of {runs[0].task.NAME}, which acts, wanted a task whose sequences can be drawn; "
+            "`fastweights play` shows an episode"
+        )
     if not any(has_memory(run.model) for run in runs):
         for run in runs:
             if reason := why_not(run.model):  # it may have a memory that the page does not know
