@@ -45,7 +45,7 @@ class CatchGame(gymnasium.Env[Any, Any]):
         return self._seen(self.games.seen()), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        if self.games is None:
+        if self.games is None or self.games.frame == self.task.size - 1:
             raise UserError("step: got no game under way, wanted reset() first")
         if not self.action_space.contains(action):
             raise UserError(f"step: got the action {action!r}, wanted an integer from 0 to {len(ACTIONS) - 1}")

@@ -47,6 +47,10 @@ def test_catch_is_an_environment():
     pictures = gymnasium.make("fastweights/Catch-v0", size=4, render_mode="rgb_array")
     pictures.reset(seed=0)
     assert pictures.render().shape == (64, 64, 3) and pictures.render().dtype == numpy.uint8
+    for over in (False, False, True):
+        assert pictures.step(1)[2] is over
+    with pytest.raises(UserError, match=r"step: got no game under way, wanted reset\(\) first"):
+        pictures.step(1)
     with pytest.raises(UserError, match="size: got 1"):
         gymnasium.make("fastweights/Catch-v0", size=1)
 
