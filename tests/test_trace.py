@@ -171,6 +171,8 @@ def test_a_network_without_fast_weights_shows_what_it_knows():
     for ask in (lambda: found.attention, lambda: found.state(), lambda: found.erase(1)):
         with pytest.raises(UserError, match="got a network that is no FastWeightsRNN, wanted one"):
             ask()
+    with pytest.raises(UserError, match="got decay=0.5 of a network that is no FastWeightsRNN, wanted none"):
+        trace_sequence(ours, TASK, "a1b2??a", decay=0.5)
 
 
 def test_a_sequence_is_named_in_the_words_of_its_task():

@@ -180,7 +180,7 @@ def trace(model: nn.Module, inputs: Tensor, state: Any = None, decay: float | No
     decay: of the memory from the first step on, in place of its own.
 
     Of a network that is no `FastWeightsRNN` `layers` is empty, and `hidden` and `logits` are what there is.
-    Raises `UserError` where the sequence does not fit or is empty.
+    Raises `UserError` where the sequence does not fit or is empty, or such a network is given a decay.
     """
     if not isinstance(model, SequenceModel | FastWeightsRNN):
         raise UserError(f"trace: got {type(model).__name__}, wanted a SequenceModel or a FastWeightsRNN")
@@ -194,6 +194,8 @@ def trace(model: nn.Module, inputs: Tensor, state: Any = None, decay: float | No
     recurrent = model.recurrent if isinstance(model, SequenceModel) else model
     if not isinstance(recurrent, FastWeightsRNN) or type(recurrent).forward is not FastWeightsRNN.forward:
         assert isinstance(model, SequenceModel)
+        if decay is not None:
+            raise UserError(f"trace: got decay={decay!r} of a network that is no FastWeightsRNN, wanted none")
         return slow_trace(model, inputs, state, first.dtype)
     check_size(recurrent, len(inputs))
     exact: Any = copy.deepcopy(model).cpu().double().eval()
