@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fastweights.errors import UserError
-from fastweights.tasks import Glimpses, drawn_faces, image_rows, pictures
+from fastweights.tasks import Glimpses, Spec, drawn_faces, image_rows, pictures
 from fastweights.training import data
 
 MODES = [
@@ -99,7 +99,7 @@ def people_of(batch, task):
 
 def test_a_folder_whose_test_people_are_unseen(faces):
     task = Glimpses("folder", str(faces))
-    assert task.spec == (4, 2, False, False) and task.missing() is None
+    assert task.spec == Spec(4, 2, symbols=False) and task.missing() is None
     assert task.floors == {"accuracy": 0.5, "loss": pytest.approx(0.6931, abs=1e-4)}
     drawn = data.draw(task, 20, 2, 0, 2)
     assert people_of(drawn.valid, task) == {4} and people_of(drawn.test, task) == {9}

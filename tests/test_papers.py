@@ -228,8 +228,8 @@ def bad_input(*arguments, says):
     "arguments, says",
     [
         bad_input("ba2016-retrieval", "--missing", "--render", says="--missing: got --render too, which trains no run"),
-        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, goku2016, swap"),
-        bad_input("ba2016", says="unknown paper 'ba2016'; did you mean ba2016-retrieval\\?"),
+        bad_input(says="got no paper, wanted one \\(papers: ba2016-retrieval, ba2016-mnist, "),
+        bad_input("ba2016-retrival", says="unknown paper 'ba2016-retrival'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retreival", says="unknown paper 'ba2016-retreival'; did you mean ba2016-retrieval\\?"),
         bad_input("ba2016-retrieval", "--only", "FW-(", says="--only FW-\\(: got no regular expression"),
         bad_input("ba2016-retrieval", "--only", "fw-20", says="matches no cell; did you mean FW-20\\?"),

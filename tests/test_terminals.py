@@ -91,8 +91,8 @@ WRONG = {
     "train RNN-LN-FW --dekay 0.9": "--dekay: no such option; did you mean --decay? (`fastweights train --help` lists the options)",
     "plot --outputt x": "--outputt: no such option; did you mean --output? (`fastweights plot --help` lists the options)",
     "train GRU --seed": "Missing value for argument '--seed'. Expected 1 values (`fastweights train --help` lists the options)",
-    "train GRU-LN --decay 1 --clipp=3": "--decay: no such option here; --decay is an option of `train RNN-LN-FW`; "
-                                        "--clipp: no such option; did you mean --clip? (`fastweights train --help` lists the options)",
+    "train GRU-LN --decay 1 --clipp=3": "--decay: no such option here; --decay is an option of `train RNN-LN-FW`, "
+                                        "`train MULTI-LEVEL`, `train FastWeightsTransducer`; --clipp: no such option; did you mean --clip? (`fastweights train --help` lists the options)",
     "backends cpu": "got cpu, wanted no more arguments (`fastweights backends --help` lists the options)",
 }  # fmt: skip
 
