@@ -87,7 +87,7 @@ RUNS = [
         for row in MODELS
     ),
     *(
-        Cell(f"{row}-12", row, "beyond", setup(row, SMALL, 800, Try(3e-3, 1, 0.5, 0.95), 0), 1)
+        Cell(f"{row}-12", row, "beyond", setup(row, SMALL, 800, Try(3e-3, 1, 0.1, 0.98), 0), 1)
         for row in ("FW", "LSTM")
     ),
     *(
