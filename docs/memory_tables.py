@@ -1,5 +1,6 @@
 """The tables of docs/which-rule.md, from the committed results: `python docs/memory_tables.py` writes them, and a test
-compares. A row names the rows whose intervals lie wholly below its own: no other order is told."""
+compares. A row names the rows whose intervals lie wholly below its own. Rows of too few seeds for that stand below, in
+the order of the paper file."""
 
 import re
 from collections.abc import Callable
@@ -18,6 +19,7 @@ BLOCK = re.compile(
     r"(<!-- (table|figure) ([a-z0-9-]+)(?: ([a-z0-9-]+))?(?: by (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 NONE = "No run is recorded yet."
+FEW = {1: "one seed", 2: "two seeds"}
 
 
 def of(named: str | None) -> Callable[[Cell], bool]:
@@ -36,10 +38,11 @@ def table(name: str, part: str | None, statistic: str | None) -> str:
     cells = [cell for cell in module.RUNS if of(part)(cell)]
     found, _ = read(RESULTS / name, module.RUNS)
     told = {row: (span, above) for row, _, span, above in order(cells, found, statistic)}
+    places = {row: place for place, row in enumerate(told)}
     lines = ["| network | accuracy | 95% | above | bytes of a stream |", "| --- | ---: | ---: | --- | ---: |"]
     known = [(cell, found[cell.name]) for cell in cells if found[cell.name]]
-    for cell, records in sorted(known, key=lambda each: -mean(each[1], statistic)):
-        span, above = told.get(cell.row, ("one seed", ""))
+    for cell, records in sorted(known, key=lambda each: places.get(each[0].row, len(places))):
+        span, above = told.get(cell.row, (FEW.get(len(records), ""), "not told"))
         size = show("bytes", tested(records[0], "state_bytes"))
         lines.append(f"| {cell.row} | {show(statistic, mean(records, statistic))} | {span} | {above} | {size} |")
     return "\n".join(lines) if known else NONE

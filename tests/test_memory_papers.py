@@ -50,7 +50,7 @@ def test_rows_are_apart_where_no_interval_touches():
     module = paper("overwrite")
     mine = [cell for cell in module.RUNS if cell.name in ("sum", "delta", "gated-delta", "GLA")]
     found = {"sum": record("sum", [0.1, 0.2, 0.3]), "delta": record("delta", [0.9, 0.95, 1.0])}
-    found |= {"gated-delta": record("gated-delta", [0.8, 0.9, 0.95]), "GLA": record("GLA", [0.4])}
+    found |= {"gated-delta": record("gated-delta", [0.8, 0.9, 0.95]), "GLA": record("GLA", [0.4, 0.5])}
     assert order(mine, found, "accuracy") == [
         ("delta", "95.00%", "90.00%-100.00%", "sum"),
         ("gated-delta", "88.33%", "80.00%-95.00%", "sum"),
