@@ -1,4 +1,4 @@
-"""What several tasks draw: distinct numbers, and the last answer of a sequence alone."""
+"""What several tasks draw: distinct numbers, all places in turn, and the last answer of a sequence alone."""
 
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,14 @@ def shuffled(count: int, size: int, generator: "Generator") -> "Tensor":
     import torch
 
     return torch.rand(count, size, generator=generator, dtype=torch.float64).argsort(1)
+
+
+def in_turn(count: int, among: int, generator: "Generator") -> "Tensor":
+    """[count] numbers below `among` in random order; all of them come before one comes again."""
+    import torch
+
+    orders = [torch.randperm(among, generator=generator) for _ in range(0, count, among)]
+    return torch.cat([*orders, torch.empty(0, dtype=torch.int64)])[:count]
 
 
 def asked_last(batch: Batch) -> Batch:

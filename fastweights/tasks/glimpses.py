@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from fastweights.errors import UserError, shown
 from fastweights.tasks import drawn_faces, image_rows
 from fastweights.tasks.answering import answers
+from fastweights.tasks.drawing import in_turn
 from fastweights.tasks.pictures import Pictures, from_folder, from_idx
 from fastweights.tasks.task import Batch, Spec, check_integer
 
@@ -115,8 +116,7 @@ class Glimpses:
         check_integer("count", count, 0)
         found = self._read()
         places = self._places()[part]
-        orders = [torch.randperm(len(places), generator=generator) for _ in range(0, count, len(places))]
-        chosen = places[torch.cat([*orders, torch.empty(0, dtype=torch.int64)])[:count]]
+        chosen = places[in_turn(count, len(places), generator)]
         mean, deviation = self.scale
         made = torch.empty(count, GLIMPSES, self.spec.inputs)
         for first in range(0, count, CHUNK):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from fastweights import files
 from fastweights.errors import UserError, shown
 from fastweights.tasks.answering import answers
+from fastweights.tasks.drawing import in_turn
 from fastweights.tasks.task import Batch, Spec, check_integer
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
@@ -85,8 +86,6 @@ class ImageRows:
 
     def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
         """Such pictures of those that validate or test."""
-        import torch
-
         check_integer("count", count, 0)
         images, labels, *test = read(self.data_dir, self.pictures)
         first = len(images) - VALID
@@ -94,8 +93,7 @@ class ImageRows:
             images, labels = test
         else:
             images, labels = (each[:first] if part == "train" else each[first:] for each in (images, labels))
-        orders = [torch.randperm(len(images), generator=generator) for _ in range(0, count, len(images))]
-        chosen = torch.cat([*orders, torch.empty(0, dtype=torch.int64)])[:count]
+        chosen = in_turn(count, len(images), generator)
         mean, deviation = SCALE[self.pictures]
         return Batch((images[chosen] / 255 - mean) / deviation, labels[chosen].long())
 

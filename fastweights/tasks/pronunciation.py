@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastweights.errors import UserError
 from fastweights.tasks import dictionary
 from fastweights.tasks.answering import answers_in_turn
+from fastweights.tasks.drawing import in_turn
 from fastweights.tasks.pairs import Alphabet, Symbols, batch_of, judged, rates
 from fastweights.tasks.stats import Stats
 from fastweights.tasks.task import Batch, Spec, check_integer
@@ -87,12 +88,8 @@ class Pronunciation:
 
 
 def drawn(pairs: Sequence[tuple[str, Symbols]], count: int, generator: "Generator") -> Batch:
-    import torch
-
     check_integer("count", count, 0)
-    orders = [torch.randperm(len(pairs), generator=generator) for _ in range(0, count, len(pairs))]
-    places = torch.cat([*orders, torch.empty(0, dtype=torch.int64)])[:count].tolist()
-    return batch_of_words([pairs[place] for place in places])
+    return batch_of_words([pairs[place] for place in in_turn(count, len(pairs), generator).tolist()])
 
 
 def batch_of_words(pairs: Sequence[tuple[str, Symbols]]) -> Batch:
