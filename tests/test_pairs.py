@@ -40,6 +40,8 @@ def test_what_is_judged_has_lengths_that_were_never_trained_on(name):
         ({"trained": (3, 2)}, "trained: got 3 2, wanted the least and the largest length, from 1 to 10,000"),
         ({"judged": (0, 2)}, "judged: got 0 2"),
         ({"judged": (1,)}, "judged: got 1, wanted"),
+        ({"judged": 5}, "judged: got 5, wanted the least and the largest length, from 1 to 10,000, as a tuple"),
+        ({"trained": [1, 3]}, r"trained: got \[1, 3\], wanted"),
         ({"symbols": 1}, "symbols: got 1, wanted an integer from 2 to 26"),
     ],
 )

@@ -1,14 +1,9 @@
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from fastweights.tasks import arranged
 from fastweights.tasks.answering import answers_in_turn
-from fastweights.tasks.pairs import Alphabet, Symbols, judge
-from fastweights.tasks.task import Batch, Spec
-
-if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
-    from torch import Generator
+from fastweights.tasks.pairs import Symbols, judge
 
 
 @dataclass(frozen=True)
@@ -18,7 +13,7 @@ class Reverse:
     b a d  ->  d a b
 
     The first symbol of the answer is the last that was read, and the last one lies twice the length back.
-    Sequences that validate and test are of lengths that were never trained on.
+    With the default lengths, all sequences that validate and test are longer than those that were trained on.
     """
 
     NAME: ClassVar[str] = "reverse"
@@ -34,31 +29,12 @@ class Reverse:
     judged: tuple[int, int] = (17, 24)
     """The least and the largest length to validate and to test on."""
 
-    def __post_init__(self) -> None:
-        arranged.check(self)
-
-    @property
-    def spec(self) -> Spec:
-        return Spec(self.symbols, self.symbols + 1, pairs=True)
-
-    @property
-    def source(self) -> Alphabet:
-        return arranged.alphabet(self)
-
-    target = source
-
-    @property
-    def floors(self) -> Mapping[str, float]:
-        """Of answering nothing, and of guessing one symbol after the other."""
-        return arranged.floors(self)
+    __post_init__ = arranged.check
+    spec = property(arranged.spec)
+    source = target = property(arranged.alphabet)
+    floors = property(arranged.floors)
+    draw = arranged.draw
+    held_out = arranged.held_out
 
     def references(self, source: Symbols) -> list[Symbols]:
         return [source[::-1]]
-
-    def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
-        """`count` sequences to train on: inputs [count, time], targets [count, time + 1], lengths [count]."""
-        return arranged.draw(self, count, generator, self.trained, lambda source: source[::-1])
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Such sequences of the lengths that are judged."""
-        return arranged.draw(self, count, generator, self.judged, lambda source: source[::-1])
