@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,19 +60,16 @@ class InductionHeads:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs [count, length] and targets [count], tokens of the vocabulary."""
-        return self._draw(count, self.length, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged, of the length that was asked for."""
-        return self._draw(count, self.judged, generator)
-
-    def _draw(self, count: int, length: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
-        marker = self.vocabulary - 1
+        length, marker = self.length, self.vocabulary - 1
         inputs = torch.randint(marker, (count, length), generator=generator)
         before = torch.randint(length - 2, (count, 1), generator=generator)
         inputs.scatter_(1, before, marker)
         inputs[:, -1] = marker
         return Batch(inputs, inputs.gather(1, before + 1).squeeze(1))
+
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged, of the length that was asked for."""
+        return replace(self, length=self.judged).draw(count, generator)

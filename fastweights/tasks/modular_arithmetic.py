@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -63,16 +63,10 @@ class ModularArithmetic:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs and targets [count, 2 numbers - 1], numbers and operators, and numbers."""
-        return self._draw(count, self.numbers, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged: with as many numbers as were asked for, and by their last answer alone."""
-        return asked_last(self._draw(count, self.judged, generator))
-
-    def _draw(self, count: int, numbers: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
+        numbers = self.numbers
         drawn = torch.randint(self.modulus, (count, numbers), generator=generator)
         operators = torch.randint(3, (count, numbers - 1), generator=generator)
         inputs = torch.empty(count, 2 * numbers - 1, dtype=torch.int64)
@@ -88,6 +82,10 @@ class ModularArithmetic:
             product = torch.where(times, product * number, signed) % self.modulus
             targets[:, 2 * place] = (total + product) % self.modulus
         return Batch(inputs, targets)
+
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged: with as many numbers as were asked for, and by their last answer alone."""
+        return asked_last(replace(self, numbers=self.judged).draw(count, generator))
 
 
 @lru_cache

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -92,17 +92,10 @@ class MQAR:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs and targets [count, length], tokens of the vocabulary."""
-        return self._draw(count, self.length, self.num_pairs, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged, of the length and the pairs that were asked for."""
-        return self._draw(count, *self.judged, generator)
-
-    def _draw(self, count: int, length: int, pairs: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
-        half, pairs_end = self.vocabulary // 2, 2 * pairs
+        half, length, pairs, pairs_end = self.vocabulary // 2, self.length, self.num_pairs, 2 * self.num_pairs
         keys = 1 + distinct(count, pairs, half - 1, generator)
         values = half + distinct(count, pairs, self.vocabulary - half, generator)
         where = pairs_end + 2 * self._slots(count, (length - pairs_end) // 2, pairs, generator)
@@ -116,6 +109,11 @@ class MQAR:
         targets = torch.full_like(inputs, NOTHING)
         return Batch(inputs.scatter_(1, where, keys), targets.scatter_(1, where, values))
 
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged, of the length and the pairs that were asked for."""
+        length, pairs = self.judged
+        return replace(self, length=length, num_pairs=pairs).draw(count, generator)
+
     def _slots(self, count: int, among: int, chosen: int, generator: "Generator") -> "Tensor":
         """[count, chosen] distinct places below `among`, drawn one after the other by their weights."""
         import torch
@@ -126,7 +124,7 @@ class MQAR:
 
 
 def any_but(left_out: "Tensor", among: int, length: int, generator: "Generator") -> "Tensor":
-    """[count, length] numbers below `among` that are not in their row of `left_out` [count, some], all distinct."""
+    """[count, length] numbers below `among`, none of them in its row of `left_out`: [count, distinct numbers]."""
     import torch
 
     skipped = left_out.sort(1).values - torch.arange(left_out.shape[1])

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,17 +82,10 @@ class OverwrittenKeys:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs and targets [count, 2 (writes + num_keys)], tokens of the vocabulary."""
-        return self._draw(count, self.writes, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged, with the writes that were asked for."""
-        return self._draw(count, self.judged, generator)
-
-    def _draw(self, count: int, writes: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
-        half, keys = self.vocabulary // 2, self.num_keys
+        half, keys, writes = self.vocabulary // 2, self.num_keys, self.writes
         pool = 1 + distinct(count, keys, half - 1, generator)
         values = half + distinct(count, writes, self.vocabulary - half, generator)
         again = torch.randint(keys, (count, writes - keys), generator=generator)
@@ -107,3 +100,7 @@ class OverwrittenKeys:
         targets = torch.full_like(inputs, NOTHING)
         targets[:, 2 * writes :: 2] = last.gather(1, order)
         return Batch(inputs, targets)
+
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged, with the writes that were asked for."""
+        return replace(self, writes=self.judged).draw(count, generator)

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,15 +51,12 @@ class Parity:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs and targets [count, length], zeros and ones."""
-        return self._draw(count, self.length, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged: of the length that was asked for, and by their last answer alone."""
-        return asked_last(self._draw(count, self.judged, generator))
-
-    def _draw(self, count: int, length: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
-        digits = torch.randint(2, (count, length), generator=generator)
+        digits = torch.randint(2, (count, self.length), generator=generator)
         return Batch(digits, digits.cumsum(1) % 2)
+
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged: of the length that was asked for, and by their last answer alone."""
+        return asked_last(replace(self, length=self.judged).draw(count, generator))

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,16 +65,10 @@ class SelectiveCopying:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs and targets [count, length + num_symbols], tokens of the vocabulary."""
-        return self._draw(count, self.length, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged, of the length that was asked for."""
-        return self._draw(count, self.judged, generator)
-
-    def _draw(self, count: int, length: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
+        length = self.length
         symbols = torch.randint(1, self.vocabulary - 1, (count, self.num_symbols), generator=generator)
         where = distinct(count, self.num_symbols, length, generator).sort(1).values
         inputs = torch.full((count, length + self.num_symbols), BLANK)
@@ -83,3 +77,7 @@ class SelectiveCopying:
         targets = torch.full_like(inputs, NOTHING)
         targets[:, length:] = symbols
         return Batch(inputs, targets)
+
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged, of the length that was asked for."""
+        return replace(self, length=self.judged).draw(count, generator)

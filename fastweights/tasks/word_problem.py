@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from math import log
@@ -65,22 +65,19 @@ class WordProblem:
 
     def draw(self, count: int, generator: "Generator", model: Any = None) -> Batch:
         """`count` sequences: inputs and targets [count, length], elements in the order of `elements`."""
-        return self._draw(count, self.length, generator)
-
-    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
-        """Those that are judged: of the length that was asked for, and by their last answer alone."""
-        return asked_last(self._draw(count, self.judged, generator))
-
-    def _draw(self, count: int, length: int, generator: "Generator") -> Batch:
         import torch
 
         check_integer("count", count, 0)
         table = products(self.group)
-        inputs = torch.randint(len(table), (count, length), generator=generator)
+        inputs = torch.randint(len(table), (count, self.length), generator=generator)
         steps = [inputs[:, 0]]
         for given in inputs.unbind(1)[1:]:
             steps.append(table[given, steps[-1]])
         return Batch(inputs, torch.stack(steps, 1))
+
+    def held_out(self, part: str, count: int, generator: "Generator") -> Batch:
+        """Those that are judged: of the length that was asked for, and by their last answer alone."""
+        return asked_last(replace(self, length=self.judged).draw(count, generator))
 
 
 @lru_cache
