@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import UserError, shown
 from fastweights.tasks.pairs import Alphabet, batch_of
-from fastweights.tasks.task import Batch, Spec, check_integer
+from fastweights.tasks.task import Batch, check_integer
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads tasks without it
     from torch import Generator
@@ -29,10 +29,6 @@ def check(task: Any) -> None:
             raise UserError(f"{name}: got {shown(ends)}, {wanted}, as a tuple")
         if len(ends) != 2 or not all(type(end) is int and 1 <= end <= LONGEST for end in ends) or ends[0] > ends[1]:
             raise UserError(f"{name}: got {' '.join(map(str, ends))}, {wanted}")
-
-
-def spec(task: Any) -> Spec:
-    return Spec(task.symbols, task.symbols + 1, pairs=True)
 
 
 def alphabet(task: Any) -> Alphabet:

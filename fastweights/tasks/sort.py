@@ -1,9 +1,11 @@
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fastweights.tasks import arranged
 from fastweights.tasks.answering import answers_in_turn
 from fastweights.tasks.pairs import Symbols, judge
+from fastweights.tasks.task import Spec
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,17 @@ class Sort:
     """The least and the largest length to validate and to test on."""
 
     __post_init__ = arranged.check
-    spec = property(arranged.spec)
     source = target = property(arranged.alphabet)
-    floors = property(arranged.floors)
     draw = arranged.draw
     held_out = arranged.held_out
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.symbols, self.symbols + 1, pairs=True)
+
+    @property
+    def floors(self) -> Mapping[str, float]:
+        return arranged.floors(self)
 
     def references(self, source: Symbols) -> list[Symbols]:
         return [sorted(source)]
