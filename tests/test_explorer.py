@@ -167,3 +167,12 @@ def test_what_a_folder_of_runs_has_beyond_is_left_out_and_said(trained, tmp_path
     assert code == 2 and out == "" and f"{tmp_path}/other: got the rule Longhorn, wanted" in err
     code, _, err = run(capsys, "explore", tmp_path / "FW", "--output", tmp_path / "nowhere" / "page.html")
     assert code == 2 and "nowhere" in err
+
+
+def test_only_a_page_of_explore_is_written_again(trained, tmp_path, capsys):
+    place, asked = tmp_path / "page.html", ["explore", trained / "RNN-LN-FW", "--output"]
+    assert run(capsys, *asked, place)[0] == run(capsys, *asked, place)[0] == 0  # its own, the second time
+    for name, says in (("notes.md", "wanted a name that ends in .html"), ("notes.html", "no page of this command")):
+        (tmp_path / name).write_text("mine")
+        code, out, err = run(capsys, *asked, tmp_path / name)
+        assert code == 2 and says in err and out == "" and (tmp_path / name).read_text() == "mine"

@@ -7,6 +7,7 @@ import tyro
 from fastweights.commands.parsing import MaybeOwn, MaybePath, parse
 
 NAME = "explore.html"
+MADE_HERE = b'<meta name="generator" content="fastweights">'
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(1)
     roots = options.runs or (Path("runs"),)
+    output = options.output or roots[0] / NAME
+    check_output(output)
     folders = [folder for root in roots for folder in find_runs(root) or [find(root, options.model)]]
     opened = [open_run(folder, options.model, options.task, None) for folder in dict.fromkeys(folders)]
     runs = []
@@ -55,7 +58,6 @@ def main(arguments: list[str]) -> None:
         else:
             print(plain(f"{run.folder}: left out: {reason}"))
     made = page(contents(runs or opened))
-    output = options.output or roots[0] / NAME
     files.write(output, made)
     where = output.resolve().as_uri()
     print(plain(f"{output}: open it in a browser, or go to {where}"))
@@ -63,3 +65,14 @@ def main(arguments: list[str]) -> None:
         import webbrowser
 
         webbrowser.open(where)
+
+
+def check_output(path: Path) -> None:
+    """Only a page that this command has written is written again."""
+    from fastweights import files
+    from fastweights.files import FileError
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise FileError(f"--output {path}: wanted a name that ends in .html")
+    if path.is_file() and MADE_HERE not in files.read(path):
+        raise FileError(f"{path}: already there, and no page of this command; delete it, or choose another --output")
