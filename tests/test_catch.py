@@ -1,5 +1,7 @@
 """Catch: its rules, its episodes, the agent that learns it, and what shows an episode."""
 
+import re
+
 import pytest
 import torch
 
@@ -76,6 +78,16 @@ def test_an_episode_is_acted_by_the_model_and_comes_again(model):
     with torch.no_grad():
         model.head[-1].bias[:3] = torch.tensor([50.0, 0, 0])  # always to the left
     assert not task.draw(30, generator(), model).targets[..., 0].any()
+
+
+def test_the_pictures_are_those_of_the_episode(model):
+    task = Catch(5, 2, "random")
+    batch = task.draw(1, generator(4), model)
+    frames = task.frames(batch.targets[0, :, 0].long().tolist(), generator(4))
+    shown = [torch.from_numpy(frame).float() / 255 for frame in frames]
+    assert len(shown) == 5 and all(torch.equal(shown[at].flatten(), batch.inputs[0, at]) for at in range(2))
+    caught = bool(shown[-1].sum() == 2)  # the ball lies on the paddle
+    assert batch.targets[0, -1, 1] == (1 if caught else -1)
 
 
 def test_the_loss_is_that_of_its_equation(model):
@@ -170,6 +182,7 @@ def test_play_shows_the_episode(tmp_path, capsys):
     gif = tmp_path / "episode.gif"
     assert cli.main(["play", "--run", place, "--seed", "3", "--gif", str(gif)]) == 0
     shown = capsys.readouterr().out
+    assert re.search("^frame 3: (left|stay|right) ", shown, re.M)
     assert shown.count("what it sees") == 3 and "nothing is stored yet" in shown and "attends to frame   2" in shown
     assert shown.rstrip().endswith(str(gif)) and "reward" in shown
     from PIL import Image

@@ -76,7 +76,7 @@ def test_an_observation_is_one_vector_and_episodes_are_ragged():
 @pytest.mark.parametrize(
     "options, says",
     [
-        ({"breaks": "raises"}, "got RuntimeError: out of paper in step 1, wanted"),
+        ({"breaks": "raises"}, "got RuntimeError: out of paper in step 1, wanted an environment that goes on"),
         ({"breaks": "four"}, r"in step 1, wanted \(observation, reward, terminated, truncated, info\)"),
         ({"breaks": "nan"}, "an observation that is not finite in step 1"),
         ({"breaks": "nan reward"}, "got the reward nan in step 1, wanted"),

@@ -48,7 +48,8 @@ def picture(episode: Episode, frame: int) -> Any:
     if frame == len(episode.actions):
         draw.text((EDGE, below), f"reward {episode.reward:g}", fill=INK)
     else:
-        draw.text((EDGE, below), f"frame {frame + 1}   value {episode.values[frame]:+.2f}", fill=INK)
+        told = f"frame {frame + 1}: {episode.actions[frame]}   value {episode.values[frame]:+.2f}"
+        draw.text((EDGE, below), told, fill=INK)
         if episode.attention is not None:
             bars(draw, episode.attention[frame, :frame].tolist(), len(episode.actions), width, below + 18)
     return drawn

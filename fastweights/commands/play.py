@@ -43,8 +43,8 @@ class Episode:
 
     frames: list[Any] | None  # arrays of bytes, [height, width] or [height, width, 3]
     seen: Any  # [frames, features]
-    actions: list[int]
-    chances: Any  # [frames, actions]
+    actions: list[str]  # what each is called
+    chances: list[float]  # the probability of each
     values: list[float]
     attention: Any  # [frames, frames], or None: there is none
     reward: float
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(
             f"--gif {options.gif}: got an environment without pictures (render_mode rgb_array), leave --gif out"
         )
-    show(episode, getattr(task, "ACTION_NAMES", None), options.speed)
+    show(episode, options.speed)
     if options.gif is not None:
         from fastweights.commands.gif import write
 
@@ -98,8 +98,10 @@ def acted(model: Any, task: Any, seed: int) -> Episode:
     with torch.no_grad():
         answers = model(batch.inputs)[0]
         attention = attended(model, batch.inputs)
-    chances, values = answers[:, :-1].softmax(-1), answers[:, -1].tolist()
-    return Episode(frames, batch.inputs[0], actions, chances, values, attention, float(rewards.sum()))
+    names = getattr(task, "ACTION_NAMES", None)
+    told = [names[action] if names else f"action {action}" for action in actions]
+    chances = answers[:, :-1].softmax(-1)[torch.arange(len(actions)), actions].tolist()
+    return Episode(frames, batch.inputs[0], told, chances, answers[:, -1].tolist(), attention, float(rewards.sum()))
 
 
 def attended(model: Any, inputs: Any) -> Any:
@@ -114,12 +116,12 @@ def attended(model: Any, inputs: Any) -> Any:
         return None
 
 
-def show(episode: Episode, names: Any, speed: float) -> None:
+def show(episode: Episode, speed: float) -> None:
     """Frame by frame: in a terminal one in the place of the other, else one below the other."""
     from rich.live import Live
     from rich.text import Text
 
-    texts = [frame_text(episode, frame, names) for frame in range(len(episode.actions))]
+    texts = [frame_text(episode, frame) for frame in range(len(episode.actions))]
     if sys.stdout.isatty():
         with Live(console=console(), auto_refresh=False) as live:
             for text in texts:
@@ -130,11 +132,9 @@ def show(episode: Episode, names: Any, speed: float) -> None:
     print(f"reward {episode.reward:g}")
 
 
-def frame_text(episode: Episode, frame: int, names: Any) -> str:
-    action = episode.actions[frame]
-    chance = float(episode.chances[frame, action])
-    name = names[action] if names else f"action {action}"
-    lines = [f"frame {frame + 1}: {name} (probability {chance:.2f}, value {episode.values[frame]:+.2f})"]
+def frame_text(episode: Episode, frame: int) -> str:
+    action, chance, value = episode.actions[frame], episode.chances[frame], episode.values[frame]
+    lines = [f"frame {frame + 1}: {action} (probability {chance:.2f}, value {value:+.2f})"]
     whole = None if episode.frames is None else episode.frames[frame]
     if whole is not None and whole.ndim == 2 and whole.shape[1] <= WIDEST:
         hidden, seen = rows(whole), rows((episode.seen[frame].reshape(whole.shape).numpy() * 255).astype(whole.dtype))

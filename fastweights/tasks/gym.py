@@ -191,7 +191,10 @@ class Several:
             return call(*given, **named)
         except Exception as error:  # whatever an environment does
             said = " ".join(str(error).split())
-            raise self.broken(f"{type(error).__name__}: {said:.200}") from error
+            raise UserError(
+                f"--env {self.name}: got {type(error).__name__}: {said:.200} in step {self.at}, wanted an environment "
+                "that goes on to its end; it is in the environment"
+            ) from error
 
     def first_of(self, found: Any, count: int) -> Any:
         if not isinstance(found, tuple) or len(found) != count:

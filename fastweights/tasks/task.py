@@ -6,6 +6,8 @@ out:
     BETTER: "higher" or "lower", which METRIC is better; left out: "lower" where its name has a word such as loss or
         error, else "higher"
     ACTS: True where `draw` acts with the model, so that nothing can be drawn beforehand
+    frames(actions, generator) -> list: the pictures of an episode that acts so, for `fastweights play`; ACTION_NAMES:
+        what its actions are called
     renew(batch, generator) -> Batch: what a fixed training set becomes for another epoch
     held_out(part, count, generator) -> Batch: draws the sequences of "valid" and of "test", where those of `draw` must
         not be among them
