@@ -11,7 +11,7 @@ from fastweights.errors import UserError
 from fastweights.nn import FastWeightsRNN, SequenceModel
 from fastweights.rules import Delta
 from fastweights.tasks import Batch, Catch
-from fastweights.tasks.acting import actor_critic
+from fastweights.tasks.acting import Step, act, actor_critic
 from fastweights.training import data, run, run_folder
 from fastweights.training.config import Config
 from fastweights.training.setup import Setup
@@ -88,6 +88,19 @@ def test_the_pictures_are_those_of_the_episode(model):
     assert len(shown) == 5 and all(torch.equal(shown[at].flatten(), batch.inputs[0, at]) for at in range(2))
     caught = bool(shown[-1].sum() == 2)  # the ball lies on the paddle
     assert batch.targets[0, -1, 1] == (1 if caught else -1)
+
+
+def test_what_comes_after_the_end_of_an_episode_does_not_count():
+    ends, at = torch.tensor([1, 3]), 0
+
+    def move(action):
+        nonlocal at
+        at += 1
+        return Step(torch.ones(2, 1), torch.ones(2), at >= ends)
+
+    batch = act(None, torch.ones(2, 1), move, 2, 9, generator())
+    assert batch.lengths.tolist() == [1, 3] and batch.targets[..., 1].tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert batch.inputs[..., 0].tolist() == [[1, 0, 0], [1, 1, 1]]
 
 
 def test_the_loss_is_that_of_its_equation(model):

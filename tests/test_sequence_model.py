@@ -184,3 +184,13 @@ def test_built_on_meta_it_answers_as_the_weights_say_that_are_loaded(network):
         assert model.load_state_dict(trained.state_dict(), assign=assign)
         assert torch.equal(model(inputs), trained(inputs))
     assert torch.allclose(trained.double()(inputs).float(), model(inputs), atol=1e-5)
+
+
+def test_a_relu_behind_the_last_embedding_and_a_scale_before_the_first():
+    inputs = torch.randn(2, 3, 5)
+    model = SequenceModel(
+        nn.GRU(4, 6, batch_first=True), Spec(5, 2, symbols=False), 6, (7, 4), input_scale=3.0, embedding_relu=True
+    )
+    first, _, second, _ = model.embedding
+    wanted = torch.relu(second(torch.relu(first(3.0 * inputs))))
+    assert torch.equal(model.look_up(inputs), wanted) and bool((wanted == 0).any())
