@@ -47,7 +47,13 @@ def make_memory(memory: str | Callable[[int, int], nn.Module], states_size: int,
         kind = memory
     else:
         raise UserError(f"memory: got {shown(memory)}, wanted a name, a class, or a module")
-    return _checked(kind(states_size, queries_size))
+    try:
+        made = kind(states_size, queries_size)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # raised inside it, not by the call
+            raise
+        raise UserError(f"memory: got {error}; wanted what is called as Class(states_size, queries_size)") from error
+    return _checked(made)
 
 
 def find_memory(name: str) -> Any:
