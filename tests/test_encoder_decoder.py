@@ -1,5 +1,7 @@
 """Models that answer with a sequence: at once, step by step, padded or not, all the same."""
 
+import warnings
+
 import pytest
 import torch
 from op_calls import assert_close
@@ -17,7 +19,7 @@ from fastweights.nn import (
     Transducer,
     memories,
 )
-from fastweights.rules import Delta
+from fastweights.rules import Delta, Hebbian
 
 INPUTS, OUTPUTS, BATCH, TIME, STEPS = 6, 4, 4, 7, 5
 LENGTHS = torch.tensor([7, 2, 5, 2])
@@ -299,3 +301,14 @@ def test_delta_memories_run_in_half_precision(memory, dtype):
     half = model(drawn()[0], TARGET, LENGTHS)
     assert half.dtype is dtype
     torch.testing.assert_close(half.double(), model.double()(drawn()[0], TARGET, LENGTHS), atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize("own_weights", [False, True])
+@pytest.mark.parametrize("front", [None, "gru", "fast-weights"])
+def test_a_transducer_warns_of_a_loud_rule_but_not_of_its_own(front, own_weights):
+    call, symbols = {"front": front, "own_weights": own_weights}, torch.arange(18).view(2, 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FastWeightsTransducer(27, 40, **call)(symbols, symbols)
+    with pytest.warns(UserWarning, match="drowns the input.*Begin with a smaller rate"):
+        FastWeightsTransducer(27, 40, rule=Hebbian(), **call)(symbols, symbols)

@@ -163,7 +163,10 @@ def test_a_memory_is_named_or_handed_in():
         (nn.Linear, "memory: got Linear without write, read, append, value_size, wanted an nn.Module with"),
         ("nowhere:Mine", "memory 'nowhere:Mine': got ModuleNotFoundError"),
         (f"{__name__}:BATCH", "memory: got 'int' object is not callable; wanted what is called as Class(states_size"),
-        (nn.ReLU, "memory: got ReLU.__init__() takes from 1 to 2 positional arguments but 3 were given; wanted what is"),
+        (
+            nn.ReLU,
+            "memory: got ReLU.__init__() takes from 1 to 2 positional arguments but 3 were given; wanted what is",
+        ),
     ],
 )
 def test_what_is_no_memory_is_refused(memory, said):

@@ -55,7 +55,8 @@ class Diagnosis:
         if self.drowned:
             return (
                 f"The read drowns the input: {most:.3g} times the boundary in layer {layer.name} at step {step}. "
-                "Take the rule Cosine(), whose read is bounded, or a smaller rate."
+                "Training learns little until it has turned the read down. "
+                "Begin with a smaller rate, or with the rule Cosine(), whose read is bounded."
             )
         if most == 0:
             return "No step reads the memory: it is the network without fast weights."

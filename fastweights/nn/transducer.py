@@ -22,6 +22,7 @@ UNITS = {
     "gru": (250, 184),
     "fast-weights": (264, 192),
 }  # behind a front: of one network, of each of two
+RULE = Hebbian(decay=0.95, rate=0.05)  # its read begins loud, and training turns it down: nobody is warned of it
 
 
 class Transducer(nn.Module):
@@ -86,6 +87,9 @@ class Transducer(nn.Module):
         self.mix, self.head = nn.Linear(hidden_size, head_size), nn.Linear(head_size, outputs)
         self.input_scale = _scale(recurrent, embedding_size) if input_scale is None else input_scale
         self.front_scale = _scale(front, embedding_size) if front_scale is None else front_scale
+        for network in (front, recurrent, answering):
+            if isinstance(network, FastWeightsRNN):
+                network._looked_at |= network.rule == RULE
 
     @property
     def begin(self) -> int:
@@ -188,7 +192,7 @@ def FastWeightsTransducer(
     *,
     front: str | None = None,
     own_weights: bool = False,
-    rule: Rule = Hebbian(decay=0.95, rate=0.05),  # noqa: B008 - frozen
+    rule: Rule = RULE,
     learned: Sequence[str] | None = ("decay", "rate"),
     embedding_size: int = 32,
     **options: Any,
