@@ -182,6 +182,14 @@ def test_a_pair_of_keys_gives_a_sequence_that_the_network_gets_wrong(open_page):
     assert one in text and other in text and run.answer(text) != TASK.answer(text)
 
 
+def test_a_step_is_drawn_once(open_page):
+    tab = open_page([of_rule(Cosine())], reduced_motion="no-preference")
+    before = tab.locator("#answer .fill").first.get_attribute("style")
+    tab.click("[aria-label='Step back']")
+    assert tab.locator("#answer .fill").first.get_attribute("style") != before
+    assert tab.evaluate("document.getAnimations().length") == 0  # each frame of one would be a layout of every bar
+
+
 def tab_stops(tab):
     """What the key Tab reaches, from the top of the page to its end, and whether each is seen to have the focus."""
     stops = []
