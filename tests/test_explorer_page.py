@@ -211,6 +211,8 @@ def tab_stops(tab):
 
 
 def test_every_control_is_reached_and_worked_by_the_keyboard(open_page):
+    from playwright.sync_api import expect
+
     tab = open_page([of_rule(Cosine()), of_rule(Hebbian(0.9, 0.1), "Hebbian"), run_of("LSTM", TASK)])
     tab.fill("#sequence", "g5o8k1??g")
     stops = tab_stops(tab)
@@ -221,39 +223,40 @@ def test_every_control_is_reached_and_worked_by_the_keyboard(open_page):
         .map(each => each.tagName + "#" + [...document.querySelectorAll("*")].indexOf(each))""")
     assert set(controls) <= reached
 
-    def focus(selector):
-        tab.focus(selector)
+    def says(selector, text):
+        expect(tab.locator(selector)).to_contain_text(text)  # as soon as it does: a key is not waited for
 
-    def where():
-        return tab.inner_text(".where")
-
-    focus("#draw")
+    tab.focus("#draw")
     tab.keyboard.press("ArrowLeft")
-    assert where() == "Step 8 of 9: ?"
+    says(".where", "Step 8 of 9: ?")
     tab.keyboard.press("Home")
     tab.keyboard.press("ArrowRight")
-    assert where() == "Step 2 of 9: 5"
+    says(".where", "Step 2 of 9: 5")
     tab.keyboard.press("End")
     tab.keyboard.press("ArrowUp")
-    assert "before it has read" not in tab.inner_text("#answer .verdict")
+    says("#answer .verdict", "Step 9, after read 1")
     tab.keyboard.press("ArrowUp")
-    assert "before it has read" in tab.inner_text("#answer .verdict")
+    says("#answer .verdict", "Step 9, before it has read")
     tab.keyboard.press("ArrowDown")
     tab.check("input[name=association] >> nth=1")
     tab.keyboard.press("ArrowDown")
-    assert tab.is_visible("button:has-text('Erase o of step 3')") and where() == "Step 9 of 9: g"
-    focus("button:has-text('Erase o of step 3')")
+    says("#change .buttons", "Erase o of step 3")
+    says(".where", "Step 9 of 9: g")
+    tab.focus("button:has-text('Erase o of step 3')")
     tab.keyboard.press("Enter")
-    assert "Erased o of step 3" in tab.inner_text(".changes")
-    focus("#sequence")
+    says(".changes", "Erased o of step 3")
+    tab.focus("#sequence")
     tab.keyboard.press("End")
     tab.keyboard.press("Backspace")
     tab.keyboard.type("z")
-    assert tab.inner_text("#fault") == sentence(TASK, "g5o8k1??z")
-    focus("#tour")
-    for key in ("Enter", "Tab", "Enter", "Escape"):
-        tab.keyboard.press(key)
-    assert tab.locator("dialog").count() == 0 and tab.evaluate("document.activeElement.id") == "tour"
+    says("#fault", sentence(TASK, "g5o8k1??z"))
+    tab.focus("#tour")
+    for title in ("1.", "2."):
+        tab.keyboard.press("Enter")
+        says("dialog h2", title)
+    tab.keyboard.press("Escape")
+    expect(tab.locator("dialog")).to_have_count(0)
+    expect(tab.locator("#tour")).to_be_focused()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
