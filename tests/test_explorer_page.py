@@ -1,5 +1,7 @@
 """The page in a browser: its network is that of PyTorch, its words are those of the command line, and it keeps to itself."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -188,6 +190,23 @@ def test_a_step_is_drawn_once(open_page):
     tab.click("[aria-label='Step back']")
     assert tab.locator("#answer .fill").first.get_attribute("style") != before
     assert tab.evaluate("document.getAnimations().length") == 0  # each frame of one would be a layout of every bar
+
+
+def test_a_step_of_vectors_is_called_by_its_numbers_and_the_chosen_row_is_in_sight(open_page):
+    tab = open_page([of_rule(Cosine(), task=Adding(20))])
+    assert re.fullmatch(r"Step 20 of 20: 0\.\d\d, (0|1\.00)", tab.inner_text(".where"))
+    assert tab.get_attribute("#strip svg", "aria-label").startswith("Step 20 attends to: step 1 ")
+    assert re.fullmatch(r"Step 5[-.\d]*\s*", tab.locator(".token").nth(4).text_content())
+    tab.check("input[name=association] >> nth=18")
+    tab.click("[aria-label='First step']")
+    page = tab.evaluate("scrollY")
+    tab.click("[aria-label='Last step']")
+    tab.wait_for_function("""() => {
+        const [list, row] = [".associations", "label:has([name=association]:checked)"]
+            .map(each => document.querySelector(each).getBoundingClientRect());
+        return list.top <= row.top && row.bottom <= list.bottom;
+    }""")
+    assert tab.evaluate("scrollY") == page
 
 
 def tab_stops(tab):

@@ -3,6 +3,9 @@
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { css, diverging } from "./colours";
+import type { Sequence } from "./tasks";
+
+const MOST_NUMBERS = 3; // of an input that is shown as text
 
 export function Panel(props: { id: string; title: string; says: string; wide?: boolean; children: ComponentChildren }) {
   const { id, title, says, wide, children } = props;
@@ -29,6 +32,13 @@ export function short(value: number): string {
 /** As a person reads it; 100.0% is certainty alone. */
 export const percent = (share: number): string =>
   `${(share < 1 ? Math.min(99.9, Math.round(1000 * share) / 10) : 100).toFixed(1)}%`;
+
+/** What a step reads: its symbol, or the numbers of a short vector; empty of a long one. */
+export function inputOf({ tokens, inputs }: Sequence, step: number): string {
+  const input = inputs[step];
+  if (typeof input === "number") return tokens[step];
+  return input.length <= MOST_NUMBERS ? Array.from(input, (value) => number(value, 2)).join(", ") : "";
+}
 
 /** The number that all but a few are smaller than, without their signs: where colours are strongest. */
 export function strongest(values: ArrayLike<number>): number {

@@ -75,14 +75,14 @@ export function advance(network: Network, input: Input, state: State, number: nu
 /** What the head says of a hidden vector of the last layer. */
 export const headOf = (network: Network, hidden: Vector): Vector => through(network.head, hidden);
 
-/** All steps of a sequence. `kept`: steps of an earlier trace that still hold. */
-export function trace(network: Network, inputs: Input[], edits: Edit[] = [], kept: Step[] = []): Step[] {
-  const steps = [...kept];
-  for (let number = steps.length; number < inputs.length; number++) {
-    const state = number ? steps[number - 1].state : begin(network);
-    steps.push(advance(network, inputs[number], state, number, edits));
-  }
-  return steps;
+/** All steps of a sequence. */
+export function trace(network: Network, inputs: Input[], edits: Edit[] = []): Step[] {
+  let state = begin(network);
+  return inputs.map((input, number) => {
+    const step = advance(network, input, state, number, edits);
+    state = step.state;
+    return step;
+  });
 }
 
 /** The logits after further inputs, from the state that a step has left. */

@@ -1,8 +1,8 @@
 /** What is stored, and how to change it. */
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { advance, begin } from "../network/network";
-import { largestOf, number, Panel, short } from "../parts";
+import { inputOf, largestOf, number, Panel, short } from "../parts";
 import type { View } from "../view";
 
 export function ChangePanel({ view }: { view: View }) {
@@ -15,13 +15,21 @@ export function ChangePanel({ view }: { view: View }) {
   const rule = view.run.network.fast[layer].rule;
   const earlier = Array.from({ length: step }, (_, at) => at);
   const gone = place === undefined;
+  const list = useRef<HTMLFieldSetElement>(null);
+  useEffect(() => {
+    const row = list.current!.querySelectorAll("label")[chosen];
+    if (!row) return;
+    const [seen, own] = [list.current!.getBoundingClientRect(), row.getBoundingClientRect()];
+    const inside = own.top >= seen.top && own.bottom <= seen.bottom;
+    if (!inside) list.current!.scrollTop += own.top - seen.top - seen.height / 2; // scrollIntoView moves the page, too
+  }, [chosen, step, sequence]);
   return (
     <Panel
       id="change"
       title="Change the memory"
       says={`Take one association out, or write another value in its place, before step ${step + 1} reads: the answer follows at once.`}
     >
-      <fieldset class="associations">
+      <fieldset class="associations" ref={list}>
         <legend>Stored by step, with its weight in this read</legend>
         {step === 0 && <p class="quiet">Nothing is stored before the first step: go on.</p>}
         {earlier.map((from) => {
@@ -35,7 +43,7 @@ export function ChangePanel({ view }: { view: View }) {
                 checked={from === chosen}
                 onChange={() => dispatch({ type: "choose", step: from })}
               />
-              <b>{sequence.tokens[from]}</b>
+              <b>{inputOf(sequence, from)}</b>
               <span class="quiet">
                 step {from + 1}
                 {wrote(view, from)}

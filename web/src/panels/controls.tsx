@@ -1,5 +1,6 @@
 /** The sequence, and where in it one is. */
 
+import { inputOf } from "../parts";
 import type { View } from "../view";
 
 export function Controls({ view }: { view: View }) {
@@ -63,6 +64,7 @@ export function Stepper({ view }: { view: View }) {
   const { session, dispatch, layer } = view;
   const { sequence, step, sub } = session;
   const last = sequence.tokens.length - 1;
+  const read = inputOf(sequence, step);
   const button = (label: string, icon: keyof typeof ICONS, to: number, end: boolean) => (
     <button
       type="button"
@@ -83,7 +85,9 @@ export function Stepper({ view }: { view: View }) {
         {button("First step", "first", 0, step === 0)}
         {button("Step back", "back", step - 1, step === 0)}
         <span class="where">
-          Step <b>{step + 1}</b> of {last + 1}: <b class="say">{sequence.tokens[step]}</b>
+          Step <b>{step + 1}</b> of {last + 1}
+          {read && ": "}
+          <b class="say">{read}</b>
         </span>
         {button("Step forward", "on", step + 1, step === last)}
         {button("Last step", "last", last, step === last)}

@@ -25,7 +25,9 @@ export function Strip({ view }: { view: View }) {
     const seen = middle > from.current + 2 * width && middle < from.current + room - 2 * width;
     if (!seen) scroll.current.scrollLeft = middle - room / 2;
   }, [step, sequence, full, room]);
-  const spoken = [...byStep].map(([from, weight]) => `${sequence.tokens[from]} ${number(weight)}`).join(", ");
+  const symbols = typeof sequence.inputs[0] === "number"; // of vectors the tokens are the numbers of the steps
+  const named = (at: number) => (symbols ? sequence.tokens[at] : `step ${at + 1}`);
+  const spoken = [...byStep].map(([from, weight]) => `${named(from)} ${number(weight)}`).join(", ");
   const x = (place: number) => (place + 0.5) * width;
   const arcs = [...byStep].sort((one, other) => Math.abs(one[1]) - Math.abs(other[1]));
   return (
@@ -50,7 +52,7 @@ export function Strip({ view }: { view: View }) {
             role="img"
             aria-label={
               weights && spoken
-                ? `Step ${step + 1}, ${sequence.tokens[step]}, attends to: ${spoken}`
+                ? `Step ${step + 1}${symbols ? `, ${sequence.tokens[step]},` : ""} attends to: ${spoken}`
                 : `Step ${step + 1} reads nothing here`
             }
           >
@@ -81,7 +83,7 @@ export function Strip({ view }: { view: View }) {
                 onClick={() => dispatch({ type: "step", to: place })}
               >
                 <b>
-                  <span class="hidden">Step {place + 1}: </span>
+                  <span class="hidden">Step {symbols && `${place + 1}: `}</span>
                   {token}
                 </b>
                 <small aria-hidden="true">
@@ -90,7 +92,7 @@ export function Strip({ view }: { view: View }) {
               </button>
             ))}
           </div>
-          {typeof sequence.inputs[0] !== "number" && <Inputs view={view} width={full} />}
+          {!symbols && <Inputs view={view} width={full} />}
         </div>
       </div>
       <p class="key">
