@@ -13,7 +13,7 @@ from fastweights.errors import UserError
 from fastweights.nn import LNGRU, SequenceModel
 from fastweights.nn.trace import trace
 from fastweights.rules.cosine import direction
-from fastweights.tasks import Adding, AssociativeRetrieval, Spec
+from fastweights.tasks import Adding, AssociativeRetrieval, InductionHeads, OwnLines, Spec
 from fastweights.training.looking import codes_of, mistakes_of, trace_sequence
 
 TIME, INPUT, UNITS = 9, 5, 7
@@ -205,6 +205,12 @@ def test_codes_and_mistakes():
     wrong = mistakes_of(ours, TASK, "ab", 300, 0)
     assert wrong.size and (ours(wrong.inputs).argmax(1) != wrong.targets).all()
     assert all({"a", "b"} <= set(TASK.decode(each)) for each in wrong.inputs)
+    without_text, heads = (
+        InductionHeads(8, 5),
+        SequenceModel(FastWeightsRNN(5, 8, batch_first=True), Spec(5, 5), 8).eval(),
+    )
+    wrong = mistakes_of(heads, without_text, "", 300, 0)
+    assert wrong.size and (heads(wrong.inputs).argmax(1) != wrong.targets).all()
 
 
 BAD = {
@@ -221,6 +227,8 @@ BAD = {
     "no such layer": (lambda m: trace(m, TASK.encode("a1b2??a")).erase(1, layer=1), "got layer=1, wanted one from 0 to 0"),
     "a text of no text": (lambda m: trace_sequence(m, Adding(), "1 2", None), "the task has no text"),
     "codes of vectors": (lambda m: codes_of(m, Adding(), None), "got vectors as inputs, wanted a task of symbols"),
+    "mistakes of lines": (lambda m: mistakes_of(m, OwnLines(symbols=("a",), classes=("x",), counts=(1,), length=1), "", 5, 0), "own-lines: got a task whose sequences are lines of a file"),
+    "mistakes holding what has no text": (lambda m: mistakes_of(m, InductionHeads(), "a", 5, 0), "the task has no text"),
     "mistakes of numbers": (lambda m: mistakes_of(m, Adding(), "", 5, 0), "without one class as its answer"),
 }  # fmt: skip
 

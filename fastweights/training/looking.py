@@ -150,9 +150,11 @@ def mistakes_of(model: SequenceModel, task: Any, holding: str, count: int, seed:
     check_form(task)
     if task.loss is not answers or task.spec.every:
         raise UserError(f"{task.NAME}: got a task without one class as its answer, wanted one that has it")
+    if hasattr(task, "read"):
+        raise UserError(f"{task.NAME}: got a task whose sequences are lines of a file, wanted one that draws them")
     drawn = task.draw(count, generator_of(seed))
     keep = torch.ones(drawn.size, dtype=torch.bool)
-    for symbol in encode_part(task, holding).tolist():
+    for symbol in encode_part(task, holding).tolist() if holding else []:
         keep &= (drawn.inputs == symbol).any(1)
     drawn = drawn.select(keep)
     lengths = drawn.lengths if drawn.lengths is not None else torch.full((drawn.size,), drawn.inputs.shape[1])

@@ -80,7 +80,10 @@ class TrainedRun:
         return codes_of(self.model, self.task, symbols)
 
     def mistakes(self, holding: str = "", count: int = 10_000, seed: int = 0) -> "Batch":
-        """The sequences that it gets wrong, of `count` drawn ones; those that have all symbols of `holding`."""
+        """The sequences that it gets wrong, of `count` drawn ones that have all symbols of `holding`.
+
+        Raises `UserError` where the task does not draw its sequences, or its answer is not one class.
+        """
         from fastweights.training.looking import mistakes_of
 
         return mistakes_of(self.model, self.task, holding, count, seed)
