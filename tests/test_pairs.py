@@ -179,6 +179,9 @@ def test_a_file_of_pairs_tells_its_alphabets(tmp_path):
     ]
     assert valid == ["bb"] and found.train.size == 5  # the fifth source, and not the fifth line
     assert task_told(path, "associative-retrieval") == "own-pairs"
+    (tmp_path / "few.tsv").write_text("a\tA\n" * 9)
+    with pytest.raises(UserError, match="few.tsv: got 1 sources that differ, wanted at least 5"):
+        data.load(tmp_path / "few.tsv", OwnPairs())
     path.rename(tmp_path / "own.txt")
     assert task_told(tmp_path / "own.txt", "associative-retrieval") == "own-pairs"
 

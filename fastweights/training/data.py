@@ -147,7 +147,8 @@ def load(path: Path, task: Any) -> Data:
     places = first_come(batch) if task.spec.pairs else torch.arange(batch.size)
     held_out = places % VALID_SHARE == VALID_SHARE - 1
     if not held_out.any():
-        raise UserError(f"{path}: got {batch.size} lines, wanted at least {VALID_SHARE}, to validate on some")
+        got = f"{int(places.max()) + 1} sources that differ" if task.spec.pairs else f"{batch.size} lines"
+        raise UserError(f"{path}: got {got}, wanted at least {VALID_SHARE}, to validate on some")
     return Data(task, batch.select(~held_out), batch.select(held_out))
 
 
