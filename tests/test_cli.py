@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from command_line import TINY, run
 
 from fastweights import cli
+from fastweights.commands import sample
+from fastweights.tasks import Spec
 
 
 def test_help_does_not_import_torch():
@@ -112,6 +115,37 @@ def test_a_model_that_the_folder_knows_is_not_named(trained, capsys):
     ):
         code, out, err = run(capsys, "sample", *arguments)
         assert code == 2 and out == "" and err.count("\n") == 1 and re.search(says, err), err
+
+
+def test_a_run_that_is_named_needs_no_other_run(trained, tmp_path, capsys):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A/config.json").write_text("{")
+    (tmp_path / "CONTROL").symlink_to(trained / "CONTROL")
+    code, out, err = run(capsys, "sample", "CONTROL", "a1b2??b", "--run", tmp_path)
+    assert code == 0 and out.startswith("a1b2??b -> "), err
+
+
+class Asked:
+    """The first and the last of three steps are asked for."""
+
+    NAME, SYMBOLS, CLASSES = "asked", "ab", "xy"
+    spec = Spec(2, 2, every=True)
+    encode = staticmethod(lambda text: torch.tensor(["ab".index(symbol) for symbol in text]))
+    decode = staticmethod(lambda symbols: "".join("ab"[symbol] for symbol in symbols))
+    answer = staticmethod(lambda text: "x-y")
+
+
+def test_sample_judges_the_steps_that_are_asked_for(tmp_path, monkeypatch, capsys):
+    class Knows:
+        recurrent = None
+
+        def __call__(self, inputs):
+            return torch.tensor([[[3.0, 0.0], [0.0, 0.0], [0.0, 3.0]]])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sample, "opened", lambda asked: (Knows(), Asked()))
+    code, out, _ = run(capsys, "sample", "aba")
+    assert code == 0 and out.startswith("aba -> x-y   probability 0.9074   right"), out
 
 
 @pytest.mark.usefixtures("jobs_here")

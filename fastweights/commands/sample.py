@@ -49,13 +49,12 @@ def named(options: Sample) -> Named:
     """A first word that is a network, or the model or the folder of a run that is there, is no sequence."""
     root = options.run or Path("runs")
     runs = run_folder.find_runs(root)
-    held = [run_folder.read_description(folder)["model"] for folder in runs]
     first, *others = options.words or ("",)
     is_model = (
         first in networks.NETWORKS
-        or first in held
         or first in [folder.name for folder in runs]
-        or bool(others and not held)
+        or bool(others and not runs)
+        or any(run_folder.read_description(folder)["model"] == first for folder in runs)
     )
     return Named(
         first if is_model else None,
@@ -77,6 +76,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"got no sequence, wanted at least one, as in `fastweights sample 'g5o8k1??g'{where}`")
 
     import torch
+
+    from fastweights.tasks.lines import NO_ANSWER
 
     torch.set_num_threads(1)
     model, task = opened(asked)
@@ -106,10 +107,11 @@ def main(arguments: list[str]) -> None:
         with torch.no_grad():
             chances = model(symbols[None])[0].softmax(-1)
         chances = chances[-len(right or chances) :] if task.spec.every else chances[None]
-        best = chances.argmax(-1)
+        asked = [wanted != NO_ANSWER for wanted in right or "?" * len(chances)]
         between = " " if getattr(task, "separated", False) else ""
-        answer = between.join(text.CLASSES[int(place)] for place in best)
-        sure = float(chances.gather(-1, best[:, None]).prod())
+        best = zip(chances.argmax(-1).tolist(), asked, strict=True)
+        answer = between.join(text.CLASSES[place] if here else NO_ANSWER for place, here in best)
+        sure = float(chances.amax(-1)[torch.tensor(asked)].prod())
         judged = "" if right is None else "   right" if answer == right else f"   wrong: {right}"
         print(plain(f"{each} -> {answer}   probability {sure:.4f}{judged}"))
         show_attention(model, symbols, text.tokens(each) if hasattr(task, "tokens") else text.decode(symbols))
