@@ -117,7 +117,7 @@ def write_csv(folder, *extra, part=lambda person: ",train,valid,test".split(",")
 
 
 def test_people_and_parts_of_a_csv(faces):
-    write_csv(faces)
+    write_csv(faces, " ", "smile/00_1.png, p0, train")  # blanks as people write them
     task = Glimpses("folder", str(faces))
     drawn = data.draw(task, 2, 2, 0, 20)
     assert (people_of(drawn.train, task), people_of(drawn.valid, task)) == ({0}, {1})
@@ -143,6 +143,7 @@ BROKEN = {
     "odd size": (lambda folder: Image.new("L", (9, 9)).save(folder / "neutral/00_1.png"), "00_1.png: got a picture of 9 x 9 pixels, wanted as many rows as columns, a multiple of 4"),
     "few people": (lambda folder: [file.unlink() for name in ("neutral", "smile") for file in sorted((folder / name).iterdir())[5:]], r"got pictures of 5 people .* wanted at least ten, named before the first _ or - of each file; or parts in identities.csv"),
     "in two parts": (lambda folder: write_csv(folder, "neutral/00_1.png,p3,train"), "identities.csv, line 26: got 'p3' in train, and in test in line 5, wanted nobody in two parts"),
+    "two people": (lambda folder: write_csv(folder, "neutral/00_1.png,p1,valid"), "identities.csv, line 26: got 'neutral/00_1.png' of 'p1', and before of 'p0', wanted one person in it"),
     "no part": (lambda folder: write_csv(folder, part=lambda person: "train" if person else ""), "identities.csv: got 'p0' without a part, wanted one for all people or for none"),
     "empty part": (lambda folder: write_csv(folder, part=lambda person: "train" if person else "test"), "identities.csv: got nobody in valid, wanted somebody in each of train, valid, test"),
     "odd line": (lambda folder: write_csv(folder, "smile/00_1.png"), "identities.csv, line 26: got 'smile/00_1.png', wanted a file, who is in it, and perhaps"),

@@ -157,7 +157,8 @@ def _people(root: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str,
         raise UserError(f"{path}: cannot be read as text ({error}), wanted lines such as smile/a.png,anna") from None
     people, parts, lines = {}, {}, {}
     for number, row in enumerate(csv.reader(StringIO(text)), 1):
-        if not row or row[:2] == ["file", "identity"]:
+        row = [cell.strip() for cell in row]
+        if not any(row) or row[:2] == ["file", "identity"]:
             continue
         if len(row) not in (2, 3) or (len(row) == 3 and row[2] not in PARTS):
             raise UserError(f"{path}, line {number}: got {shown(','.join(row))}, wanted a file, who is in it, and "
@@ -167,7 +168,9 @@ def _people(root: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str,
             raise UserError(f"{path}, line {number}: got {shown(person)} in {part or 'no part'}, and in "
                             f"{before or 'no part'} in line {lines[person]}, wanted nobody in two parts")  # fmt: skip
         lines.setdefault(person, number)
-        people[file] = person
+        if people.setdefault(file, person) != person:
+            raise UserError(f"{path}, line {number}: got {shown(file)} of {shown(person)}, and before of "
+                            f"{shown(people[file])}, wanted one person in it")  # fmt: skip
     if missing := [name for name in names if name not in people]:
         raise UserError(f"{path}: got no line for {missing[0]}, wanted one for each of the {len(names)} pictures")
     silent = [person for person, part in parts.items() if not part]
