@@ -9,6 +9,7 @@ from fastweights.commands.options import docs_of
 from fastweights.errors import UserError
 from fastweights.nn.memories import registered
 from fastweights.tasks import TASKS
+from fastweights.tasks.pairs import batch_of, judged
 from fastweights.training import data, evaluation, source
 from fastweights.training.description import load_run
 from fastweights.training.networks import NETWORKS
@@ -37,6 +38,13 @@ def test_a_run_of_pairs_is_judged_by_what_it_answers(model, tmp_path):
         loaded, asked, evaluation.parts(data.draw(task, 64, config.valid_size, 0).valid, pairs=True)
     )
     assert again["sequence_accuracy"] == row["valid_sequence_accuracy"] and again["loss"] == row["valid_loss"]
+
+
+def test_lines_of_one_source_are_judged_together_wherever_they_stand(monkeypatch):
+    monkeypatch.setattr(evaluation, "DECODED_TOGETHER", 2)
+    batch = batch_of([[0], [1], [1], [1], [1, 0]], [[0], [0], [1], [0, 1], [0]], 2)
+    found = [judged(part, [[0], [0, 1], [0, 1], [0, 1]]) for part in evaluation.parts(batch, pairs=True)]
+    assert found == [[(0, 1), (0, 2)], [(0, 1)]]
 
 
 def test_the_help_lists_every_memory():

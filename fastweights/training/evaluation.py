@@ -18,11 +18,26 @@ RANGE = 3  # values of which the bootstrap interval is the range: each end is dr
 
 
 def parts(batch: Batch, pairs: bool = False) -> Iterator[Batch]:
-    """The sequences of a set, so many at a time; pairs: those of answers that are sequences, without padding of all."""
+    """The sequences of a set, so many at a time.
+
+    pairs: the answers are sequences. Padding that a whole part has is cut off, and lines of one source, one below the
+    other, stay in one part: they are judged together.
+    """
     size = DECODED_TOGETHER if pairs else EVALUATION_BATCH
-    for first in range(0, len(batch.targets), size):
-        part = batch.select(slice(first, first + size))
+    first = 0
+    while first < batch.size:
+        last = first + size
+        while pairs and last < batch.size and same_source(batch, last):
+            last += 1
+        part = batch.select(slice(first, last))
         yield trimmed(part) if pairs else part
+        first = last
+
+
+def same_source(batch: Batch, place: int) -> bool:
+    """Whether a line has the source of the line before it."""
+    assert batch.lengths is not None
+    return all(torch.equal(each[place], each[place - 1]) for each in (batch.inputs, batch.lengths))
 
 
 @torch.no_grad()
