@@ -22,8 +22,8 @@ from fastweights.ops import fast_weights_rnn
 with torch.no_grad():
     got = fast_weights_rnn(torch.ones(2, 1, 3), torch.eye(3))[0]
 assert got.flatten().tolist() == [1.0] * 6, got
-from fastweights.ops.fast_weights_rnn import cpu_kernels
-print("cached", bool(cpu_kernels.step.stats.cache_path))
+from fastweights.ops.fast_weights_rnn import cpu_step_kernels
+print("cached", bool(cpu_step_kernels.step.stats.cache_path))
 """
 
 

@@ -257,5 +257,5 @@ def step(
         own.data_ptr(),
     )
     sizes = (batch, features, units, inner_steps, int(relu), memory.kind)
-    launch(_MODULE, "step", x.dtype, sizes, memory.constants, addresses)
+    launch("fast_weights_rnn.cpu_step_kernels", "step", x.dtype, sizes, memory.constants, addresses)
     return new_hidden, new_weights
