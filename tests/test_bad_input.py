@@ -71,6 +71,7 @@ def bad_input(*arguments, says):
         bad_input("bench", "--figure", "figures", says="--figure: got no --curve"),
         bad_input("bench", "--json", "nowhere/bench.json", says="got no folder nowhere"),
         bad_input("bench", "--round", 3, says="--round"),
+        bad_input("bench", "--json", "notes.md", says="--json notes.md: wanted a name that ends in .json"),
         bad_input("bench", "--json", ".", says=".: got a folder, wanted a file for --json"),
         bad_input("bench", "--curve", "--figure", __file__, says="test_bad_input.py: got a file, wanted a folder"),
         bad_input(

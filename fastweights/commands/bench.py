@@ -100,6 +100,8 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"{path}: got no folder {path.parent}, wanted one that is there")
     if options.json is not None:
         files.check(options.json, "a file for --json")
+        if options.json.suffix.lower() != ".json":
+            raise UserError(f"--json {options.json}: wanted a name that ends in .json")
     if options.figure is not None:
         if options.figure.exists() and not options.figure.is_dir():
             raise UserError(f"--figure {options.figure}: got a file, wanted a folder")
