@@ -251,6 +251,7 @@ def test_dropout_rests_while_decoding_and_goes_on_after():
         (lambda: EncoderDecoder(6, 4, backbone="lst"), "backbone: got 'lst', wanted one of gru, lstm, fast-weights; did you mean lstm?"),
         (lambda: FastWeightsTransducer(6, 4, front="gruu"), "front: got 'gruu', wanted None, gru or fast-weights; did you mean gru?"),
         (lambda: Transducer(nn.GRU(5, 6), 6, 4, 6), "Transducer: got GRU with batch_first=False"),
+        (lambda: Transducer(fast(6), 6, 4, 6, front=nn.GRU(5, 3)), "Transducer: got GRU with batch_first=False"),
         (lambda: one(nn.GRU(5, 3, batch_first=True, bidirectional=True)), "Transducer: got a bidirectional GRU, wanted one that reads forwards"),
         (lambda: Transducer(fast(6), 6, 4, 6, answering=fast(5)), "wanted recurrent and answering to be FastWeightsRNN of one size"),
         (lambda: made("LNGRU").emptied(made("LNGRU").encode(drawn()[0])), "emptied: got a state of LNGRU, wanted one with fast weights"),
@@ -289,9 +290,18 @@ def test_the_sizes_are_those_of_the_comparison():
     assert {name: count for name, count in counts.items() if not 132_000 < count < 146_000} == {}
 
 
-def test_lengths_may_be_a_list():
-    model = made("delta")
-    torch.testing.assert_close(model(drawn()[0], TARGET, LENGTHS.tolist()), model(drawn()[0], TARGET, LENGTHS))
+@pytest.mark.parametrize("name", ["delta", "one behind gru", "two", "nn.LSTM"])
+def test_lengths_may_be_a_list_or_narrow(name):
+    model, (source, target_in) = made(name), drawn()
+    calls = (
+        model,
+        model.attended,
+        lambda source, _, lengths: model.step(TARGET[:, 0], model.encode(source, lengths))[0],
+    )
+    for call in calls:
+        want = call(source, target_in, LENGTHS)
+        for lengths in (LENGTHS.tolist(), LENGTHS.int(), LENGTHS.to(torch.uint8)):
+            torch.testing.assert_close(call(source, target_in, lengths), want)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -106,7 +106,6 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What `step` begins with."""
-        lengths = None if lengths is None else torch.as_tensor(lengths)
         return self._begun(self._states(source, lengths), lengths)
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:

@@ -31,7 +31,7 @@ def ends_of(states: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         last = forward[:, -1]
     else:
-        last = forward.take_along_dim(lengths.to(states.device)[:, None, None] - 1, dim=1)[:, 0]
+        last = forward.take_along_dim(check_lengths(lengths, states, least=1)[:, None, None] - 1, dim=1)[:, 0]
     return torch.cat([last, backward[:, 0]], dim=-1)
 
 
@@ -53,7 +53,7 @@ def followers(outputs: Tensor, steps: int, lengths: Tensor | None) -> Tensor:
     """Those of the second in what `follow` made: [batch, steps, features]."""
     if lengths is None:
         return outputs[:, outputs.shape[1] - steps :]
-    index = lengths.to(outputs.device)[:, None] + torch.arange(steps, device=outputs.device)
+    index = check_lengths(lengths, outputs, least=1)[:, None] + torch.arange(steps, device=outputs.device)
     return outputs.take_along_dim(index[..., None], dim=1)
 
 

@@ -1,7 +1,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -9,6 +8,7 @@ from fastweights.errors import UnsupportedBackend, UserError, near, shown
 from fastweights.nn.arguments import check_sizes, check_symbols
 from fastweights.nn.decoder_state import DecoderState
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
+from fastweights.nn.memories.memory import valid_steps
 from fastweights.nn.memories.memory_state import MemoryState
 from fastweights.nn.ragged import follow, followers, outputs_of, read_both_ways, state_after
 from fastweights.nn.recurrent_layer import STREAM_BATCH
@@ -69,9 +69,10 @@ class Transducer(nn.Module):
         super().__init__()
         sizes = {"hidden_size": hidden_size, "embedding_size": embedding_size, "head_size": head_size}
         check_sizes("Transducer", inputs=inputs, outputs=outputs, **sizes)
-        if getattr(recurrent, "batch_first", True) is not True:
-            kind = type(recurrent).__name__
-            raise UserError(f"Transducer: got {kind} with batch_first=False, wanted one with batch_first=True")
+        for network in (recurrent, front):
+            if getattr(network, "batch_first", True) is not True:
+                kind = type(network).__name__
+                raise UserError(f"Transducer: got {kind} with batch_first=False, wanted one with batch_first=True")
         if getattr(recurrent, "bidirectional", False):
             raise UserError(
                 f"Transducer: got a bidirectional {type(recurrent).__name__}, wanted one that reads forwards"
@@ -157,10 +158,8 @@ class Transducer(nn.Module):
         except UnsupportedBackend:  # of such a rule
             return None
         seen = followers(seen, target_in.shape[1], lengths)[..., : source.shape[1]]
-        if lengths is None:
-            return seen
-        places = torch.arange(source.shape[1], device=source.device)
-        return seen * (places < lengths.to(source.device)[:, None])[:, None]
+        valid = valid_steps(source, lengths)
+        return seen if valid is None else seen * valid[:, None]
 
     def _read(self, source: Tensor, lengths: Tensor | None) -> Tensor:
         check_symbols("source", source, self.inputs)
