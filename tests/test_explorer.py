@@ -20,7 +20,7 @@ from fastweights.errors import UserError
 from fastweights.explorer.contents import contents
 from fastweights.explorer.order import order_of
 from fastweights.explorer.page import page, part
-from fastweights.tasks import AssociativeRetrieval, Copying
+from fastweights.tasks import AssociativeRetrieval, Copying, NextCharacter, Reverse
 from fastweights.training import checkpoints
 from fastweights.training.networks import FastWeights
 
@@ -121,12 +121,19 @@ def of_rule(**settings):
         (lambda: [of_rule(), run_of("A-LSTM", TASK)], "runs/made: got the network AssociativeLSTM, wanted a network that the page can"),
         (lambda: [run_of("MULTI-LEVEL", TASK)], "runs/made: got the network MultiLevelRNN, wanted a network that the page can"),
         (lambda: [of_rule(hidden_size=800)], "got 3.* MB of weights and sequences, wanted a page of at most 2 MB"),
+        (lambda: [run_of("RNN-LN-FW", Reverse())], "reverse: got a run whose answers are sequences of their own"),
         (lambda: 7 * [of_rule()], "got 7 runs, wanted at most 6 on a page"),
     ],
 )  # fmt: skip
 def test_runs_that_go_on_no_page(make, says):
     with pytest.raises(UserError, match=says):
         page(contents(make()))
+
+
+def test_a_blank_and_the_end_of_a_line_can_be_seen():
+    told = contents([run_of("RNN-LN-FW", NextCharacter(4))])["task"]
+    assert told["symbols"] == told["classes"] and {"·", "¶"} < {*told["symbols"]} and told["keys"] == []
+    assert not {" ", "\n"} & {*told["symbols"]}
 
 
 def test_units_that_are_active_together_stand_together():

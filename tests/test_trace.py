@@ -189,6 +189,9 @@ def test_a_sequence_is_named_in_the_words_of_its_task():
     numbers = SequenceModel(FastWeightsRNN(2, 8, batch_first=True), adding.spec, 8).eval()
     found = trace_sequence(numbers, adding, adding.draw(1, torch.Generator().manual_seed(0)), None)
     assert found.probabilities is None and found.answer.shape == (1, 1) and found.symbols is None
+    assert trace(numbers, adding.draw(1, torch.Generator()).inputs[0]).probabilities is None
+    counted = type("Counted", (AssociativeRetrieval,), {"SYMBOLS": None, "symbols": 37})(2)  # how many, not what
+    assert trace_sequence(ours, counted, TASK.encode("a1b2??a")).symbols is None
     copying = SequenceModel(FastWeightsRNN(37, 8, batch_first=True), Spec(37, 10, every=True), 8).eval()
     assert trace(copying, TASK.encode("a1b2??a")).logits.shape == (7, 10)
 

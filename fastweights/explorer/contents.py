@@ -1,6 +1,6 @@
 """What the page is told: the task, some of its sequences, and the networks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,18 +8,8 @@ from torch import Tensor
 
 from fastweights.errors import UserError
 from fastweights.explorer.packing import has_memory, pack, pack_network, why_not
-from fastweights.nn import SequenceModel
-from fastweights.tasks import (
-    NOTHING,
-    AssociativeRetrieval,
-    Copying,
-    NextCharacter,
-    OwnLines,
-    Tagging,
-    describe,
-    library_text,
-)
-from fastweights.training.looking import codes_of
+from fastweights.tasks import NOTHING, AssociativeRetrieval, Copying, OwnLines, describe
+from fastweights.training.looking import check_form, keys_of, symbol_names
 from fastweights.training.metric import Metric
 from fastweights.training.trained import TrainedRun
 
@@ -27,6 +17,7 @@ DRAWN, ORDERED = 24, 200  # sequences in the page, and those by which units are 
 MOST_NUMBERS = 50_000  # in the sequences of the page
 MOST_KEYS = 64  # in the map of codes
 MOST_RUNS = 6  # as many as there are colours
+PRINTED = {" ": "\N{MIDDLE DOT}", "\n": "\N{PILCROW SIGN}"}
 
 
 def contents(runs: Sequence[TrainedRun]) -> dict[str, Any]:
@@ -37,14 +28,14 @@ def contents(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     batch = task.draw(ORDERED, generator)
     named = len({run.name for run in runs}) == len(runs)
     return {
-        "task": about(task, batch, runs[0].model),
+        "task": about(task, batch),
         "runs": [
             {
                 "name": run.name if named else run.folder.name,
                 "units": run.config.hidden_size,
                 "result": result(run),
                 "memory": has_memory(run.model),
-                "network": pack_network(str(run.folder), run.model, batch.inputs),
+                "network": pack_network(run.model, batch.inputs),
             }
             for run in sorted(runs, key=lambda run: not has_memory(run.model))
         ],
@@ -65,10 +56,11 @@ def check(runs: Sequence[TrainedRun]) -> None:
             f"got runs of {runs[0].task.NAME}, which acts, wanted a task whose sequences can be drawn; "
             "`fastweights play` shows an episode"
         )
+    check_form(runs[0].task)
+    for run in runs:
+        if reason := why_not(run.model):
+            raise UserError(f"{run.folder}: {reason}")
     if not any(has_memory(run.model) for run in runs):
-        for run in runs:
-            if reason := why_not(run.model):  # it may have a memory that the page does not know
-                raise UserError(f"{run.folder}: {reason}")
         names = ", ".join(dict.fromkeys(run.name for run in runs))
         raise UserError(
             f"{runs[0].folder}: got {names} without fast weights, wanted a run with a memory to look into, such as "
@@ -90,11 +82,9 @@ def guess(task: Any) -> str:
     return "" if floor is None else Metric.of(task).show(floor)
 
 
-def about(task: Any, batch: Any, model: SequenceModel) -> dict[str, Any]:
+def about(task: Any, batch: Any) -> dict[str, Any]:
     spec, classified = task.spec, not batch.targets.is_floating_point()
-    named = tuple(getattr(task, "CLASSES", ())) or tuple(map(str, range(spec.outputs)))
-    if type(task) in (NextCharacter, Tagging):
-        named = tuple(characters() if type(task) is NextCharacter else library_text.KINDS)
+    named = printed(task, getattr(task, "CLASSES", ()) or map(str, range(spec.outputs)))
     options = {name: value for name, value in describe(task).items() if type(value) in (int, float, bool, str)}
     return {
         "name": task.NAME,
@@ -104,20 +94,18 @@ def about(task: Any, batch: Any, model: SequenceModel) -> dict[str, Any]:
         "outputs": spec.outputs,
         "symbols": symbols(task),
         "separated": bool(getattr(task, "separated", False)),
-        "classes": list(named) if classified else None,
+        "classes": named if classified else None,
         "every": spec.every,
-        "keys": keys(task, model),
+        "keys": keys(task),
         "floor": task.floors.get("accuracy") if classified else None,
         "guess": guess(task),
         "drawn": sequences(task, batch),
     }
 
 
-def keys(task: Any, model: SequenceModel) -> list[int]:
-    """Which symbols `codes_of` has a code for; none where there are too many for a map."""
-    if not task.spec.symbols or not (names := symbols(task)):
-        return []
-    found = [names.index(name) for name in codes_of(model, task, None).symbols]
+def keys(task: Any) -> list[int]:
+    """Which symbols have a code; none where there are too many for a map."""
+    found = keys_of(task).tolist() if task.spec.symbols else []
     return found if len(found) <= MOST_KEYS else []
 
 
@@ -131,17 +119,12 @@ def grammar(task: Any) -> str:
 def symbols(task: Any) -> list[str] | None:
     if not task.spec.symbols:
         return None
-    known = getattr(task, "SYMBOLS", None) or getattr(task, "symbols", None)
-    if not known and task.spec.inputs == library_text.SYMBOLS and type(task) in (NextCharacter, Tagging):
-        known = characters()
-    return list(known or map(str, range(task.spec.inputs)))
+    return printed(task, symbol_names(task) or map(str, range(task.spec.inputs)))
 
 
-def characters() -> list[str]:
-    """Of the text of Python's library: "other", and each character that is printed."""
-    names = {code: chr(byte) for byte, code in enumerate(library_text.CODES)} | {0: "other"}
-    shown = {" ": "\N{MIDDLE DOT}", "\n": "\N{PILCROW SIGN}"}
-    return [shown.get(names[code], names[code]) for code in range(library_text.SYMBOLS)]
+def printed(task: Any, names: Iterable[str]) -> list[str]:
+    """The names; of a task whose sequences nobody types, with a mark for a blank and for the end of a line."""
+    return [PRINTED.get(name, name) if grammar(task) == "drawn" else name for name in names]
 
 
 def sequences(task: Any, batch: Any) -> dict[str, Any]:

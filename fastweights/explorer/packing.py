@@ -7,7 +7,6 @@ from typing import Any
 import numpy
 from torch import Tensor, nn
 
-from fastweights.errors import UserError
 from fastweights.explorer.order import order_of
 from fastweights.nn import IRNN, LNGRU, LNLSTM, FastWeightsRNN, SequenceModel
 from fastweights.rules import Cosine, Delta, Hebbian
@@ -45,11 +44,8 @@ def why_not(model: nn.Module) -> str | None:
     return f"got {what}, wanted one direction and a rule that the page computes: {known}"
 
 
-def pack_network(name: str, model: nn.Module, inputs: Tensor) -> Packed:
+def pack_network(model: SequenceModel, inputs: Tensor) -> Packed:
     """What the page needs to compute the network. `inputs`: sequences by which the units are ordered."""
-    if reason := why_not(model):
-        raise UserError(f"{name}: {reason}")
-    assert isinstance(model, SequenceModel)
     return {
         "symbols": model.spec.symbols,
         "inputs": model.spec.inputs,

@@ -119,8 +119,23 @@ def one_of(task: Task, batch: Batch) -> tuple[Tensor, Any]:
 def names_of(task: Any, inputs: Any, text: str | None) -> tuple[str, ...] | None:
     if text is not None and hasattr(task, "tokens"):
         return tuple(task.tokens(text))
-    symbols = getattr(task, "SYMBOLS", None) or getattr(task, "symbols", None)
+    symbols = symbol_names(task)
     return tuple(symbols[each] for each in inputs) if symbols and inputs.ndim == 1 else None
+
+
+def symbol_names(task: Any) -> tuple[str, ...] | None:
+    """What the task calls the symbols of its inputs; None where it names none. A number of symbols is no name."""
+    names = getattr(task, "SYMBOLS", None) or getattr(task, "symbols", None)
+    return tuple(names) if task.spec.symbols and isinstance(names, str | tuple | list) else None
+
+
+def keys_of(task: Any) -> Tensor:
+    """[keys], the symbols that ask: all of a task with an answer at every step, else those that sequences end with."""
+    if task.spec.every:
+        return torch.arange(task.spec.inputs)
+    drawn = task.draw(LAST, generator_of(0))
+    ends = torch.full((drawn.size,), drawn.inputs.shape[1]) if drawn.lengths is None else drawn.lengths
+    return drawn.inputs[torch.arange(drawn.size), ends - 1].unique()
 
 
 @torch.no_grad()
@@ -128,14 +143,7 @@ def codes_of(model: SequenceModel, task: Any, symbols: str | None) -> Codes:
     check_form(task)
     if not task.spec.symbols:
         raise UserError(f"{task.NAME}: got vectors as inputs, wanted a task of symbols: each has a code")
-    if symbols is not None:
-        places = encode_part(task, symbols)
-    elif task.spec.every:
-        places = torch.arange(task.spec.inputs)
-    else:
-        drawn = task.draw(LAST, generator_of(0))
-        ends = torch.full((drawn.size,), drawn.inputs.shape[1]) if drawn.lengths is None else drawn.lengths
-        places = drawn.inputs[torch.arange(drawn.size), ends - 1].unique()
+    places = keys_of(task) if symbols is None else encode_part(task, symbols)
     vectors = model.recurrent(model.look_up(places[:, None]))[0][:, 0].double()
     compared = vectors
     if isinstance(model.recurrent, FastWeightsRNN) and type(model.recurrent.rule) is Cosine:
