@@ -213,6 +213,19 @@ def band(
         axes.fill_between(updates, list(low), list(high), color=colour, alpha=0.15, linewidth=0)
 
 
+def with_error(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record, its curve with the validation error in per cent, too: `valid_error`."""
+    curve = record["curve"]
+    return {**record, "curve": curve | {"valid_error": [100 * (1 - value) for value in curve["valid_accuracy"]]}}
+
+
+def legend_of_all(drawn: Any, panels: Any) -> None:
+    """One legend beside all panels of a figure, each name once."""
+    named = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if named:
+        drawn.legend(named.values(), named, frameon=False, loc="outside right upper")
+
+
 def tidy(axes: Any, x_label: str, y_label: str, floor: float | None) -> None:
     """Labels, and the line of guessing, if there is one."""
     if floor is not None:

@@ -63,12 +63,12 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """The error on people who validate against updates."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.plotting import STYLES, plot_band, tidy, with_error
 
     drawn = Figure(figsize=(7, 4), layout="constrained")
     axes = drawn.subplots()
     for style, row in zip(STYLES, ROWS, strict=False):
-        mine = [ba2016_mnist.with_error(record) for record in records if record["cell"] == f"drawn-{row}"]
+        mine = [with_error(record) for record in records if record["cell"] == f"drawn-{row}"]
         plot_band(axes, mine, "valid_error", row, style)
     tidy(axes, "updates", "error on unseen people (%)", 100 * (1 - TASK.floors["accuracy"]))
     axes.set_yscale("log")

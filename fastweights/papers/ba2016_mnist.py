@@ -78,7 +78,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """The error of test pictures against updates, a panel for each size."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.plotting import STYLES, legend_of_all, plot_band, tidy, with_error
 
     drawn = Figure(figsize=(11, 4), layout="constrained")
     panels = drawn.subplots(1, 3, sharey=True)
@@ -92,13 +92,5 @@ def figure(records: list[dict[str, Any]]) -> Any:
         tidy(axes, "updates", "test error (%)" if size == 50 else "", None)
         axes.set_title(f"{size} units (thin: the paper's error)", fontsize=10)
         axes.set_yscale("log")
-    named = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if named:
-        drawn.legend(named.values(), named, frameon=False, loc="outside right upper")
+    legend_of_all(drawn, panels)
     return drawn
-
-
-def with_error(record: dict[str, Any]) -> dict[str, Any]:
-    """The record, its curve with the error in per cent too."""
-    curve = record["curve"]
-    return record | {"curve": curve | {"valid_error": [100 * (1 - value) for value in curve["valid_accuracy"]]}}

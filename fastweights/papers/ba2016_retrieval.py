@@ -183,7 +183,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """Figure 2 (loss against updates, the paper's curves thin) with 20 and 100 units beside it, and errors below."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.plotting import STYLES, plot_band, tidy, with_error
 
     drawn = Figure(figsize=(11, 7), layout="constrained")
     panels = drawn.subplots(2, 3, sharex=True, sharey="row")
@@ -209,9 +209,3 @@ def figure(records: list[dict[str, Any]]) -> Any:
         lines = {label: line for line, label in named}
         across[-1].legend(lines.values(), lines, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
-
-
-def with_error(record: dict[str, Any]) -> dict[str, Any]:
-    """The record, its curve with the validation error in per cent too."""
-    curve = record["curve"]
-    return record | {"curve": curve | {"valid_error": [100 * (1 - value) for value in curve["valid_accuracy"]]}}

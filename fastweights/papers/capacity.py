@@ -19,9 +19,9 @@ What there is to know of it:
 from dataclasses import replace
 from typing import Any
 
-from fastweights.papers.measures import state_bytes
-from fastweights.papers.memories import LSTM, cell, legend, network
+from fastweights.papers.memories import LSTM, cell, network
 from fastweights.papers.mqar import SETTINGS
+from fastweights.papers.mqar import measure as measure
 from fastweights.papers.table.order import apart
 from fastweights.papers.table.results import tested
 from fastweights.papers.table.tables import Titled
@@ -54,10 +54,6 @@ QUICK = {f"8-{row}": 6 for row in ("sum-l2", "delta-l2", LSTM)}
 OWN_LIKE = LSTM
 
 
-def measure(model: Any, task: Any) -> dict[str, float]:
-    return {"state_bytes": state_bytes(model, task)}
-
-
 def more(cells: Any, found: Any) -> list[Titled]:
     told = []
     for pairs in PAIRS:
@@ -70,21 +66,17 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """Test accuracy against the number of pairs."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import style, tidy
+    from fastweights.plotting import band, legend_of_all, style, tidy
 
     drawn = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = drawn.subplots()
     for place, row in enumerate(ROWS):
-        colour, dash, marker = style(place)
         by_pairs = {n: [tested(r, "accuracy") for r in records if r["cell"] == f"{n}-{row}"] for n in PAIRS}
         known = {pairs: values for pairs, values in by_pairs.items() if values}
         if known:
-            means = [sum(each) / len(each) for each in known.values()]
-            axes.plot(list(known), means, color=colour, linestyle=dash, marker=marker, label=row)
-            low, high = list(map(min, known.values())), list(map(max, known.values()))
-            axes.fill_between(list(known), low, high, color=colour, alpha=0.12, linewidth=0)
+            band(axes, list(known), list(known.values()), row, style(place))
     axes.plot(PAIRS, [1 / pairs for pairs in PAIRS], color="#666666", linewidth=1, linestyle=":", label="guess floor")
     tidy(axes, "pairs in a sequence", "test accuracy", None)
     axes.set_xticks(PAIRS)
-    legend(drawn, (axes,))
+    legend_of_all(drawn, (axes,))
     return drawn

@@ -43,12 +43,6 @@ def panel(axes: Any, records: list[dict[str, Any]], rows: dict[str, str], column
         plot_band(axes, [record for record in records if record["cell"] == name], column, row, style(place))
 
 
-def legend(drawn: Any, panels: Any) -> None:
-    named = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if named:
-        drawn.legend(named.values(), named, frameon=False, loc="outside right upper")
-
-
 def against_bytes(axes: Any, records: list[dict[str, Any]], rows: dict[str, str], statistic: str) -> None:
     """A statistic of the test sequences against the measured bytes of the state; cells of one row are joined."""
     from fastweights.papers.table.results import tested

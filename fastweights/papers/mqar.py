@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastweights.papers.measures import state_bytes
-from fastweights.papers.memories import LSTM, against_bytes, cell, legend, network, panel
+from fastweights.papers.memories import LSTM, against_bytes, cell, network, panel
 from fastweights.papers.table.order import apart
 from fastweights.papers.table.tables import Titled
 from fastweights.tasks import MQAR
@@ -69,7 +69,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """Test accuracy against the bytes of the state, and validation accuracy with 32 units against updates."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import tidy
+    from fastweights.plotting import legend_of_all, tidy
 
     drawn = Figure(figsize=(11, 4.2), layout="constrained")
     memory, curves = drawn.subplots(1, 2)
@@ -77,5 +77,5 @@ def figure(records: list[dict[str, Any]]) -> Any:
     panel(curves, records, {f"{row}-32": row for row in ROWS})
     tidy(memory, "bytes of the state", "test accuracy", TASK.floors["accuracy"])
     tidy(curves, "updates", "validation accuracy, 32 units", TASK.floors["accuracy"])
-    legend(drawn, (memory, curves))
+    legend_of_all(drawn, (memory, curves))
     return drawn

@@ -23,7 +23,7 @@ What there is to know of it:
 from typing import Any
 
 from fastweights.papers.measures import accuracy, state_bytes
-from fastweights.papers.memories import LSTM, cell, legend, network, panel
+from fastweights.papers.memories import LSTM, cell, network, panel
 from fastweights.papers.table.order import apart
 from fastweights.papers.table.tables import Titled
 from fastweights.tasks import OverwrittenKeys
@@ -69,7 +69,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     from matplotlib.figure import Figure
 
     from fastweights.papers.memories import against_bytes
-    from fastweights.plotting import tidy
+    from fastweights.plotting import legend_of_all, tidy
 
     drawn = Figure(figsize=(11, 4.2), layout="constrained")
     curves, memory = drawn.subplots(1, 2)
@@ -82,5 +82,5 @@ def figure(records: list[dict[str, Any]]) -> Any:
     against_bytes(memory, records, {row: row for row in ROWS}, "48_writes_accuracy")
     tidy(curves, "updates", "validation accuracy", TASK.floors["accuracy"])
     tidy(memory, "bytes of the state", "test accuracy at 48 writes", TASK.floors["accuracy"])
-    legend(drawn, (curves, memory))
+    legend_of_all(drawn, (curves, memory))
     return drawn

@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastweights.papers.measures import accuracy, state_bytes
-from fastweights.papers.memories import LSTM, cell, legend, network
+from fastweights.papers.memories import LSTM, cell, network
 from fastweights.papers.table.order import apart
 from fastweights.papers.table.results import tested
 from fastweights.papers.table.tables import Titled
@@ -92,7 +92,7 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """The accuracy of the last answer against the length of the sequence."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import style, tidy
+    from fastweights.plotting import band, legend_of_all, style, tidy
 
     drawn = Figure(figsize=(11, 4.2), layout="constrained")
     panels = drawn.subplots(1, 2)
@@ -103,14 +103,9 @@ def figure(records: list[dict[str, Any]]) -> Any:
             if not mine:
                 continue
             values = [[tested(record, statistic) for record in mine] for statistic in statistics]
-            colour, dash, marker = style(place)
-            means = [sum(each) / len(each) for each in values]
-            axes.plot(lengths, means, color=colour, linestyle=dash, marker=marker, label=row)
-            axes.fill_between(
-                lengths, list(map(min, values)), list(map(max, values)), color=colour, alpha=0.12, linewidth=0
-            )
+            band(axes, lengths, values, row, style(place))
         tidy(axes, "steps", "test accuracy of the last answer", task.floors["accuracy"])
         axes.set_title(f"{task.NAME}, trained at {lengths[0]} steps", fontsize=10)
         axes.set_xticks(lengths)
-    legend(drawn, panels)
+    legend_of_all(drawn, panels)
     return drawn
