@@ -85,6 +85,7 @@ def train() -> None:
                 "FastWeightsRNN": FastWeightsRNN(units, units, batch_first=True),
                 "rule=Hebbian()": FastWeightsRNN(units, units, batch_first=True, rule=Hebbian()),
                 "rule=Delta()": FastWeightsRNN(units, units, batch_first=True, rule=Delta()),
+                "inner_steps=0": FastWeightsRNN(units, units, batch_first=True, inner_steps=0),
             }
             functions = {name: training(each, 128, steps, False, **optimizer) for name, each in networks.items()}
             compare(f"a training step, 128 x {steps} x {units}, AdamW {optimizer or 'by default'}", functions, 200)
@@ -96,6 +97,7 @@ def long() -> None:
             "nn.GRU": nn.GRU(64, 64, layers, batch_first=True),
             "FastWeightsRNN": FastWeightsRNN(64, 64, layers, batch_first=True),
             "rule=Hebbian(rate=.002)": FastWeightsRNN(64, 64, layers, batch_first=True, rule=Hebbian(rate=0.002)),
+            "inner_steps=0": FastWeightsRNN(64, 64, layers, batch_first=True, inner_steps=0),
         }
         functions = {name: training(each, batch, 200, True) for name, each in networks.items()}
         compare(f"a training step, {batch} x 200 x 64, layers {layers}, an answer a step", functions, 21)
