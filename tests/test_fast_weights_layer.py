@@ -250,11 +250,11 @@ def test_a_rule_of_ones_own_needs_no_registration():
         (lambda: FastWeightsLayer(12, 2)(inputs().float(), inputs()), "got a state of type Tensor, wanted a pair"),
         (
             lambda: layer_of(Delta())(inputs(), (None, inputs())),
-            r"got the recent inputs \[3, 9, 12\], wanted \[3, 3, 36\]",
+            r"got the recent inputs \[3, 9, 12\] of torch.float64 on cpu, wanted \[3, 3, 36\]",
         ),
         (
             lambda: layer_of(Delta())(inputs(batch=2), layer_of(Delta())(inputs())[1]),
-            r"got the recent inputs \[3, 3, 36\], wanted \[2, 3, 36\]",
+            r"got the recent inputs \[3, 3, 36\] of torch.float64 on cpu, wanted \[2, 3, 36\]",
         ),
         (lambda: FastWeightsModel(5, 12, 2), r"got layers=2, wanted one rule a layer, as \(Delta\(\), Delta\(\)\)"),
         (lambda: FastWeightsModel(5, 12, ("delta",)), "got the layer 'delta', wanted an update rule, or 'attention'"),
@@ -265,3 +265,35 @@ def test_a_rule_of_ones_own_needs_no_registration():
 def test_bad_arguments(make, says):
     with pytest.raises(UserError, match=says):
         make()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        FastWeightsLayer(SIZE, HEADS),
+        FastWeightsModel(SIZE, SIZE, (Delta(), "attention"), HEADS),
+        CausalAttention(SIZE, HEADS, convolution=4),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_bad_calls(module):
+    x = inputs().float()
+    state, name = module(x)[1], type(module).__name__
+    for arguments, says in [
+        ((x.double(),), f"{name}: got an input of torch.float64 on cpu, wanted torch.float32 on cpu as the weights"),
+        ((x.to("meta"),), f"{name}: got an input of torch.float32 on meta, wanted torch.float32 on cpu"),
+        ((x, x), f"{name}: got .*Tensor, wanted an? (pair|tuple|AttentionState)"),
+        ((x, 3), f"{name}: got .*int, wanted an? (pair|tuple|AttentionState)"),
+        ((x[:2], state), r"got .*3.*, wanted .*2"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            module(*arguments)
+    for lengths, says in [
+        ([9.0, 3.0, 1.0], "lengths: got torch.float32"),
+        ([9, 3], r"lengths: got torch.int64 of shape \[2\] on cpu, wanted 3 integers"),
+        ([10, 3, 1], "lengths: got values from 1 to 10, wanted 0 to 9"),
+        ([9, 3, -1], "lengths: got values from -1 to 9, wanted 0 to 9"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            module(x, lengths=torch.tensor(lengths))
+    close(module(x, lengths=[9, 3, 1])[0], module(x, lengths=torch.tensor([9, 3, 1], dtype=torch.uint8))[0])

@@ -61,6 +61,15 @@ def batched(owner: str, input: Tensor, input_size: int) -> Tensor:
     return input if input.dim() == 3 else input.unsqueeze(0)
 
 
+def check_like(owner: str, input: Tensor, weight: Tensor) -> None:
+    """Raise where an input and the weights are of two dtypes or devices; autocast brings dtypes together by itself."""
+    device = input.device.type
+    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and input.is_floating_point()
+    if (input.dtype != weight.dtype and not cast) or input.device != weight.device:
+        wanted = f"{weight.dtype} on {weight.device} as the weights"
+        raise UserError(f"{owner}: got an input of {input.dtype} on {input.device}, wanted {wanted}")
+
+
 def initial(owner: str, name: str, state: Any, input: Tensor, *shape: int) -> Tensor:
     """One tensor of the state as [batch, *shape]; None: zeros. It comes as [1, batch, *shape], the batch axis only
     where the input has one."""

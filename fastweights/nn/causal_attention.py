@@ -6,9 +6,10 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from fastweights.errors import UserError
-from fastweights.nn.arguments import batched, check_sizes
+from fastweights.nn.arguments import batched, check_like, check_sizes
 from fastweights.nn.layer_state import state_bytes
-from fastweights.nn.short_convolution import ShortConvolution
+from fastweights.nn.short_convolution import ShortConvolution, check_convolution, check_recent
+from fastweights.ops.lengths import check_lengths, inside
 
 
 class AttentionState(NamedTuple):
@@ -57,6 +58,7 @@ class CausalAttention(nn.Module):
         check_sizes("CausalAttention", size=size, heads=heads)
         if size % heads:
             raise UserError(f"CausalAttention: got size={size} and heads={heads}, wanted heads that divide the size")
+        check_convolution("CausalAttention", convolution)
         options: Any = {"device": device, "dtype": dtype}
         self.size, self.heads = size, heads
         self.projection = nn.Linear(size, 3 * size, bias=False, **options)
@@ -67,12 +69,16 @@ class CausalAttention(nn.Module):
         self, input: Tensor, state: AttentionState | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, AttentionState]:
         x = batched("CausalAttention", input, self.size)
+        check_like("CausalAttention", x, self.projection.weight)
         batch, time, _ = x.shape
+        lengths = None if lengths is None else check_lengths(lengths, x)
+        if state is not None:
+            self._check_state(state, batch)
         y, recent = self.projection(x), None
         if self.convolution is not None:
             y, recent = self.convolution(y, None if state is None else state.recent, lengths)
         q, k, v = y.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = None if lengths is None else torch.arange(time, device=x.device) < lengths[:, None]
+        seen = None if lengths is None else inside(lengths, time)
         if state is None and seen is None:
             o = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -85,8 +91,16 @@ class CausalAttention(nn.Module):
             o = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         output = self.output(o.transpose(1, 2).flatten(2))
         if lengths is not None:
-            output = output * (torch.arange(time, device=x.device) < lengths[:, None])[..., None]
+            output = output * inside(lengths, time)[..., None]
         return output if input.dim() == 3 else output.squeeze(0), AttentionState(k, v, seen, recent)
+
+    def _check_state(self, state: Any, batch: int) -> None:
+        if not isinstance(state, AttentionState):
+            raise UserError(f"CausalAttention: got a state of type {type(state).__name__}, wanted an AttentionState")
+        if state.keys.shape[0] != batch:
+            raise UserError(f"CausalAttention: got a state of {state.keys.shape[0]} samples, wanted {batch}")
+        if self.convolution is not None and state.recent is not None:
+            check_recent("CausalAttention", self.convolution, state.recent, batch)
 
 
 def both(

@@ -6,13 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastweights.errors import UserError
-from fastweights.nn.arguments import batched, check_sizes
+from fastweights.nn.arguments import batched, check_like, check_sizes
 from fastweights.nn.feature_maps import feature_maps
 from fastweights.nn.gates import Gates
 from fastweights.nn.layer_state import LayerState
-from fastweights.nn.short_convolution import ShortConvolution
+from fastweights.nn.short_convolution import ShortConvolution, check_convolution, check_recent
 from fastweights.ops.fast_weights_scan import run
-from fastweights.ops.fast_weights_scan.call import check
+from fastweights.ops.fast_weights_scan.call import check, check_resets
+from fastweights.ops.lengths import check_lengths
 from fastweights.rules import Delta
 
 OUTPUT_GATES = {"silu": functional.silu, "sigmoid": torch.sigmoid}
@@ -81,8 +82,7 @@ class FastWeightsLayer(nn.Module):
                             "or a key_size and a value_size")  # fmt: skip
         if output_gate not in (None, *OUTPUT_GATES):
             raise UserError(f"FastWeightsLayer: got output_gate={output_gate!r}, wanted None, 'silu' or 'sigmoid'")
-        if type(convolution) is not int or not 0 <= convolution <= 64:
-            raise UserError(f"FastWeightsLayer: got convolution={convolution!r}, wanted steps from 0 to 64")
+        check_convolution("FastWeightsLayer", convolution)
         self.size, self.heads, self.rule, self.batch_first, self.backend = size, heads, rule, batch_first, backend
         self.key_size = key = size // heads if key_size is None else key_size
         self.value_size = value = size // heads if value_size is None else value_size
@@ -115,6 +115,10 @@ class FastWeightsLayer(nn.Module):
     ) -> tuple[Tensor, LayerState]:
         x = batched("FastWeightsLayer", input, self.size)
         x = x if self.batch_first or input.dim() == 2 else x.transpose(0, 1)
+        check_like("FastWeightsLayer", x, self.projection.weight)
+        lengths = None if lengths is None else check_lengths(lengths, x)
+        if resets is not None:
+            check_resets(resets, *x.shape[:2])
         memory, recent = check_state(state, self.convolution, x.shape[0])
         dtype = self.projection.weight.dtype  # under autocast the memory keeps its own precision, for it adds up
         y = self.projection(x).to(dtype)
@@ -160,8 +164,5 @@ def check_state(state: Any, convolution: ShortConvolution | None, batch: int) ->
         raise UserError(f"FastWeightsLayer: got a state of type {type(state).__name__}, wanted a pair (memory, recent)")
     memory, recent = state
     if convolution is not None and recent is not None:
-        channels, width = convolution.weight.shape
-        if not isinstance(recent, Tensor) or recent.shape != (batch, width - 1, channels):
-            got = list(recent.shape) if isinstance(recent, Tensor) else type(recent).__name__
-            raise UserError(f"FastWeightsLayer: got the recent inputs {got}, wanted {[batch, width - 1, channels]}")
+        check_recent("FastWeightsLayer", convolution, recent, batch)
     return memory, recent

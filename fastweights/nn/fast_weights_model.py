@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fastweights.errors import UserError
-from fastweights.nn.arguments import batched, check_sizes
+from fastweights.nn.arguments import batched, check_like, check_sizes
 from fastweights.nn.causal_attention import CausalAttention
 from fastweights.nn.fast_weights_layer import FastWeightsLayer
+from fastweights.ops.lengths import check_lengths, inside
 from fastweights.rules import Delta
 
 
@@ -48,6 +49,10 @@ class FastWeightsModel(nn.Module):
         if isinstance(layers, str) or not isinstance(layers, Sequence):
             raise UserError(f"FastWeightsModel: got layers={layers!r}, wanted one rule a layer, as (Delta(), Delta())")
         check_sizes("FastWeightsModel", input_size=input_size, hidden_size=hidden_size, layers=len(layers), heads=heads)
+        if type(mlp) is not int or mlp < 0:
+            raise UserError(f"FastWeightsModel: got mlp={mlp!r}, wanted an integer >= 0")
+        if start is not None and (not isinstance(start, int | float) or not 0 <= start < math.inf):
+            raise UserError(f"FastWeightsModel: got start={start!r}, wanted a finite number >= 0, or None")
         where: Any = {"device": device, "dtype": dtype}
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
         same = input_size == hidden_size
@@ -100,8 +105,10 @@ class FastWeightsModel(nn.Module):
     ) -> tuple[Tensor, tuple[Any, ...]]:
         x = batched("FastWeightsModel", input, self.input_size)
         x = x if self.batch_first or input.dim() == 2 else x.transpose(0, 1)
-        if state is not None and (isinstance(state, Tensor) or len(state) != len(self.layers)):
-            got = type(state).__name__ if isinstance(state, Tensor) else f"{len(state)} states"
+        check_like("FastWeightsModel", x, self.last_norm.weight)
+        lengths = None if lengths is None else check_lengths(lengths, x)
+        if state is not None and (not isinstance(state, tuple | list) or len(state) != len(self.layers)):
+            got = f"{len(state)} states" if isinstance(state, tuple | list) else type(state).__name__
             raise UserError(f"FastWeightsModel: got {got}, wanted a tuple of {len(self.layers)}, one a layer")
         h, after = x if self.into is None else self.into(x), []
         for place, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
@@ -112,8 +119,7 @@ class FastWeightsModel(nn.Module):
             after.append(kept)
         output = self.last_norm(h)
         if lengths is not None:
-            inside = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
-            output = torch.where(inside[..., None], output, 0.0)
+            output = torch.where(inside(lengths, x.shape[1])[..., None], output, 0.0)
         if input.dim() == 2:
             output = output.squeeze(0)
         return output if self.batch_first or input.dim() == 2 else output.transpose(0, 1), tuple(after)

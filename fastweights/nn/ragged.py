@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
-from fastweights.ops.fast_weights_rnn.call import check_lengths
+from fastweights.ops.lengths import check_lengths
 
 
 def read_both_ways(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> Tensor:

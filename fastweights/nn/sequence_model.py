@@ -12,7 +12,7 @@ from fastweights.errors import UserError
 from fastweights.nn.arguments import embed
 from fastweights.nn.fast_weights_rnn import FastWeightsRNN
 from fastweights.nn.multi_level_rnn import MultiLevelRNN
-from fastweights.ops.fast_weights_rnn.call import check_lengths
+from fastweights.ops.lengths import check_lengths
 from fastweights.tasks import Spec
 
 

@@ -2,6 +2,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastweights.errors import UserError
+
 
 class ShortConvolution(nn.Module):
     r"""A causal convolution of each channel with its own few weights, and a SiLU: y(t) = silu(sum_j w_j x(t - j)).
@@ -45,6 +47,23 @@ class ShortConvolution(nn.Module):
     def extra_repr(self) -> str:
         channels, width = self.weight.shape
         return f"{channels}, width={width}"
+
+
+def check_convolution(owner: str, width: int) -> None:
+    if type(width) is not int or not 0 <= width <= 64:
+        raise UserError(f"{owner}: got convolution={width!r}, wanted steps from 0 to 64")
+
+
+def check_recent(owner: str, convolution: ShortConvolution, recent: Tensor, batch: int) -> None:
+    """Raise where the last inputs do not go with the convolution and the batch."""
+    channels, width = convolution.weight.shape
+    wanted = (batch, width - 1, channels), convolution.weight.dtype, convolution.weight.device
+    if not isinstance(recent, Tensor) or (recent.shape, recent.dtype, recent.device) != wanted:
+        got = type(recent).__name__
+        if isinstance(recent, Tensor):
+            got = f"{list(recent.shape)} of {recent.dtype} on {recent.device}"
+        told = f"{list(wanted[0])} of {wanted[1]} on {wanted[2]}"
+        raise UserError(f"{owner}: got the recent inputs {got}, wanted {told}")
 
 
 def within(long: Tensor, weight: Tensor, resets: Tensor) -> Tensor:

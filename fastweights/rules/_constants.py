@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastweights.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 Range = tuple[float, float]
 

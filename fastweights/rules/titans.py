@@ -26,7 +26,7 @@ class Titans:
 
     GATES: ClassVar[dict[str, Gate]] = {
         "log_decay": LOG_DECAY,
-        "strength": STRENGTH._replace(says="how much of the error is written"),
+        "strength": STRENGTH,
         "momentum": Gate("which part of the last write is written again"),
     }
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fastweights.nn.memories.memory_state import MemoryState
-from fastweights.ops.fast_weights_rnn.call import check_lengths
+from fastweights.ops.lengths import check_lengths
 
 
 class Memory(Protocol):

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastweights.ops.cpu import limits
+from fastweights.ops.lengths import check_lengths
 from fastweights.ops.past import PastState
 from fastweights.ops.state import FastWeightsState, as_state
 
 NONLINEARITIES = ("relu", "tanh")
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -104,21 +103,3 @@ def _check_tensor(name: str, tensor: Tensor, inputs: Tensor, *shape: int | str) 
         raise ValueError(
             f"{name}: got {tensor.dtype} on {tensor.device}, wanted {inputs.dtype} on {inputs.device} as the inputs"
         )
-
-
-def check_lengths(lengths: Tensor, inputs: Tensor, least: int = 0) -> Tensor:
-    """Those of sequences [batch, time, ...] as int64 on their device."""
-    batch, time = inputs.shape[:2]
-    lengths = torch.as_tensor(lengths)
-    if lengths.shape != (batch,) or lengths.dtype not in INTEGERS or (lengths.is_meta and not inputs.is_meta):
-        raise ValueError(
-            f"lengths: got {lengths.dtype} of shape {list(lengths.shape)} on {lengths.device}, "
-            f"wanted {batch} integers, one a sequence"
-        )
-    if not limits.abstract() and lengths.is_cpu and batch:
-        low, high = int(lengths.min()), int(lengths.max())
-        if low < least or high > time:
-            raise ValueError(
-                f"lengths: got values from {low} to {high}, wanted {least} to {time}, the steps of the inputs"
-            )
-    return lengths.to(device=inputs.device, dtype=torch.int64)

@@ -11,10 +11,10 @@ from torch import Tensor
 from fastweights.errors import UserError, near
 from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_scan.step import masked
-from fastweights.rules import Gate, ScanState, Step
+from fastweights.ops.lengths import check_lengths, inside
+from fastweights.rules import Delta, Gate, ScanState, Step
 
 HALF = (torch.float16, torch.bfloat16)
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 CHUNKS = [2**n for n in range(9)]
 
 
@@ -42,10 +42,6 @@ class Call:
     @property
     def substeps(self) -> int:
         return getattr(self.rule, "substeps", 1)
-
-
-def inside(lengths: Tensor, time: int) -> Tensor:
-    return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
 def check(
@@ -77,11 +73,8 @@ def check(
     sizes |= {"key": (*sizes["token"], key), "value": (*sizes["token"], value)}
     given = check_gates(rule, gates, queries, sizes)
     state = check_state(rule, state, keys, values)
-    if resets is not None and (
-        not isinstance(resets, Tensor) or resets.dtype is not torch.bool or resets.shape != (batch, time)
-    ):
-        got = f"{resets.dtype} of shape {list(resets.shape)}" if isinstance(resets, Tensor) else type(resets).__name__
-        raise UserError(f"resets: got {got}, wanted torch.bool of shape {[batch, time]}: true where a sequence begins")
+    if resets is not None:
+        check_resets(resets, batch, time)
     if lengths is not None:
         lengths = check_lengths(lengths, queries)
         valid = inside(lengths, time)
@@ -106,6 +99,12 @@ def check(
     if step is not None and lengths is not None:
         step = masked(step, inside(lengths, time))
     return Call(queries, keys, values, given, rule, state, resets, lengths, chunk, dtype, step)
+
+
+def check_resets(resets: Any, batch: int, time: int) -> None:
+    if not isinstance(resets, Tensor) or resets.dtype is not torch.bool or resets.shape != (batch, time):
+        got = f"{resets.dtype} of shape {list(resets.shape)}" if isinstance(resets, Tensor) else type(resets).__name__
+        raise UserError(f"resets: got {got}, wanted torch.bool of shape {[batch, time]}: true where a sequence begins")
 
 
 def lifted(tensor: Any) -> Any:
@@ -141,6 +140,7 @@ def check_gates(
     for name in gates:
         if name not in known:
             has = f"has the gates {', '.join(known)}" if known else "has no gates"
+            has += "; it is the rule where none is named" if type(rule) is Delta else ""
             raise UserError(f"gates: got {name!r}{near(str(name), known)}; {owner} {has}")
     given: dict[str, Tensor | None] = {}
     for name, gate in known.items():
@@ -159,7 +159,8 @@ def check_range(owner: str, name: str, tensor: Tensor, gate: Gate) -> None:
         return
     low, high = (float(each) for each in tensor.detach().aminmax())
     if math.isnan(low) or math.isnan(high):
-        raise UserError(f"gates[{name!r}]: got NaN, wanted numbers {_span(gate)} ({owner}: {gate.says})")
+        wanted = f"wanted numbers {_span(gate)} ({owner}: {gate.says})"
+        raise UserError(f"gates[{name!r}]: got NaN, {wanted}; a layer makes them of its input and its weights")
     if low < gate.low or high > gate.high:
         got = f"{low:g}" if low < gate.low else f"{high:g}"
         raise UserError(f"gates[{name!r}]: got {got}, wanted numbers {_span(gate)} ({owner}: {gate.says})")
@@ -192,19 +193,6 @@ def check_state(rule: Any, state: Any, keys: Tensor, values: Tensor) -> ScanStat
             wanted = f"{keys.dtype} on {keys.device} as the keys"
             raise UserError(f"state: got {each.dtype} on {each.device}, wanted {wanted}")
     return state
-
-
-def check_lengths(lengths: Tensor, queries: Tensor) -> Tensor:
-    batch, time = queries.shape[:2]
-    lengths = torch.as_tensor(lengths)
-    if lengths.shape != (batch,) or lengths.dtype not in INTEGERS:
-        got = f"{lengths.dtype} of shape {list(lengths.shape)}"
-        raise UserError(f"lengths: got {got}, wanted {batch} integers, one a sequence")
-    if not limits.abstract() and lengths.is_cpu and batch:
-        low, high = int(lengths.min()), int(lengths.max())
-        if low < 0 or high > time:
-            raise UserError(f"lengths: got values from {low} to {high}, wanted 0 to {time}, the tokens of the queries")
-    return lengths.to(device=queries.device, dtype=torch.int64)
 
 
 def _check_shape(name: str, tensor: Any, queries: Tensor, *shape: int) -> None:
