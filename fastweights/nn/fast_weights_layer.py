@@ -14,6 +14,8 @@ from fastweights.nn.short_convolution import ShortConvolution, check_convolution
 from fastweights.ops.fast_weights_scan import run
 from fastweights.ops.fast_weights_scan.call import check, check_resets
 from fastweights.ops.lengths import check_lengths
+from fastweights.ops.short_convolution import Part
+from fastweights.ops.short_convolution.reference import in_heads
 from fastweights.rules import Delta
 
 OUTPUT_GATES = {"silu": functional.silu, "sigmoid": torch.sigmoid}
@@ -94,9 +96,12 @@ class FastWeightsLayer(nn.Module):
         for each in feature_maps(self.features):
             mapped = each.size(mapped)
         self.output_gate, self.substeps = output_gate, getattr(rule, "substeps", 1)
+        unit, many = self.features[:1] == ("l2",), self.substeps * heads
+        self.maps = feature_maps(self.features[unit:])  # those that are left: the convolution brings to unit length
+        self.parts = (Part(heads, key, unit), Part(many, key, unit), Part(many, value))
         self.ran: str | None = None
         options: Any = {"device": device, "dtype": dtype}
-        self.channels = heads * (key + self.substeps * (key + value))
+        self.channels = sum(part.channels for part in self.parts)
         self.projection = nn.Linear(size, self.channels, bias=False, **options)
         self.convolution = ShortConvolution(self.channels, convolution, **options) if convolution else None
         kinds: Any = {"negative_eigenvalues": negative_eigenvalues, "leave_out": leave_out}
@@ -123,10 +128,14 @@ class FastWeightsLayer(nn.Module):
         dtype = self.projection.weight.dtype  # under autocast the memory keeps its own precision, for it adds up
         y = self.projection(x).to(dtype)
         if self.convolution is None:
-            y, recent = functional.silu(y), None
+            q, k, v = in_heads(functional.silu(y), self.parts)
+            recent = None
         else:
-            y, recent = self.convolution(y, recent, lengths, resets)
-        q, k, v = self._parts(y)
+            (q, k, v), recent = self.convolution(y, recent, lengths, resets, self.parts)
+        for each in self.maps:
+            q, k = each.function(q), each.function(k)
+        if self.substeps > 1:  # a token's keys and values one after the other
+            k, v = (each.unflatten(2, (self.substeps, -1)).flatten(1, 2) for each in (k, v))
         gates = {name: gate.to(dtype) for name, gate in self.gates(x).items()}
         call = check(q, k, v, gates, self.rule, memory, resets, lengths, None)
         o, memory, self.ran = run(call, self.backend)
@@ -141,16 +150,6 @@ class FastWeightsLayer(nn.Module):
         elif not self.batch_first:
             output = output.transpose(0, 1)
         return output, LayerState(memory, recent)
-
-    def _parts(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values by heads; the keys and values of a token's substeps one after the other."""
-        batch, time, _ = y.shape
-        heads, key, value, many = self.heads, self.key_size, self.value_size, self.substeps
-        q, k, v = y.split([heads * key, many * heads * key, many * heads * value], -1)
-        q, k = q.reshape(batch, time, heads, key), k.reshape(batch, time * many, heads, key)
-        for each in feature_maps(self.features):
-            q, k = each.function(q), each.function(k)
-        return q, k, v.reshape(batch, time * many, heads, value)
 
     def extra_repr(self) -> str:
         told = f"{self.size}, heads={self.heads}, rule={self.rule}, features={'+'.join(self.features)}"

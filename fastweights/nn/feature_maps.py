@@ -9,18 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from fastweights.errors import UserError, near
-
-EPSILON = 1e-6
+from fastweights.ops.short_convolution import EPSILON
+from fastweights.ops.short_convolution.reference import unit as l2
 
 
 class FeatureMap(NamedTuple):
     function: Callable[[Tensor], Tensor]
     size: Callable[[int], int] = lambda size: size  # features from so many numbers
-
-
-def l2(x: Tensor) -> Tensor:
-    """x / sqrt(|x|^2 + 1e-6)"""
-    return x * (x.square().sum(-1, keepdim=True) + EPSILON).rsqrt()
 
 
 def sum_to_one(x: Tensor) -> Tensor:

@@ -1,8 +1,11 @@
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fastweights.errors import UserError
+from fastweights.ops.short_convolution import Part, short_convolution
 
 
 class ShortConvolution(nn.Module):
@@ -26,23 +29,16 @@ class ShortConvolution(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(
-        self, x: Tensor, recent: Tensor | None = None, lengths: Tensor | None = None, resets: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        (batch, time, channels), width = x.shape, self.weight.shape[1]
-        if recent is None:
-            recent = x.new_zeros(batch, width - 1, channels)
-        long = torch.cat([recent, x], 1)
-        if resets is not None:
-            y = within(long, self.weight, resets)
-        elif time == 1:
-            y = (long * self.weight.t()).sum(1, keepdim=True)
-        else:  # in two dimensions it takes half the time of one: it runs on the strides as they are
-            weight = self.weight[:, None, None]
-            y = functional.conv2d(long.mT.unsqueeze(2), weight, groups=channels).squeeze(2).mT
-        if lengths is None:
-            return functional.silu(y), long[:, time:]
-        places = lengths[:, None] + torch.arange(width - 1, device=x.device)
-        return functional.silu(y), long.gather(1, places[..., None].expand(-1, -1, channels))
+        self,
+        x: Tensor,
+        recent: Tensor | None = None,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        parts: Sequence[Part] | None = None,
+    ) -> tuple[Any, Tensor]:
+        """y like x, or a tuple of its parts, each [batch, time, heads, size]."""
+        y: Any = short_convolution(x, self.weight, parts or (Part(1, x.shape[-1]),), recent, resets)
+        return y if parts else y[0].flatten(2), last_inputs(x, self.weight.shape[1] - 1, recent, lengths)
 
     def extra_repr(self) -> str:
         channels, width = self.weight.shape
@@ -66,12 +62,13 @@ def check_recent(owner: str, convolution: ShortConvolution, recent: Tensor, batc
         raise UserError(f"{owner}: got the recent inputs {got}, wanted {told}")
 
 
-def within(long: Tensor, weight: Tensor, resets: Tensor) -> Tensor:
-    """The convolution of what a sequence of its own holds alone; `long` begins with the inputs before the first."""
-    time, width = resets.shape[1], weight.shape[1]
-    part = functional.pad(resets.cumsum(1), (width - 1, 0))
-    y = torch.zeros_like(long[:, width - 1 :])
-    for tap in range(width):
-        seen = (part[:, tap : tap + time] == part[:, width - 1 :])[..., None]
-        y = y + torch.where(seen, long[:, tap : tap + time], 0.0) * weight[:, tap]
-    return y
+def last_inputs(x: Tensor, count: int, recent: Tensor | None, lengths: Tensor | None) -> Tensor:
+    """The last `count` inputs inside each sequence, [batch, count, channels]; those before the first are `recent`."""
+    batch, time, channels = x.shape
+    if lengths is None and time >= count:
+        return x[:, time - count :].clone()  # the state does not hold on to the whole sequence
+    long = torch.cat([x.new_zeros(batch, count, channels) if recent is None else recent, x], 1)
+    if lengths is None:
+        return long[:, time:]
+    places = lengths[:, None] + torch.arange(count, device=x.device)
+    return long.gather(1, places[..., None].expand(-1, -1, channels))

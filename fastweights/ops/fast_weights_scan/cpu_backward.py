@@ -14,6 +14,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
+from fastweights.ops.cpu.vectors import ANY, numbers
 from fastweights.ops.fast_weights_scan.cpu_decays import add_pairs, cut, sum_flows, sum_pairs, through
 from fastweights.ops.fast_weights_scan.cpu_kernels import begin, turn_in, turn_out, weigh
 from fastweights.ops.fast_weights_scan.cpu_products import (
@@ -25,12 +26,10 @@ from fastweights.ops.fast_weights_scan.cpu_products import (
     turn,
 )
 from fastweights.ops.fast_weights_scan.cpu_rows import (
-    _ANY,
     clear,
     copy,
     expect,
     inner_rows,
-    numbers,
     put,
     scale_rows,
     take,
@@ -53,7 +52,7 @@ def backward(kind, heads, sizes, steps, places, least, tensors, gradients):
     dq, dk, du, de = numbers(adq, kind), numbers(adk, kind), numbers(adu, kind), numbers(ade, kind)
     dstrength, dg, dstate = numbers(adstrength, kind), numbers(adg, kind), numbers(adstate, kind)
     own, lengths = numbers(aown, kind), numbers(alengths, numpy.int64)
-    resets = numba.carray(at(aresets, numpy.uint8), (_ANY if aresets else 0,))
+    resets = numba.carray(at(aresets, numpy.uint8), (ANY if aresets else 0,))
     zero, one, longest, areas = integer(0), integer(1), max(wide, tall, rows), (ones, decay, inverse, row, start)
     begin(kind, own, total, ones, longest, rows, wide, decay, inverse)
     lanes, starts = lanes_of(kind), numpy.empty(most + 1, numpy.int64)

@@ -6,7 +6,7 @@ inverses, a row of each token; a row for what is taken; and the decays before th
 
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import fill, integer, lanes_of, load, spread, store, where_positive
-from fastweights.ops.fast_weights_scan.cpu_lanes import exponential
+from fastweights.ops.cpu.vectors import exponential
 from fastweights.ops.fast_weights_scan.cpu_rows import take, totals
 
 

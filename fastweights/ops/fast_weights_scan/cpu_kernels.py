@@ -16,6 +16,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, store
+from fastweights.ops.cpu.vectors import ANY, numbers
 from fastweights.ops.fast_weights_scan.cpu_decays import cut
 from fastweights.ops.fast_weights_scan.cpu_products import (
     lower_product,
@@ -24,7 +25,7 @@ from fastweights.ops.fast_weights_scan.cpu_products import (
     solve_lower,
     turn,
 )
-from fastweights.ops.fast_weights_scan.cpu_rows import _ANY, clear, copy, expect, numbers, put, scale_rows, take
+from fastweights.ops.fast_weights_scan.cpu_rows import clear, copy, expect, put, scale_rows, take
 
 
 @helper
@@ -72,7 +73,7 @@ def forward(kind, heads, sizes, steps, places, least, tensors):
     strength, g, state = numbers(astrength, kind), numbers(ag, kind), numbers(astate, kind)
     out, last, written = numbers(aout, kind), numbers(alast, kind), numbers(awritten, kind)
     memories, own, lengths = numbers(amemories, kind), numbers(aown, kind), numbers(alengths, numpy.int64)
-    resets = numba.carray(at(aresets, numpy.uint8), (_ANY if aresets else 0,))
+    resets = numba.carray(at(aresets, numpy.uint8), (ANY if aresets else 0,))
     zero, one, longest, areas = integer(0), integer(1), max(wide, tall, rows), (ones, decay, inverse, row, start)
     begin(kind, own, total, ones, longest, rows, wide, decay, inverse)
     edge = ones + longest - lanes_of(kind)  # the last ones, and the zeros behind them

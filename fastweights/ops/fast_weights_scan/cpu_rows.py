@@ -1,17 +1,8 @@
 """Rows of tensors to the scratch memory of a kernel and back, and sums over the lanes of vectors."""
 
-import numba
-
 from fastweights.ops.cpu.compilation import helper
-from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store, transpose
+from fastweights.ops.cpu.lanes import fill, integer, lanes_of, load, spread, store, transpose
 from fastweights.ops.fast_weights_scan.cpu_lanes import bring
-
-_ANY = 1 << 40  # the length of an array that is only known as an address
-
-
-@helper
-def numbers(address, kind):
-    return numba.carray(at(address, kind), (_ANY,))
 
 
 @helper
