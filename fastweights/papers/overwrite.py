@@ -13,13 +13,14 @@ What there is to know of it:
 3. Nothing was searched: the settings were set by hand, by one seed of `delta`.
 4. Blocks have a short convolution of 4 steps, l2 on keys and queries, an RMSNorm of what is read, and no MLP.
 5. With two blocks a memory that adds can overwrite: the first reads what a key holds, the second takes that away.
-6. The convolution sees a key that is written twice in a row, so that one block can come above that ceiling.
+6. The convolution sees the pair before, too, which tells some orders: with two steps of it `sum` has 42.9% (one seed).
 7. Attention has the convolution, and no other sense of place.
 8. `bytes` are those of all tensors that a stream carries after a sequence, measured; they are those of float32.
 9. `48 writes`: the same network on sequences of twice the length, which it was never trained on.
 10. Three seeds of each: such an interval is too short, and covers the mean in three cases of four.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from fastweights.papers.measures import accuracy, state_bytes
@@ -31,6 +32,7 @@ from fastweights.training.config import Config
 
 TITLE = "Overwritten keys"
 TASK = OverwrittenKeys(num_keys=8, writes=24)
+LONGER = 48  # writes, which no network was trained on
 METRICS = {
     "overwritten-keys": {"accuracy": "accuracy", "48 writes": "48_writes_accuracy", "bytes": "state_bytes"},
 }
@@ -57,7 +59,7 @@ OWN_LIKE = LSTM
 
 
 def measure(model: Any, task: Any) -> dict[str, float]:
-    return {"48_writes_accuracy": accuracy(model, task, judged_writes=48), "state_bytes": state_bytes(model, task)}
+    return {"48_writes_accuracy": accuracy(model, task, judged_writes=LONGER), "state_bytes": state_bytes(model, task)}
 
 
 def more(cells: Any, found: Any) -> list[Titled]:
@@ -73,14 +75,13 @@ def figure(records: list[dict[str, Any]]) -> Any:
 
     drawn = Figure(figsize=(11, 4.2), layout="constrained")
     curves, memory = drawn.subplots(1, 2)
-    ceiling = TASK.marks["some value of the key"]
     panel(curves, records, {row: row for row in ROWS})
-    for axes in (curves, memory):
-        axes.axhline(
-            ceiling, color="#666666", linewidth=1, linestyle="--", label=f"cannot tell the last ({ceiling:.2f})"
-        )
+    for axes, writes in ((curves, TASK.writes), (memory, LONGER)):
+        ceiling = replace(TASK, judged_writes=writes).marks["some value of the key"]
+        name = "cannot tell the last" if writes == TASK.writes else None
+        axes.axhline(ceiling, color="#666666", linewidth=1, linestyle="--", label=name)
     against_bytes(memory, records, {row: row for row in ROWS}, "48_writes_accuracy")
     tidy(curves, "updates", "validation accuracy", TASK.floors["accuracy"])
-    tidy(memory, "bytes of the state", "test accuracy at 48 writes", TASK.floors["accuracy"])
+    tidy(memory, "bytes of the state", f"test accuracy at {LONGER} writes", TASK.floors["accuracy"])
     legend_of_all(drawn, (curves, memory))
     return drawn
