@@ -14,7 +14,7 @@ import torch
 from test_op_equality import Problem, assert_equal
 
 from fastweights.nn import FastWeightsRNN
-from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn
+from fastweights.ops import FastWeightsState, UnsupportedBackend, fast_weights_rnn, gpu
 from fastweights.ops.fast_weights_rnn import choose, triton
 from fastweights.ops.fast_weights_rnn.call import check
 from fastweights.rules import Cosine, Delta, Hebbian
@@ -222,7 +222,7 @@ def test_fresh_memory_is_written_before_it_is_read_and_two_runs_agree(ragged, ru
 @either
 def test_torch_compile_does_not_break_on_it(rule, monkeypatch):
     problem = draw(2, 3, 7, 1, "relu", True, True, True, rule=rule)
-    for module, name in ((triton, "find_spec"), (torch.amp.autocast_mode, "is_autocast_available")):  # as in torch 2.11
+    for module, name in ((gpu, "find_spec"), (torch.amp.autocast_mode, "is_autocast_available")):  # as in torch 2.11
         monkeypatch.setattr(module, name, torch._dynamo.disable(getattr(module, name)))
 
     @torch.compile(fullgraph=True, backend="aot_eager")
@@ -257,10 +257,10 @@ def test_why_not(monkeypatch):
     assert "no kernel for torch.float8_e5m2" in why_not(dtype=torch.float8_e5m2)
     assert "the inputs are on meta" in why_not(device="meta")
     with monkeypatch.context() as context:
-        context.setattr(triton, "_HAS_TRITON", False)
+        context.setattr(gpu, "_HAS_TRITON", False)
         assert why_not() == "triton is not installed"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert triton._why_not_here(torch.device("cuda")) == "triton wants compute capability (8, 0), the device has (7, 5)"
+    assert gpu.why_not(torch.device("cuda")) == "triton wants compute capability (8, 0), the device has (7, 5)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "it runs on CUDA devices, the inputs are on cpu" in why_not(device="cpu")
     x = torch.zeros(1, 2, 7)

@@ -16,13 +16,12 @@ hidden^2 beyond it, memory time x hidden. It differs from `attention.py` by wher
 State and sums are float32 for bfloat16 and float16 inputs, float64 for float64. Not differentiable twice.
 """
 
-import os
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fastweights.ops import gpu
 from fastweights.ops.fast_weights_rnn import attention
 from fastweights.ops.fast_weights_rnn.call import Call
 from fastweights.ops.layer_norm import EPSILON
@@ -33,8 +32,6 @@ MOST_HIDDEN = 256
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 RESIDENT_BYTES = 64 * 1024  # W is kept in registers up to this size: a quarter of a multiprocessor's
 MOST_ROWS = 64  # of the history, at a time
-OLDEST = (8, 0)  # compute capability
-_HAS_TRITON = find_spec("triton") is not None  # torch.compile of torch 2.11 cannot look through find_spec
 
 
 def why_not(call: Call) -> str | None:
@@ -46,20 +43,7 @@ def why_not(call: Call) -> str | None:
         return f"it has no kernel for {call.inputs.dtype}, only for {', '.join(map(str, DTYPES))}"
     if call.inputs.shape[2] > MOST_HIDDEN:
         return f"its kernels hold at most {MOST_HIDDEN} hidden units, got {call.inputs.shape[2]}"
-    return _why_not_here(call.inputs.device)
-
-
-def _why_not_here(device: torch.device) -> str | None:
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if device.type != "cuda" and not (device.type == "cpu" and interpreted):
-        return f"it runs on CUDA devices, the inputs are on {device.type} (tests set TRITON_INTERPRET=1)"
-    if not _HAS_TRITON:
-        return "triton is not installed"
-    if torch.compiler.is_compiling() or device.type != "cuda" or torch.version.hip is not None:
-        return None
-    if torch.cuda.get_device_capability(device) < OLDEST:
-        return f"triton wants compute capability {OLDEST}, the device has {torch.cuda.get_device_capability(device)}"
-    return None
+    return gpu.why_not(call.inputs.device)
 
 
 def chunk_size(hidden: int) -> int:
