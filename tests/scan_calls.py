@@ -68,7 +68,7 @@ def results(leaves, rule, backend, **options):
     outputs, state = run(leaves, rule, backend, **options)
     parts = [outputs, state.weights, *state.others]
     g = torch.Generator().manual_seed(1)
-    weigh = [torch.randn(p.shape, generator=g, dtype=torch.float64).to(p.dtype) for p in parts]
+    weigh = [torch.randn(p.shape, generator=g, dtype=torch.float64).to(p) for p in parts]
     loss = sum((p * w).sum() for p, w in zip(parts, weigh, strict=True))
     gradients = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     return [*(p.detach() for p in parts), *gradients]

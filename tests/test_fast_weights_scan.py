@@ -15,7 +15,7 @@ from fastweights.ops.fast_weights_scan import BACKENDS, backend_of, check, why_n
 from fastweights.rules import Delta, GatedDelta, Hebbian, KimiDelta, LinearAttention
 
 RULES = {name: kind() for name, kind in rules.scanned().items()}
-BACKEND = [name for name in BACKENDS if name != "reference"]
+BACKEND = [name for name in BACKENDS if name not in ("reference", "triton")]  # its interpreter: test_scan_triton.py
 EACH = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 FAST = pytest.mark.parametrize("backend", BACKEND)
 
@@ -223,7 +223,8 @@ def test_a_state_is_a_plain_tuple():
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
 def test_half_precision_is_computed_in_single(backend):
-    half = {name: leaf.detach().bfloat16() for name, leaf in draw(GatedDelta(), time=40).items()}
+    time = 6 if backend == "triton" else 40  # its interpreter is slow
+    half = {name: leaf.detach().bfloat16() for name, leaf in draw(GatedDelta(), time=time).items()}
     outputs, state = run(half, GatedDelta(), backend)
     want, end = run({name: leaf.float() for name, leaf in half.items()}, GatedDelta(), backend)
     assert outputs.dtype == torch.bfloat16 and torch.equal(outputs, want.bfloat16())

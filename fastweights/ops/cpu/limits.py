@@ -93,7 +93,7 @@ def first_order(otherwise: Callable[..., Any] | None = None) -> Callable[..., An
             given = [each for each in d if each is not None]
             if any(type(each) not in _PLAIN for each in given):
                 raise RuntimeError(f"got a gradient that is no plain tensor, {ELSEWHERE}")
-            if torch.is_grad_enabled() or any(map(_batched, given)):
+            if torch.is_grad_enabled() or any(map(batched, given)):
                 if otherwise is not None:
                     return otherwise(ctx, *d)
                 raise RuntimeError(f"got create_graph=True, or many gradients at once, {ELSEWHERE}")
@@ -120,7 +120,7 @@ def _transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _batched(tensor: Tensor) -> bool:
+def batched(tensor: Tensor) -> bool:
     """One of many that are seen as one, by a vmap of torch.func or by that of autograd."""
     functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fastweights.errors import UnsupportedBackend, UserError
-from fastweights.ops.fast_weights_scan import chunkwise, cpu, reference
+from fastweights.ops.fast_weights_scan import chunkwise, cpu, reference, triton
 from fastweights.ops.fast_weights_scan.call import Call, check
 from fastweights.rules import Delta, ScanState
 
@@ -32,6 +32,7 @@ BACKENDS: dict[str, ModuleType] = {
     "reference": reference,
     "chunkwise": chunkwise,
     "cpu": cpu,
+    "triton": triton,
 }
 
 FEW = 4  # tokens that the loop runs faster than chunks do
@@ -69,7 +70,8 @@ def fast_weights_scan(
         resets: [batch, time], true where a token begins anew, from zeros.
         lengths: [batch], the valid tokens of each sequence; outputs past its end are zero, and its state stops there.
         chunk: tokens of a chunk, where a backend has them; None: what is fast.
-        backend: "auto" takes the fastest that can run this call; `backend_of` of the same arguments names it.
+        backend: "auto" takes the fastest that can run this call; `backend_of` of the same arguments names it. Or
+            "reference", "chunkwise", "cpu" or "triton". The last runs only where it is named: no GPU has run it yet.
 
     Returns:
         The outputs [batch, time, heads, value], and the state after the last token, a plain tuple. Differentiable in

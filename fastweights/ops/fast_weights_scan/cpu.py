@@ -12,8 +12,8 @@ from fastweights.ops.cpu import limits
 from fastweights.ops.fast_weights_scan import chunkwise, cpu_passes, second_order
 from fastweights.ops.fast_weights_scan.call import Call
 from fastweights.ops.fast_weights_scan.cpu_passes import CHUNK, Given, Kept
-from fastweights.ops.fast_weights_scan.step import pack, unpack
-from fastweights.rules import ScanState, Step
+from fastweights.ops.fast_weights_scan.step import first_of, one_by_one, pack, unpack
+from fastweights.rules import ScanState
 
 
 def why_not(call: Call) -> str | None:
@@ -62,20 +62,6 @@ def run(call: Call) -> tuple[Tensor, ScanState]:
     return outputs, unpack(last, call.state, step)
 
 
-def one_by_one(step: Step) -> Step:
-    """Each substep as a token: the first of a token decays, the last is read."""
-    query, many = step.query.unsqueeze(2), step.substeps
-    before = query.new_zeros(*query.shape[:2], many - 1, *query.shape[3:])
-    decay = None if step.decay is None else first_of(step.decay, many)
-    return step._replace(query=torch.cat([before, query], 2).flatten(1, 2), decay=decay, substeps=1)
-
-
-def first_of(each: Tensor, many: int) -> Tensor:
-    """[batch, many * time, ...]: what each token has for the first of its substeps, and zeros for the others."""
-    rest = each.new_zeros(*each.shape[:2], many - 1, *each.shape[2:])
-    return torch.cat([each.unsqueeze(2), rest], 2).flatten(1, 2)
-
-
 def given_of(tensors: Any, tied: bool) -> Given:
     query, key, value, erase, *rest = tensors
     return Given(query, key, value, key if tied else erase, *rest)
@@ -94,7 +80,7 @@ class Scan(torch.autograd.Function):
         kept = cpu_passes.kept_of(given, chunk)
         outputs, last = cpu_passes.forward(given, undecayed, chunk, kept)
         ctx.save_for_backward(*tensors, *kept)
-        ctx.settings = tied, undecayed, chunk
+        ctx.settings = tied, undecayed, False, chunk
         ctx.set_materialize_grads(False)
         return outputs, last
 
@@ -104,7 +90,7 @@ class Scan(torch.autograd.Function):
         if all(each is None for each in d):
             return (None,) * 12
         *tensors, written, memories = ctx.saved_tensors
-        tied, undecayed, chunk = ctx.settings
+        tied, undecayed, _, chunk = ctx.settings
         given = given_of(tensors, tied)
         gradients = cpu_passes.backward(d[0], d[1], given, undecayed, chunk, Kept(written, memories))
         needed = zip(gradients, ctx.needs_input_grad[:7], strict=True)

@@ -11,21 +11,23 @@ from fastweights.rules import Step
 
 
 def of_scan(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
-    """What `cpu.Scan.backward` returns."""
-    *tensors, lengths, resets, _, _ = ctx.saved_tensors
-    tied, undecayed, _ = ctx.settings
+    """What the backward passes of `cpu` and `triton` return."""
+    query, key, value, erase, strength, decay, state, lengths, resets, *_ = ctx.saved_tensors
+    tied, undecayed, transposed, _ = ctx.settings
     with torch.enable_grad():
         # each argument by a name of its own: what one of them was computed from is differentiated elsewhere
+        tensors = (query, key, value, erase, strength, decay, state)
         apart: list[Any] = [None if each is None else each.view_as(each) for each in tensors]
         query, key, value, erase, strength, decay, state = apart
-        step = Step(query, key, value, key if tied else erase, strength, decay, undecayed_erase=undecayed)
+        erase = key if tied else erase
+        step = Step(query, key, value, erase, strength, decay, undecayed_erase=undecayed, transposed=transposed)
         look, last = chunkwise.scan(step, state, resets, None, chunkwise.CHUNK)
         outputs = look(step.query)
         if lengths is not None:
             outputs = torch.where(inside(lengths, query.shape[1])[..., None, None], outputs, 0.0)
     needs = ctx.needs_input_grad
     wanted = [each for each, needed in zip(apart, needs, strict=False) if needed]
-    pairs = [(result, each) for result, each in zip((outputs, last), d, strict=True) if each is not None]
+    pairs = [(result, each) for result, each in zip((outputs, last), d, strict=False) if each is not None]
     if not pairs:
         return (None,) * len(needs)
     results, gradients = zip(*pairs, strict=True)

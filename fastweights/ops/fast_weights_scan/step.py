@@ -17,6 +17,20 @@ def masked(step: Step, valid: Tensor) -> Step:
     return step._replace(key=key, erase=erase, decay=decay)
 
 
+def one_by_one(step: Step) -> Step:
+    """Each substep as a token: the first of a token decays, the last is read."""
+    query, many = step.query.unsqueeze(2), step.substeps
+    before = query.new_zeros(*query.shape[:2], many - 1, *query.shape[3:])
+    decay = None if step.decay is None else first_of(step.decay, many)
+    return step._replace(query=torch.cat([before, query], 2).flatten(1, 2), decay=decay, substeps=1)
+
+
+def first_of(each: Tensor, many: int) -> Tensor:
+    """[batch, many * time, ...]: what each token has for the first of its substeps, and zeros for the others."""
+    rest = each.new_zeros(*each.shape[:2], many - 1, *each.shape[2:])
+    return torch.cat([each.unsqueeze(2), rest], 2).flatten(1, 2)
+
+
 def pack(state: ScanState, step: Step) -> Tensor:
     """The canonical matrix of a state, [batch, heads, rows, key]."""
     if step.momentum is not None:

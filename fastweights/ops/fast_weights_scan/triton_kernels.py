@@ -3,7 +3,8 @@ or back.
 
 Tensors are contiguous: query, key, value, erase, strength and decay [batch, time, heads, ...], a memory [batch, heads,
 VALUES, KEYS]. `lane` is a head of a sample, `at` the place of its token. Columns beyond KEYS and rows beyond VALUES are
-zero. Sums over all rows are stored a block of rows apart, [blocks, batch, time, heads, ...].
+zero. Sums over all rows are stored a block of rows apart, [blocks, batch, time, heads, ...]. There is one helper, for a
+call of one takes the interpreter a millisecond.
 """
 
 import triton
@@ -11,45 +12,25 @@ import triton.language as tl
 
 
 @triton.jit
-def columns(tensor, at, column, KEYS: tl.constexpr):
-    return tl.load(tensor + at * KEYS + column, mask=column < KEYS, other=0.0)
-
-
-@triton.jit
-def rows(tensor, at, row, VALUES: tl.constexpr):
-    return tl.load(tensor + at * VALUES + row, mask=row < VALUES, other=0.0)
-
-
-@triton.jit
-def kept_of(decay, at, column, KEYS: tl.constexpr, CHANNELS: tl.constexpr):
-    """What each column keeps; a decay of one channel is that of all."""
-    return tl.exp(tl.load(decay + at * CHANNELS + column % CHANNELS, mask=column < KEYS, other=0.0))
-
-
-@triton.jit
-def begun(memory, resets, place):
-    return tl.where(tl.load(resets + place) != 0, 0.0, memory)
-
-
-@triton.jit
 def written(
     memory, key, value, erase, strength, decay, at, row, column,
     KEYS: tl.constexpr, VALUES: tl.constexpr, CHANNELS: tl.constexpr, UNDECAYED: tl.constexpr,
 ):  # fmt: skip
-    """The memory after the token at `at`."""
+    """The memory after the token at `at`. A decay of one channel is that of all columns."""
+    own, mine = column < KEYS, row < VALUES
     faded = memory
     if decay is not None:
-        faded = memory * kept_of(decay, at, column, KEYS, CHANNELS)[None, :]
-    x = rows(value, at, row, VALUES)
+        faded = memory * tl.exp(tl.load(decay + at * CHANNELS + column % CHANNELS, mask=own, other=0.0))[None, :]
+    x = tl.load(value + at * VALUES + row, mask=mine, other=0.0)
     if erase is not None:
-        e = columns(erase, at, column, KEYS)
+        e = tl.load(erase + at * KEYS + column, mask=own, other=0.0)
         if UNDECAYED:
             x -= tl.sum(memory * e[None, :], axis=1)
         else:
             x -= tl.sum(faded * e[None, :], axis=1)
     if strength is not None:
         x *= tl.load(strength + at)
-    return faded + x[:, None] * columns(key, at, column, KEYS)[None, :]
+    return faded + x[:, None] * tl.load(key + at * KEYS + column, mask=own, other=0.0)[None, :]
 
 
 @triton.jit(do_not_specialize=["time", "chunk"])
@@ -62,13 +43,14 @@ def forward(
     sample, head = lane // heads, lane % heads
     row, column = block * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDTH)
     place = row[:, None] * KEYS + column[None, :]
-    inside = (row < VALUES)[:, None] & (column < KEYS)[None, :]
-    own = lane * VALUES * KEYS + place
+    own, mine = column < KEYS, row < VALUES
+    inside = mine[:, None] & own[None, :]
+    whole = lane * VALUES * KEYS + place
     apart = block * tl.num_programs(0) * time
     end = time
     if lengths is not None:
         end = tl.load(lengths + sample).to(tl.int32)
-    memory = tl.load(state + own, mask=inside, other=0.0)
+    memory = tl.load(state + whole, mask=inside, other=0.0)
 
     for t in range(0, end):
         at = (sample * time + t) * heads + head
@@ -77,18 +59,18 @@ def forward(
                 kept = (lane * tl.cdiv(time, chunk) + t // chunk) * VALUES * KEYS
                 tl.store(memories + kept + place, memory, mask=inside)
         if resets is not None:
-            memory = begun(memory, resets, sample * time + t)
+            memory = tl.where(tl.load(resets + sample * time + t) != 0, 0.0, memory)
         memory = written(
             memory, key, value, erase, strength, decay, at, row, column, KEYS, VALUES, CHANNELS, UNDECAYED
         )  # fmt: skip
         if TRANSPOSED:
-            found = tl.sum(memory * rows(query, at, row, VALUES)[:, None], axis=0)
-            tl.store(outputs + (apart + at) * KEYS + column, found, mask=column < KEYS)
+            found = tl.sum(memory * tl.load(query + at * VALUES + row, mask=mine, other=0.0)[:, None], axis=0)
+            tl.store(outputs + (apart + at) * KEYS + column, found, mask=own)
         else:
-            found = tl.sum(memory * columns(query, at, column, KEYS)[None, :], axis=1)
-            tl.store(outputs + at * VALUES + row, found, mask=row < VALUES)
+            found = tl.sum(memory * tl.load(query + at * KEYS + column, mask=own, other=0.0)[None, :], axis=1)
+            tl.store(outputs + at * VALUES + row, found, mask=mine)
 
-    tl.store(last + own, memory, mask=inside)
+    tl.store(last + whole, memory, mask=inside)
 
 
 @triton.jit(do_not_specialize=["time", "chunk"])
@@ -103,13 +85,14 @@ def backward(
     sample, head = lane // heads, lane % heads
     row, column = block * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDTH)
     place = row[:, None] * KEYS + column[None, :]
-    inside = (row < VALUES)[:, None] & (column < KEYS)[None, :]
-    own = lane * VALUES * KEYS + place
+    own, mine = column < KEYS, row < VALUES
+    inside = mine[:, None] & own[None, :]
+    whole = lane * VALUES * KEYS + place
     apart = block * tl.num_programs(0) * time
     end = time
     if lengths is not None:
         end = tl.load(lengths + sample).to(tl.int32)
-    d = tl.load(d_last + own, mask=inside, other=0.0)
+    d = tl.load(d_last + whole, mask=inside, other=0.0)
     again += lane * chunk * VALUES * KEYS
 
     chunks = tl.cdiv(end, chunk)
@@ -122,7 +105,7 @@ def backward(
         for i in range(0, count):
             token = sample * time + begin + i
             if resets is not None:
-                memory = begun(memory, resets, token)
+                memory = tl.where(tl.load(resets + token) != 0, 0.0, memory)
             tl.store(again + i * VALUES * KEYS + place, memory, mask=inside)
             memory = written(
                 memory, key, value, erase, strength, decay, token * heads + head, row, column,
@@ -135,59 +118,61 @@ def backward(
             token = sample * time + begin + i
             at = token * heads + head
             memory = tl.load(again + i * VALUES * KEYS + place, mask=inside, other=0.0)
-            k = columns(key, at, column, KEYS)
+            k = tl.load(key + at * KEYS + column, mask=own, other=0.0)
             faded = memory
             if decay is not None:
-                keeps = kept_of(decay, at, column, KEYS, CHANNELS)
+                keeps = tl.exp(tl.load(decay + at * CHANNELS + column % CHANNELS, mask=own, other=0.0))
                 faded = memory * keeps[None, :]
             erased = faded
             if UNDECAYED:
                 erased = memory
-            error = rows(value, at, row, VALUES)
+            error = tl.load(value + at * VALUES + row, mask=mine, other=0.0)
             if erase is not None:
-                e = columns(erase, at, column, KEYS)
+                e = tl.load(erase + at * KEYS + column, mask=own, other=0.0)
                 error -= tl.sum(erased * e[None, :], axis=1)
             x = error
             if strength is not None:
                 beta = tl.load(strength + at)
                 x = error * beta
-            read = faded + x[:, None] * k[None, :]
+            new = faded + x[:, None] * k[None, :]
 
             if TRANSPOSED:
-                across, along = columns(d_outputs, at, column, KEYS), rows(query, at, row, VALUES)
-                tl.store(d_query + at * VALUES + row, tl.sum(read * across[None, :], axis=1), mask=row < VALUES)
+                across = tl.load(d_outputs + at * KEYS + column, mask=own, other=0.0)
+                along = tl.load(query + at * VALUES + row, mask=mine, other=0.0)
+                tl.store(d_query + at * VALUES + row, tl.sum(new * across[None, :], axis=1), mask=mine)
             else:
-                across, along = columns(query, at, column, KEYS), rows(d_outputs, at, row, VALUES)
-                d_q = tl.sum(read * along[:, None], axis=0)
-                tl.store(d_query + (apart + at) * KEYS + column, d_q, mask=column < KEYS)
+                across = tl.load(query + at * KEYS + column, mask=own, other=0.0)
+                along = tl.load(d_outputs + at * VALUES + row, mask=mine, other=0.0)
+                d_q = tl.sum(new * along[:, None], axis=0)
+                tl.store(d_query + (apart + at) * KEYS + column, d_q, mask=own)
             d += along[:, None] * across[None, :]
             d_x = tl.sum(d * k[None, :], axis=1)
             d_k = tl.sum(d * x[:, None], axis=0)
             if strength is not None:
                 tl.store(d_strength + apart + at, tl.sum(d_x * error, axis=0))
                 d_x *= beta
-            tl.store(d_value + at * VALUES + row, d_x, mask=row < VALUES)
+            tl.store(d_value + at * VALUES + row, d_x, mask=mine)
             if erase is not None:
                 d_e = -tl.sum(erased * d_x[:, None], axis=0)
                 if TIED:
                     d_k += d_e
                 else:
-                    tl.store(d_erase + (apart + at) * KEYS + column, d_e, mask=column < KEYS)
+                    tl.store(d_erase + (apart + at) * KEYS + column, d_e, mask=own)
                 if not UNDECAYED:
                     d -= d_x[:, None] * e[None, :]
-            tl.store(d_key + (apart + at) * KEYS + column, d_k, mask=column < KEYS)
+            tl.store(d_key + (apart + at) * KEYS + column, d_k, mask=own)
             if decay is not None:
                 d_log = tl.sum(d * faded, axis=0)
                 if CHANNELS == 1:
                     tl.store(d_decay + apart + at, tl.sum(d_log, axis=0))
                 else:
-                    tl.store(d_decay + (apart + at) * KEYS + column, d_log, mask=column < KEYS)
+                    tl.store(d_decay + (apart + at) * KEYS + column, d_log, mask=own)
                 d *= keeps[None, :]
             if erase is not None:
                 if UNDECAYED:
                     d -= d_x[:, None] * e[None, :]
             if resets is not None:
-                d = begun(d, resets, token)
+                d = tl.where(tl.load(resets + token) != 0, 0.0, d)
         tl.debug_barrier()  # the room is used again
 
-    tl.store(d_state + own, d, mask=inside)
+    tl.store(d_state + whole, d, mask=inside)
