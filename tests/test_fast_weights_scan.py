@@ -292,7 +292,7 @@ def given(**tensors):
         (lambda i, g: None, {"state": (torch.zeros(2, 2, 3, 5),)}, "state: got torch.float32 on cpu, wanted torch.float64"),
         (lambda i, g: None, {"resets": torch.zeros(2, 3)}, "resets: got torch.float32 of shape [2, 3], wanted torch.bool"),
         (lambda i, g: None, {"lengths": torch.tensor([4, 1])}, "lengths: got values from 1 to 4, wanted 0 to 3"),
-        (lambda i, g: None, {"lengths": torch.tensor([1.0, 1])}, "lengths: got torch.float32 of shape [2], wanted 2 int"),
+        (lambda i, g: None, {"lengths": torch.tensor([1.0, 1])}, "lengths: got torch.float32 of shape [2] on cpu, wanted 2"),
         (lambda i, g: None, {"chunk": 48}, "chunk: got 48, wanted a power of two from 1 to 256, or None"),
         (lambda i, g: None, {"backend": "fused"}, "backend: got 'fused', wanted 'auto' or one of 'reference', 'chunkwise'"),
         (lambda i, g: None, {"rule": rules.Cosine()}, "wanted one with GATES and a step, such as Delta()"),
