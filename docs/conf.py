@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["_static"]  # the page of the demo's network
+html_css_files = ["wide.css"]
 html_title = f"fastweights {release}"
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
