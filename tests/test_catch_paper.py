@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from fastweights.papers import ba2016_catch as paper
 from fastweights.papers.table import tables
 
@@ -23,11 +25,8 @@ def test_frames_are_those_of_all_episodes_until_the_reward_is_there():
     assert paper.frames_to(record("FW-16", [0.2, 0.89], 0.5), 16) == math.inf
 
 
-def test_the_best_try_is_the_first_at_the_reward_or_else_the_highest_at_the_end():
-    slow, fast = record("FW-16-try0", [0.2, 0.95], 0.99), record("FW-16-try1", [0.92, 0.95], 0.93)
-    low, high = record("FW-16-try2", [0.5, 0.6], 0.6), record("FW-16-try3", [0.1, 0.7], 0.7)
-    assert paper.best([slow, low, fast], 16) == fast
-    assert paper.best([low, high], 16) == high
+def test_what_is_gathered_is_the_mean_over_the_training():
+    assert paper.gathered(record("FW-16", [0.0, 1.0, 1.0], 1)) == pytest.approx(2 / 3)
 
 
 def test_all_networks_have_as_many_tries_and_the_same_learning_rates():
