@@ -8,7 +8,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastweights.ops.cpu.compilation import helper
-from fastweights.ops.cpu.lanes import _constant, _element, _lanes, _vector, at
+from fastweights.ops.cpu.lanes import _constant, _element, _lanes, _vector, at, fill, lanes_of, store
 
 ANY = 1 << 40  # the length of an array that is only known as an address
 
@@ -16,6 +16,12 @@ ANY = 1 << 40  # the length of an array that is only known as an address
 @helper
 def numbers(address, kind):
     return numba.carray(at(address, kind), (ANY,))
+
+
+@helper
+def clear(kind, own, o, count):
+    for c in range(o, o + count, lanes_of(kind)):
+        store(own, c, fill(0.0, kind))
 
 
 @intrinsic

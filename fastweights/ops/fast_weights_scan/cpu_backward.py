@@ -14,7 +14,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
-from fastweights.ops.cpu.vectors import ANY, numbers
+from fastweights.ops.cpu.vectors import ANY, clear, numbers
 from fastweights.ops.fast_weights_scan.cpu_decays import add_pairs, cut, sum_flows, sum_pairs, through
 from fastweights.ops.fast_weights_scan.cpu_kernels import begin, turn_in, turn_out, weigh
 from fastweights.ops.fast_weights_scan.cpu_products import (
@@ -26,7 +26,6 @@ from fastweights.ops.fast_weights_scan.cpu_products import (
     turn,
 )
 from fastweights.ops.fast_weights_scan.cpu_rows import (
-    clear,
     copy,
     expect,
     inner_rows,

@@ -16,7 +16,7 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, store
-from fastweights.ops.cpu.vectors import ANY, numbers
+from fastweights.ops.cpu.vectors import ANY, clear, numbers
 from fastweights.ops.fast_weights_scan.cpu_decays import cut
 from fastweights.ops.fast_weights_scan.cpu_products import (
     lower_product,
@@ -25,7 +25,7 @@ from fastweights.ops.fast_weights_scan.cpu_products import (
     solve_lower,
     turn,
 )
-from fastweights.ops.fast_weights_scan.cpu_rows import clear, copy, expect, put, scale_rows, take
+from fastweights.ops.fast_weights_scan.cpu_rows import copy, expect, put, scale_rows, take
 
 
 @helper

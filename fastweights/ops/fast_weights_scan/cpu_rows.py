@@ -6,12 +6,6 @@ from fastweights.ops.fast_weights_scan.cpu_lanes import bring
 
 
 @helper
-def clear(kind, own, o, count):
-    for c in range(o, o + count, lanes_of(kind)):
-        store(own, c, fill(0.0, kind))
-
-
-@helper
 def take(kind, source, s, step, n, count, factor, jump, weights, own, o, width, ahead):
     """own[o + i width + c] = own[weights + i] own[factor + i jump + c] source[s + i step + c] for n rows of `count`.
 

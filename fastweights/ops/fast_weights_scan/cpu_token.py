@@ -5,8 +5,8 @@ S' = S Diag(decay)        x = strength (u - S' e)        o = S' q + x <k, q>    
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import fill, integer, lanes_of, load, spread, store
-from fastweights.ops.cpu.vectors import exponential, numbers
-from fastweights.ops.fast_weights_scan.cpu_rows import clear, take, totals
+from fastweights.ops.cpu.vectors import clear, exponential, numbers
+from fastweights.ops.fast_weights_scan.cpu_rows import take, totals
 
 
 @helper

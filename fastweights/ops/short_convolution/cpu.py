@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fastweights.ops.cpu import limits
 from fastweights.ops.cpu.buffers import LANES, address, lend, packed, scratch, whole
@@ -14,7 +15,8 @@ from fastweights.ops.short_convolution.part import Part
 
 _MODULE = "short_convolution.cpu_kernels"
 MOST = 3  # parts
-BLOCK = 64  # channels of a piece of what has no heads
+WIDEST, BLOCK = 4, 16  # of a convolution; tokens that are taken at once
+PIECE = 64  # channels of a piece of what has no heads
 EACH = 30  # multiplications of a number, beside those of the convolution
 
 
@@ -32,6 +34,8 @@ def why_not(x: Tensor, weight: Tensor, recent: Tensor | None, resets: Tensor | N
         each is not None and (each.shape, (each.dtype, each.device.type)) != (shape, of) for each, shape, of in shapes
     ):
         return "its arguments do not fit each other"
+    if width > WIDEST:
+        return f"it sees at most {WIDEST} tokens, not {width}"
     return None if x.numel() else "there is nothing to convolve"
 
 
@@ -99,11 +103,14 @@ def forward(
     pieces = pieces_of(parts)
     addresses = (*map(address, held), *map(address, outputs), *[0] * (MOST - len(parts)))
     count = sum(heads for heads, _, _ in pieces)
+    threads = worth(count, x.numel() * (width + EACH))
+    own = [scratch(f"convolution {i}", BLOCK * LANES[x.dtype], x.dtype) for i in range(threads)]
 
     def share(index: int, first: int, last: int) -> None:
-        launch(_MODULE, "forward", x.dtype, (first, last), (batch, time, channels, width), pieces, addresses)
+        sizes = (batch, time, channels, width)
+        launch(_MODULE, "forward", x.dtype, (first, last), sizes, pieces, (*addresses, own[index].data_ptr()))
 
-    share_out(share, count, worth(count, x.numel() * (width + EACH)))
+    share_out(share, count, threads)
     return outputs
 
 
@@ -128,10 +135,15 @@ def backward(
     ]
     d_x, d_weight = lend((batch, time, channels), dtype), weight.new_empty(width, channels)
     d_recent = None if recent is None else torch.empty_like(held[1])  # pyright: ignore[reportArgumentType]
-    pieces, wide = pieces_of(parts), whole(channels, dtype) + LANES[dtype]
+    pieces = pieces_of(parts)
+    wide, kept = (
+        max(whole(size, dtype) for _, size, _ in pieces),
+        sum(7 * n * whole(size, dtype) for n, size, _ in pieces),
+    )
+    total = 2 * BLOCK * (LANES[dtype] + 1 + wide) + kept
     count = sum(heads for heads, _, _ in pieces)
     threads = worth(count, 2 * x.numel() * (width + EACH))
-    own = [scratch(f"convolution {i}", 2 * (width + 1) * wide, dtype) for i in range(threads)]
+    own = [scratch(f"convolution {i}", total, dtype) for i in range(threads)]
     fixed = (
         *map(address, held),
         *map(address, given),
@@ -140,7 +152,7 @@ def backward(
     )
 
     def share(index: int, first: int, last: int) -> None:
-        sizes = (batch, time, channels, width, wide)
+        sizes = (batch, time, channels, width, wide, kept)
         launch(_MODULE, "backward", dtype, (first, last), sizes, pieces, (*fixed, own[index].data_ptr()))
 
     share_out(share, count, threads)
@@ -148,15 +160,15 @@ def backward(
 
 
 def by_taps(weight: Tensor) -> Tensor:
-    """[width, channel], that of the token itself first, as the kernels read it."""
-    return weight.flip(1).t().contiguous()
+    """[4, channel], that of the token itself first, as the kernels read it."""
+    return functional.pad(weight.flip(1).t(), (0, 0, 0, WIDEST - weight.shape[1])).contiguous()
 
 
 def pieces_of(parts: tuple[Part, ...]) -> tuple[tuple[int, int, int], ...]:
     """The parts as the kernels take them; channels without heads in pieces, so that threads can share them."""
     found = []
     for heads, size, unit in parts:
-        if not unit and heads * size % BLOCK == 0:
-            heads, size = heads * size // BLOCK, BLOCK
+        if not unit and heads * size % PIECE == 0:
+            heads, size = heads * size // PIECE, PIECE
         found.append((heads, size, int(unit)))
     return (*found, *[(0, 0, 0)] * (MOST - len(found)))

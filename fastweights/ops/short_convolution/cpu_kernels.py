@@ -1,13 +1,14 @@
-"""The short convolution in Numba, forward and backward: one token after the other, a head at a time.
+"""The short convolution in Numba, forward and backward: a few tokens of a head at a time, a vector of its channels.
 
     x, d_x       [batch, time, channel]         recent, d_recent    [batch, width - 1, channel]
-    weight       [width, channel]               of the token itself first
+    weight       [4, channel]                   of the token itself first; zeros behind those that there are
     parts        three of (heads, size, whether of unit length); where there are fewer, of no heads
     outputs      of each part [batch, time, heads, size]; d_outputs likewise
 
 Tensors come as addresses, 0 where there is none; `kind`, an empty array, carries dtype and lanes. A share is some of
 the heads of all parts: no two shares add to the same weight. The backward pass goes back in time, and computes again
-what was convolved. It has a ring of as many rows as the convolution is wide, of the gradients before the SiLU.
+what was convolved. What a token does not see is zero in the registers that hold its neighbours, not in the weights:
+an infinite number that lies further back stays there.
 """
 
 import math
@@ -16,9 +17,11 @@ import numba
 import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
-from fastweights.ops.cpu.lanes import at, fill, lanes_of, load, store
-from fastweights.ops.cpu.vectors import ANY, exponential, load_first, numbers, store_first, sum_of
+from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
+from fastweights.ops.cpu.vectors import ANY, clear, exponential, load_first, numbers, store_first, sum_of
 from fastweights.ops.short_convolution.part import EPSILON
+
+BLOCK = 16  # tokens
 
 
 @helper
@@ -38,43 +41,121 @@ def put(kind, out, place, value, count):
 
 
 @helper
-def before(t, width, resets, z, has_recent):
-    """How many tokens one sees, itself and those before it."""
-    most = width if has_recent else min(width, t + 1)
-    count = 1
-    while count < most:
-        past = t - count + 1
-        if len(resets) and past >= 0 and resets[z + past]:
-            break
-        count += 1
-    return count
+def earlier(kind, x, place, back, channels, old, far, t, width, resets, z, count):
+    """x_(t-back), or zeros where a token t that begins nothing anew does not see it. `place` is that of x_t; where
+    there are inputs before the first, they lie `far` behind."""
+    past = t - back
+    if back >= width or (past < 0 and not old):
+        return fill(0.0, kind)
+    if len(resets):
+        for i in range(max(0, past + 1), t):
+            if resets[z + i]:
+                return fill(0.0, kind)
+    return some(kind, x, place - back * channels + (far if past < 0 else 0), count)
 
 
 @helper
-def after(t, width, time, resets, z):
-    """By how many tokens one is seen, itself and those after it."""
-    most, count = min(width, time - t), 1
-    while count < most and not (len(resets) and t + count >= 0 and resets[z + t + count]):
-        count += 1
-    return count
+def convolve(
+    kind, x, place, channels, old, far, t, n, width, weight, w, resets, z, count, out, o, step, squares, own, slopes
+):
+    """out[o + i step] = silu(sum_j weight_j x_(t+i-j)), of a vector of channels and n tokens from t on.
+
+    Their squares are added to own[squares + i lanes]; where `slopes`, what the SiLU passes on goes to own[slopes +
+    i step].
+    """
+    w0, w1 = some(kind, weight, w, count), some(kind, weight, w + channels, count)
+    w2, w3 = some(kind, weight, w + 2 * channels, count), some(kind, weight, w + 3 * channels, count)
+    x1 = earlier(kind, x, place, 1, channels, old, far, t, width, resets, z, count)
+    x2 = earlier(kind, x, place, 2, channels, old, far, t, width, resets, z, count)
+    x3 = earlier(kind, x, place, 3, channels, old, far, t, width, resets, z, count)
+    zero, one, lanes = fill(0.0, kind), fill(1.0, kind), lanes_of(kind)
+    for i in range(n):
+        if len(resets) and resets[z + t + i]:
+            x1, x2, x3 = zero, zero, zero
+        x0 = some(kind, x, place + i * channels, count)
+        s = (w0 * x0 + w1 * x1) + (w2 * x2 + w3 * x3)
+        open = one / (one + exponential(zero - s))
+        y = s * open
+        put(kind, out, o + i * step, y, count)
+        store(own, squares + i * lanes, load(own, squares + i * lanes, kind) + y * y)
+        if slopes:
+            store(own, slopes + i * step, open + y * (one - open))
+        x3 = x2 if width > 3 else x3
+        x2 = x1 if width > 2 else x2
+        x1 = x0 if width > 1 else x1
 
 
 @helper
-def convolve(kind, x, place, old, step, held, seen, weight, w, channels, count):
-    """sum_j weight_j x_(t-j) of a vector of channels; of the tokens that are seen, `held` lie in x, the others before
-    them at `old`, in steps of a row."""
-    total = some(kind, weight, w, count) * some(kind, x, place, count)
-    for j in range(1, held):
-        total = total + some(kind, weight, w + j * channels, count) * some(kind, x, place - j * step, count)
-    for j in range(held, seen):
-        total = total + some(kind, weight, w + j * channels, count) * some(kind, x, old - j * step, count)
-    return total
+def inner(kind, source, s, step, n, own, y, y_step, sums, count):
+    """own[sums + i lanes] += source[s + i step] own[y + i y_step]"""
+    for i in range(n):
+        at_sums = sums + i * lanes_of(kind)
+        product = some(kind, source, s + i * step, count) * some(kind, own, y + i * y_step, count)
+        store(own, at_sums, load(own, at_sums, kind) + product)
 
 
 @helper
-def sigmoid(kind, z):
-    one = fill(1.0, kind)
-    return one / (one + exponential(fill(0.0, kind) - z))
+def spread_back(
+    kind,
+    x,
+    d_x,
+    place,
+    channels,
+    t,
+    n,
+    width,
+    weight,
+    w,
+    resets,
+    z,
+    count,
+    d_out,
+    s,
+    step,
+    own,
+    y,
+    y_step,
+    factors,
+    kept,
+    begin,
+):
+    """Gradients of a vector of channels, from token t + n - 1 back to t.
+
+    own[kept + j lanes]: the gradients before the SiLU of the next three tokens, which are zero where the sequence has no
+    next, and the sums of four weights. factors:
+    what each token's gradient is scaled by, and how much of y is taken off it. y, and behind it the slopes, lie n
+    vectors of y_step apart; 0: there are no outputs at these tokens.
+    """
+    lanes = lanes_of(kind)
+    w0, w1 = some(kind, weight, w, count), some(kind, weight, w + channels, count)
+    w2, w3 = some(kind, weight, w + 2 * channels, count), some(kind, weight, w + 3 * channels, count)
+    zero = fill(0.0, kind)
+    d1, d2, d3 = zero, zero, zero
+    if not begin:
+        d1, d2, d3 = load(own, kept, kind), load(own, kept + lanes, kind), load(own, kept + 2 * lanes, kind)
+    g0, g1 = load(own, kept + 3 * lanes, kind), load(own, kept + 4 * lanes, kind)
+    g2, g3 = load(own, kept + 5 * lanes, kind), load(own, kept + 6 * lanes, kind)
+    for i in range(n - 1, -1, -1):
+        d0 = zero
+        if y_step:
+            d0 = some(kind, d_out, s + i * step, count) * spread(own, factors + 2 * i, kind)
+            d0 = d0 - load(own, y + i * y_step, kind) * spread(own, factors + 2 * i + 1, kind)
+            d0 = d0 * load(own, y + (BLOCK + i) * y_step, kind)
+        now = some(kind, x, place + i * channels, count)
+        g0, g1, g2, g3 = g0 + d0 * now, g1 + d1 * now, g2 + d2 * now, g3 + d3 * now
+        put(kind, d_x, place + i * channels, (w0 * d0 + w1 * d1) + (w2 * d2 + w3 * d3), count)
+        d3 = d2 if width > 3 else d3
+        d2 = d1 if width > 2 else d2
+        d1 = d0 if width > 1 else d1
+        if y_step and len(resets) and resets[z + t + i]:
+            d1, d2, d3 = zero, zero, zero
+    store(own, kept, d1)
+    store(own, kept + lanes, d2)
+    store(own, kept + 2 * lanes, d3)
+    store(own, kept + 3 * lanes, g0)
+    store(own, kept + 4 * lanes, g1)
+    store(own, kept + 5 * lanes, g2)
+    store(own, kept + 6 * lanes, g3)
 
 
 @cached
@@ -82,110 +163,94 @@ def forward(kind, share, sizes, parts, addresses):
     """Of heads [share[0], share[1])."""
     batch, time, channels, width = sizes
     ax, aold, aweight, aresets = addresses[:4]
-    x, weight, lanes = numbers(ax, kind), numbers(aweight, kind), lanes_of(kind)
+    x, weight, own, lanes = numbers(ax, kind), numbers(aweight, kind), numbers(addresses[7], kind), lanes_of(kind)
     resets = numba.carray(at(aresets, numpy.uint8), (ANY if aresets else 0,))
     outs = (numbers(addresses[4], kind), numbers(addresses[5], kind), numbers(addresses[6], kind))
-    far = (aold - ax) // kind.itemsize if aold else 0
+    zero = integer(0)
     for b in range(batch):
-        for t in range(time):
-            seen = before(t, width, resets, b * time, aold != 0)
-            held = min(seen, t + 1)
-            row, old = (b * time + t) * channels, far + (b * (width - 1) + width - 1 + t) * channels
-            base, first = 0, 0
+        far = (aold - ax) // kind.itemsize + (b * (width - 1) + width - 1 - b * time) * channels
+        for t in range(0, time, BLOCK):
+            n, row, base, first = min(BLOCK, time - t), (b * time + t) * channels, 0, 0
             for p in range(3):
                 heads, size, unit = parts[p]
-                out = outs[p]
+                out, step = outs[p], heads * size
                 for head in range(max(0, share[0] - base), min(heads, share[1] - base)):
-                    c0, o = first + head * size, ((b * time + t) * heads + head) * size
-                    total = fill(0.0, kind)
+                    o = ((b * time + t) * heads + head) * size
+                    clear(kind, own, zero, n * lanes)
                     for c in range(0, size, lanes):
-                        place, count = c0 + c, size - c
-                        z = convolve(
-                            kind, x, row + place, old + place, channels, held, seen, weight, place, channels, count
-                        )
-                        y = z * sigmoid(kind, z)
-                        total = total + y * y
-                        put(kind, out, o + c, y, count)
+                        w = first + head * size + c
+                        convolve(
+                            kind, x, row + w, channels, aold != 0, far, t, n, width, weight, w, resets, b * time,
+                            min(lanes, size - c), out, o + c, step, zero, own, zero,
+                        )  # fmt: skip
                     if unit:
-                        scale = fill(1.0 / math.sqrt(sum_of(total) + EPSILON), kind)
-                        for c in range(0, size, lanes):
-                            put(kind, out, o + c, scale * some(kind, out, o + c, size - c), size - c)
+                        for i in range(n):
+                            scale = fill(1.0 / math.sqrt(sum_of(load(own, i * lanes, kind)) + EPSILON), kind)
+                            for c in range(0, size, lanes):
+                                place, count = o + i * step + c, min(lanes, size - c)
+                                put(kind, out, place, scale * some(kind, out, place, count), count)
                 base, first = base + heads, first + heads * size
 
 
 @cached
 def backward(kind, share, sizes, parts, addresses):
     """Of heads [share[0], share[1]): d_x, d_recent, and what the share has of d_weight."""
-    batch, time, channels, width, wide = sizes
+    batch, time, channels, width, wide, held = sizes
     ax, aold, aweight, aresets = addresses[:4]
     ad_x, ad_old, ad_weight, aown = addresses[7:]
     x, weight, lanes = numbers(ax, kind), numbers(aweight, kind), lanes_of(kind)
     resets = numba.carray(at(aresets, numpy.uint8), (ANY if aresets else 0,))
     given = (numbers(addresses[4], kind), numbers(addresses[5], kind), numbers(addresses[6], kind))
-    d_x, d_weight, own = numbers(ad_x, kind), numbers(ad_weight, kind), numbers(aown, kind)
-    far = (aold - ax) // kind.itemsize if aold else 0
-    d_far = (ad_old - ad_x) // kind.itemsize if ad_old else 0
-    ring, sums = 0, width * wide  # rows of gradients, and of what the weights get; then y and the slope of a head
-    ys, slopes = 2 * width * wide, 2 * width * wide + wide
-    for c in range(0, 2 * width * wide, lanes):
-        store(own, c, fill(0.0, kind))
+    d_x, d_old, d_weight = numbers(ad_x, kind), numbers(ad_old, kind), numbers(ad_weight, kind)
+    own, recent, zero = numbers(aown, kind), numbers(aold, kind), integer(0)
+    sums, factors, ys = BLOCK * lanes, 2 * BLOCK * lanes, 2 * BLOCK * (lanes + 1)
+    slopes, kept, many, blocks = ys + BLOCK * wide, ys + 2 * BLOCK * wide, 7 * lanes, (time + BLOCK - 1) // BLOCK
+    clear(kind, own, kept, held)
     for b in range(batch):
-        for back in range(time + (width - 1 if aold else 0)):
-            t = time - 1 - back
-            later = after(t, width, time, resets, b * time)
-            seen = before(t, width, resets, b * time, aold != 0)
-            held = min(seen, t + 1)
-            row, old = (b * time + t) * channels, (b * (width - 1) + width - 1 + t) * channels
-            to, turn = row if t >= 0 else d_far + old, ring + ((t + width) % width) * wide
-            old += far
-            base, first = 0, 0
+        far = (aold - ax) // kind.itemsize + (b * (width - 1) + width - 1 - b * time) * channels
+        for back in range(blocks):
+            t = (blocks - 1 - back) * BLOCK
+            n, row, base, first, area = min(BLOCK, time - t), (b * time + t) * channels, 0, 0, kept
             for p in range(3):
                 heads, size, unit = parts[p]
-                d_out = given[p]
+                d_out, step = given[p], heads * size
                 for head in range(max(0, share[0] - base), min(heads, share[1] - base)):
-                    c0, o = first + head * size, ((b * time + t) * heads + head) * size
-                    square, inner = fill(0.0, kind), fill(0.0, kind)
-                    if t >= 0:
-                        for c in range(0, size, lanes):
-                            place, count = c0 + c, size - c
-                            z = convolve(
-                                kind, x, row + place, old + place, channels, held, seen, weight, place, channels, count
-                            )
-                            s = sigmoid(kind, z)
-                            y = z * s
-                            store(own, ys + c, y)
-                            store(own, slopes + c, s + y * (fill(1.0, kind) - s))
-                            square = square + y * y
-                            inner = inner + y * some(kind, d_out, o + c, count)
-                    scale, along = fill(1.0, kind), fill(0.0, kind)
-                    if unit:
-                        by = 1.0 / math.sqrt(sum_of(square) + EPSILON)
-                        scale, along = fill(by, kind), fill(by * by * by * sum_of(inner), kind)
+                    o, w0 = ((b * time + t) * heads + head) * size, first + head * size
+                    clear(kind, own, zero, factors)
                     for c in range(0, size, lanes):
-                        place, count = c0 + c, size - c
-                        d = fill(0.0, kind)
-                        if t >= 0:
-                            d = scale * some(kind, d_out, o + c, count) - along * load(own, ys + c, kind)
-                            d = d * load(own, slopes + c, kind)
-                            for j in range(held):
-                                got = load(own, sums + j * wide + place, kind)
-                                got = got + d * some(kind, x, row + place - j * channels, count)
-                                put(kind, own, sums + j * wide + place, got, count)
-                            for j in range(held, seen):
-                                got = load(own, sums + j * wide + place, kind)
-                                got = got + d * some(kind, x, old + place - j * channels, count)
-                                put(kind, own, sums + j * wide + place, got, count)
-                        store(own, turn + place, d)
-                        total = some(kind, weight, place, count) * d
-                        for j in range(1, later):
-                            following = load(own, ring + ((t + j + width) % width) * wide + place, kind)
-                            total = total + some(kind, weight, place + j * channels, count) * following
-                        put(kind, d_x, to + place, total, count)
+                        w, count = w0 + c, min(lanes, size - c)
+                        convolve(
+                            kind, x, row + w, channels, aold != 0, far, t, n, width, weight, w, resets, b * time,
+                            count, own, ys + c, wide, zero, own, slopes + c,
+                        )  # fmt: skip
+                        if unit:
+                            inner(kind, d_out, o + c, step, n, own, ys + c, wide, sums, count)
+                    for i in range(n):
+                        scale, along = 1.0, 0.0
+                        if unit:
+                            scale = 1.0 / math.sqrt(sum_of(load(own, i * lanes, kind)) + EPSILON)
+                            along = scale * scale * scale * sum_of(load(own, sums + i * lanes, kind))
+                        own[factors + 2 * i], own[factors + 2 * i + 1] = scale, along
+                    for c in range(0, size, lanes):
+                        w, count = w0 + c, min(lanes, size - c)
+                        spread_back(
+                            kind, x, d_x, row + w, channels, t, n, width, weight, w, resets, b * time, count,
+                            d_out, o + c, step, own, ys + c, wide, factors, area, back == 0,
+                        )  # fmt: skip
+                        if aold and t == 0:
+                            spread_back(
+                                kind, recent, d_old, b * (width - 1) * channels + w, channels, zero, width - 1, width,
+                                weight, w, resets, zero, count, d_out, zero, zero, own, zero, zero, factors, area, False,
+                            )  # fmt: skip
+                        area += many
                 base, first = base + heads, first + heads * size
-    base, first = 0, 0
+    base, first, area = 0, 0, kept + 3 * lanes
     for p in range(3):
         heads, size, _ = parts[p]
-        for c in range(first + max(0, share[0] - base) * size, first + min(heads, share[1] - base) * size):
-            for j in range(width):
-                d_weight[j * channels + c] = own[sums + j * wide + c]
+        for head in range(max(0, share[0] - base), min(heads, share[1] - base)):
+            for c in range(0, size, lanes):
+                for j in range(width):
+                    place = j * channels + first + head * size + c
+                    put(kind, d_weight, place, load(own, area + j * lanes, kind), min(lanes, size - c))
+                area += many
         base, first = base + heads, first + heads * size
