@@ -14,6 +14,7 @@ from fastweights.nn.short_convolution import ShortConvolution, check_convolution
 from fastweights.ops.fast_weights_scan import run
 from fastweights.ops.fast_weights_scan.call import check, check_resets
 from fastweights.ops.lengths import check_lengths
+from fastweights.ops.rms_norm import rms_norm
 from fastweights.ops.short_convolution import Part
 from fastweights.ops.short_convolution.reference import in_heads
 from fastweights.rules import Delta
@@ -140,7 +141,7 @@ class FastWeightsLayer(nn.Module):
         call = check(q, k, v, gates, self.rule, memory, resets, lengths, None)
         o, memory, self.ran = run(call, self.backend)
         if self.norm is not None:
-            o = functional.rms_norm(o, (self.value_size,), self.norm, 1e-5)
+            o = rms_norm(o, self.norm)
         o = o.flatten(2)
         if self.gate is not None and self.output_gate is not None:
             o = o * OUTPUT_GATES[self.output_gate](self.gate(x))

@@ -8,7 +8,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastweights.ops.cpu.compilation import helper
-from fastweights.ops.cpu.lanes import _constant, _element, _lanes, _vector, at, fill, lanes_of, store
+from fastweights.ops.cpu.lanes import _constant, _element, _lanes, _vector, at, fill, lanes_of, load, store
 
 ANY = 1 << 40  # the length of an array that is only known as an address
 
@@ -113,6 +113,23 @@ def store_first(typing: Any, array: Any, index: Any, value: Any, count: Any) -> 
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value, types.int64), generate
+
+
+@helper
+def some(kind, source, place, count):
+    """Of a row that ends after `count` numbers, the next vector; what lies behind the end is zero."""
+    if count >= lanes_of(kind):
+        return load(source, place, kind)
+    return load_first(source, place, count, kind)
+
+
+@helper
+def put(kind, out, place, value, count):
+    """As much of a vector as a row has left."""
+    if count >= lanes_of(kind):
+        store(out, place, value)
+    else:
+        store_first(out, place, value, count)
 
 
 def _named(lanes: Any) -> str:

@@ -18,26 +18,10 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
-from fastweights.ops.cpu.vectors import ANY, clear, exponential, load_first, numbers, store_first, sum_of
+from fastweights.ops.cpu.vectors import ANY, clear, exponential, numbers, put, some, sum_of
 from fastweights.ops.short_convolution.part import EPSILON
 
 BLOCK = 16  # tokens
-
-
-@helper
-def some(kind, source, place, count):
-    """Of a row that ends after `count` numbers, the next vector; what lies behind the end is zero."""
-    if count >= lanes_of(kind):
-        return load(source, place, kind)
-    return load_first(source, place, count, kind)
-
-
-@helper
-def put(kind, out, place, value, count):
-    if count >= lanes_of(kind):
-        store(out, place, value)
-    else:
-        store_first(out, place, value, count)
 
 
 @helper
@@ -121,10 +105,9 @@ def spread_back(
 ):
     """Gradients of a vector of channels, from token t + n - 1 back to t.
 
-    own[kept + j lanes]: the gradients before the SiLU of the next three tokens, which are zero where the sequence has no
-    next, and the sums of four weights. factors:
-    what each token's gradient is scaled by, and how much of y is taken off it. y, and behind it the slopes, lie n
-    vectors of y_step apart; 0: there are no outputs at these tokens.
+    own[kept + j lanes]: the gradients before the SiLU of the next three tokens, and the sums of four weights. begin:
+    there is no next token. factors: what each token's gradient is scaled by, and how much of y is taken off it. The
+    rows of y, and behind them those of the slopes, are y_step apart; 0: there are no outputs at these tokens.
     """
     lanes = lanes_of(kind)
     w0, w1 = some(kind, weight, w, count), some(kind, weight, w + channels, count)
@@ -240,7 +223,8 @@ def backward(kind, share, sizes, parts, addresses):
                         if aold and t == 0:
                             spread_back(
                                 kind, recent, d_old, b * (width - 1) * channels + w, channels, zero, width - 1, width,
-                                weight, w, resets, zero, count, d_out, zero, zero, own, zero, zero, factors, area, False,
+                                weight, w, resets, zero, count, d_out, zero, zero, own, zero, zero, factors, area,
+                                False,
                             )  # fmt: skip
                         area += many
                 base, first = base + heads, first + heads * size
