@@ -93,14 +93,26 @@ class Gates(nn.Module):
                 getattr(self, f"{name}_rate_log").uniform_(low, high).clamp_(min=LEAST_RATE).log_()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {name: self._gate(name, gate, x) for name, gate in self.gates.items()}
+        projected = self._projected(x)
+        return {name: self._gate(name, gate, projected.get(name)) for name, gate in self.gates.items()}
 
-    def _gate(self, name: str, gate: Gate, x: Tensor) -> Tensor:
+    def _projected(self, x: Tensor) -> dict[str, Tensor]:
+        """What the projections make of x, those that are plain matrices in one product: each alone takes as long."""
+        layers = {name: getattr(self, name) for name, gate in self.gates.items() if not gate.axes.startswith("head")}
+        plain = {name: layer for name, layer in layers.items() if is_plain(layer)}
+        found = {name: layer(x) for name, layer in layers.items() if len(plain) < 2 or name not in plain}
+        if len(plain) > 1:
+            together = functional.linear(x, torch.cat([layer.weight for layer in plain.values()]))
+            sizes = [layer.out_features for layer in plain.values()]
+            found |= zip(plain, together.split(sizes, -1), strict=True)
+        return found
+
+    def _gate(self, name: str, gate: Gate, projected: Tensor | None) -> Tensor:
         shape = self.shapes[gate.axes]
-        if gate.axes.startswith("head"):
+        if projected is None:
             value = getattr(self, f"{name}_number")
         else:
-            value = getattr(self, name)(x)
+            value = projected
             if gate.form in ("decay", "softplus"):
                 value = value + getattr(self, f"{name}_bias")
             value = value.unflatten(-1, shape)
@@ -112,6 +124,12 @@ class Gates(nn.Module):
         value = FORMS[gate.form](value)
         doubled = self.negative_eigenvalues and gate.form == "sigmoid" and gate.high == 2.0
         return 2.0 * value if doubled else value
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is a matrix and nothing more: neither another kind of layer put in its place, nor hooked."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return type(layer) is nn.Linear and layer.bias is None and not any(hooks)
 
 
 FORMS: dict[str, Any] = {
