@@ -1,4 +1,4 @@
-"""What kernels over rows of numbers need: exponentials, sums of lanes, and vectors of which a row ends within."""
+"""What kernels over rows of numbers need: exponentials, sums of lanes, ends of rows, and a look ahead into memory."""
 
 from typing import Any
 
@@ -81,6 +81,21 @@ def sum_of(typing: Any, value: Any) -> Any:
         return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
     return value.dtype(value), generate
+
+
+@intrinsic
+def bring(typing: Any, array: Any, index: Any) -> Any:
+    """Bring the cache line of array[index] near, wherever that is; nothing is read, nothing fails."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = _element(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(number, each) for each in (0, 2, 1))])  # to read; level 2; data
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
 
 
 @intrinsic

@@ -1,27 +1,10 @@
-"""What the lanes of other kernels do not have: a look ahead into memory, and hints for the compiler."""
+"""Hints for the compiler."""
 
 from typing import Any
 
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
-
-from fastweights.ops.cpu.lanes import _element
-
-
-@intrinsic
-def bring(typing: Any, array: Any, index: Any) -> Any:
-    """Bring the cache line of array[index] near, wherever that is; nothing is read, nothing fails."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        pointer = _element(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, *(ir.Constant(number, each) for each in (0, 2, 1))])  # to read; level 2; data
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
 
 
 @intrinsic

@@ -2,7 +2,7 @@
 
 from fastweights.ops.cpu.compilation import helper
 from fastweights.ops.cpu.lanes import fill, integer, lanes_of, load, spread, store, transpose
-from fastweights.ops.fast_weights_scan.cpu_lanes import bring
+from fastweights.ops.cpu.vectors import bring
 
 
 @helper

@@ -11,11 +11,11 @@ from fastweights.ops.cpu.buffers import LANES, address, lend, packed, scratch, w
 from fastweights.ops.cpu.launch import launch
 from fastweights.ops.cpu.threads import share_out, worth
 from fastweights.ops.short_convolution import reference
-from fastweights.ops.short_convolution.part import Part
+from fastweights.ops.short_convolution.part import BLOCK, Part
 
 _MODULE = "short_convolution.cpu_kernels"
 MOST = 3  # parts
-WIDEST, BLOCK = 4, 16  # of a convolution; tokens that are taken at once
+WIDEST = 4  # tokens that one sees
 PIECE = 64  # channels of a piece of what has no heads
 EACH = 30  # multiplications of a number, beside those of the convolution
 

@@ -1,5 +1,6 @@
 """The short convolution in Numba, forward and backward: a few tokens of a head at a time, a vector of its channels.
 
+    tokens       the first, how many, the first of the sample in `resets`; channels; the width
     x, d_x       [batch, time, channel]         recent, d_recent    [batch, width - 1, channel]
     weight       [4, channel]                   of the token itself first; zeros behind those that there are
     parts        three of (heads, size, whether of unit length); where there are fewer, of no heads
@@ -18,18 +19,17 @@ import numpy
 
 from fastweights.ops.cpu.compilation import cached, helper
 from fastweights.ops.cpu.lanes import at, fill, integer, lanes_of, load, spread, store
-from fastweights.ops.cpu.vectors import ANY, clear, exponential, numbers, put, some, sum_of
-from fastweights.ops.short_convolution.part import EPSILON
-
-BLOCK = 16  # tokens
+from fastweights.ops.cpu.vectors import ANY, bring, clear, exponential, numbers, put, some, sum_of
+from fastweights.ops.short_convolution.part import BLOCK, EPSILON
 
 
 @helper
-def earlier(kind, x, place, back, channels, old, far, t, width, resets, z, count):
+def earlier(kind, x, place, back, tokens, before, resets, count):
     """x_(t-back), or zeros where a token t that begins nothing anew does not see it. `place` is that of x_t; where
     there are inputs before the first, they lie `far` behind."""
+    (t, _, z, channels, width), (old, far) = tokens, before
     past = t - back
-    if back >= width or (past < 0 and not old):
+    if back >= width or (past < 0 and old == 0):
         return fill(0.0, kind)
     if len(resets):
         for i in range(max(0, past + 1), t):
@@ -39,23 +39,23 @@ def earlier(kind, x, place, back, channels, old, far, t, width, resets, z, count
 
 
 @helper
-def convolve(
-    kind, x, place, channels, old, far, t, n, width, weight, w, resets, z, count, out, o, step, squares, own, slopes
-):
+def convolve(kind, x, place, weight, w, tokens, before, resets, count, out, o, step, own, squares, slopes, ahead):
     """out[o + i step] = silu(sum_j weight_j x_(t+i-j)), of a vector of channels and n tokens from t on.
 
     Their squares are added to own[squares + i lanes]; where `slopes`, what the SiLU passes on goes to own[slopes +
-    i step].
+    i step]. Tokens that are `ahead` are brought near.
     """
+    t, n, z, channels, width = tokens
     w0, w1 = some(kind, weight, w, count), some(kind, weight, w + channels, count)
     w2, w3 = some(kind, weight, w + 2 * channels, count), some(kind, weight, w + 3 * channels, count)
-    x1 = earlier(kind, x, place, 1, channels, old, far, t, width, resets, z, count)
-    x2 = earlier(kind, x, place, 2, channels, old, far, t, width, resets, z, count)
-    x3 = earlier(kind, x, place, 3, channels, old, far, t, width, resets, z, count)
+    x1 = earlier(kind, x, place, 1, tokens, before, resets, count)
+    x2 = earlier(kind, x, place, 2, tokens, before, resets, count)
+    x3 = earlier(kind, x, place, 3, tokens, before, resets, count)
     zero, one, lanes = fill(0.0, kind), fill(1.0, kind), lanes_of(kind)
     for i in range(n):
         if len(resets) and resets[z + t + i]:
             x1, x2, x3 = zero, zero, zero
+        bring(x, place + (i + ahead) * channels)
         x0 = some(kind, x, place + i * channels, count)
         s = (w0 * x0 + w1 * x1) + (w2 * x2 + w3 * x3)
         open = one / (one + exponential(zero - s))
@@ -80,36 +80,15 @@ def inner(kind, source, s, step, n, own, y, y_step, sums, count):
 
 @helper
 def spread_back(
-    kind,
-    x,
-    d_x,
-    place,
-    channels,
-    t,
-    n,
-    width,
-    weight,
-    w,
-    resets,
-    z,
-    count,
-    d_out,
-    s,
-    step,
-    own,
-    y,
-    y_step,
-    factors,
-    kept,
-    begin,
-):
+    kind, x, d_x, place, weight, w, tokens, resets, count, d_out, s, step, own, y, y_step, factors, kept, begin
+):  # fmt: skip
     """Gradients of a vector of channels, from token t + n - 1 back to t.
 
     own[kept + j lanes]: the gradients before the SiLU of the next three tokens, and the sums of four weights. begin:
     there is no next token. factors: what each token's gradient is scaled by, and how much of y is taken off it. The
     rows of y, and behind them those of the slopes, are y_step apart; 0: there are no outputs at these tokens.
     """
-    lanes = lanes_of(kind)
+    (t, n, z, channels, width), lanes = tokens, lanes_of(kind)
     w0, w1 = some(kind, weight, w, count), some(kind, weight, w + channels, count)
     w2, w3 = some(kind, weight, w + 2 * channels, count), some(kind, weight, w + 3 * channels, count)
     zero = fill(0.0, kind)
@@ -124,6 +103,8 @@ def spread_back(
             d0 = some(kind, d_out, s + i * step, count) * spread(own, factors + 2 * i, kind)
             d0 = d0 - load(own, y + i * y_step, kind) * spread(own, factors + 2 * i + 1, kind)
             d0 = d0 * load(own, y + (BLOCK + i) * y_step, kind)
+        bring(d_out, s + (i - BLOCK) * step)
+        bring(d_x, place + (i - BLOCK) * channels)
         now = some(kind, x, place + i * channels, count)
         g0, g1, g2, g3 = g0 + d0 * now, g1 + d1 * now, g2 + d2 * now, g3 + d3 * now
         put(kind, d_x, place + i * channels, (w0 * d0 + w1 * d1) + (w2 * d2 + w3 * d3), count)
@@ -151,9 +132,10 @@ def forward(kind, share, sizes, parts, addresses):
     outs = (numbers(addresses[4], kind), numbers(addresses[5], kind), numbers(addresses[6], kind))
     zero = integer(0)
     for b in range(batch):
-        far = (aold - ax) // kind.itemsize + (b * (width - 1) + width - 1 - b * time) * channels
+        before = aold, (aold - ax) // kind.itemsize + (b * (width - 1) + width - 1 - b * time) * channels
         for t in range(0, time, BLOCK):
             n, row, base, first = min(BLOCK, time - t), (b * time + t) * channels, 0, 0
+            tokens = t, n, b * time, channels, width
             for p in range(3):
                 heads, size, unit = parts[p]
                 out, step = outs[p], heads * size
@@ -163,8 +145,8 @@ def forward(kind, share, sizes, parts, addresses):
                     for c in range(0, size, lanes):
                         w = first + head * size + c
                         convolve(
-                            kind, x, row + w, channels, aold != 0, far, t, n, width, weight, w, resets, b * time,
-                            min(lanes, size - c), out, o + c, step, zero, own, zero,
+                            kind, x, row + w, weight, w, tokens, before, resets, min(lanes, size - c), out, o + c, step,
+                            own, zero, zero, BLOCK,
                         )  # fmt: skip
                     if unit:
                         for i in range(n):
@@ -190,10 +172,11 @@ def backward(kind, share, sizes, parts, addresses):
     slopes, kept, many, blocks = ys + BLOCK * wide, ys + 2 * BLOCK * wide, 7 * lanes, (time + BLOCK - 1) // BLOCK
     clear(kind, own, kept, held)
     for b in range(batch):
-        far = (aold - ax) // kind.itemsize + (b * (width - 1) + width - 1 - b * time) * channels
+        before = aold, (aold - ax) // kind.itemsize + (b * (width - 1) + width - 1 - b * time) * channels
         for back in range(blocks):
             t = (blocks - 1 - back) * BLOCK
             n, row, base, first, area = min(BLOCK, time - t), (b * time + t) * channels, 0, 0, kept
+            tokens, earliest = (t, n, b * time, channels, width), (zero, width - 1, zero, channels, width)
             for p in range(3):
                 heads, size, unit = parts[p]
                 d_out, step = given[p], heads * size
@@ -203,8 +186,8 @@ def backward(kind, share, sizes, parts, addresses):
                     for c in range(0, size, lanes):
                         w, count = w0 + c, min(lanes, size - c)
                         convolve(
-                            kind, x, row + w, channels, aold != 0, far, t, n, width, weight, w, resets, b * time,
-                            count, own, ys + c, wide, zero, own, slopes + c,
+                            kind, x, row + w, weight, w, tokens, before, resets, count, own, ys + c, wide,
+                            own, zero, slopes + c, -BLOCK,
                         )  # fmt: skip
                         if unit:
                             inner(kind, d_out, o + c, step, n, own, ys + c, wide, sums, count)
@@ -217,14 +200,13 @@ def backward(kind, share, sizes, parts, addresses):
                     for c in range(0, size, lanes):
                         w, count = w0 + c, min(lanes, size - c)
                         spread_back(
-                            kind, x, d_x, row + w, channels, t, n, width, weight, w, resets, b * time, count,
-                            d_out, o + c, step, own, ys + c, wide, factors, area, back == 0,
+                            kind, x, d_x, row + w, weight, w, tokens, resets, count, d_out, o + c, step,
+                            own, ys + c, wide, factors, area, back == 0,
                         )  # fmt: skip
                         if aold and t == 0:
                             spread_back(
-                                kind, recent, d_old, b * (width - 1) * channels + w, channels, zero, width - 1, width,
-                                weight, w, resets, zero, count, d_out, zero, zero, own, zero, zero, factors, area,
-                                False,
+                                kind, recent, d_old, b * (width - 1) * channels + w, weight, w, earliest, resets, count,
+                                d_out, zero, zero, own, zero, zero, factors, area, False,
                             )  # fmt: skip
                         area += many
                 base, first = base + heads, first + heads * size

@@ -1,6 +1,7 @@
 from typing import NamedTuple
 
 EPSILON = 1e-6  # added to the square of a length
+BLOCK = 16  # tokens that the kernels take at once
 
 
 class Part(NamedTuple):
