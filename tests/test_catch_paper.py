@@ -33,7 +33,7 @@ def test_all_networks_have_as_many_tries_and_the_same_learning_rates():
     for size in paper.SIZES:
         several = [paper.tries(row, size) for row in paper.MODELS]
         assert len({tuple(tried.learning_rate for tried in each) for each in several}) == 1
-        assert several[0] == paper.tries("FW", size) and len(several[0]) == paper.TRIES
+        assert several[0] == paper.tries("FW", size) and len(several[0]) == paper.TRIES[size]
     seeds = {cell.kind: cell.setup.config.seed for cell in paper.RUNS}
     assert seeds["search"] >= seeds["paper"] + paper.SEEDS
 
@@ -44,7 +44,7 @@ def test_the_table_has_both_ways_to_tell_of_a_search():
     found["FW-16"] = [
         record("FW-16", [0.0, reward], final) for reward, final in ((0.95, 0.9), (0.95, 0.92), (0.5, 0.7))
     ]
-    for place in range(paper.TRIES):
+    for place in range(paper.TRIES[16]):
         found[f"FW-16-try{place}"] = [record(f"FW-16-try{place}", [0.0, 1.0], place / 10)]
     *_, last = tables.tables(paper, cells, found)
     assert last.rows == [("FW-16", "4", "81.9k", "81.9k", "never", "0.500", "0.840")]
