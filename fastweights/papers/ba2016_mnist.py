@@ -22,6 +22,9 @@ What differs from the paper, or is not said there:
 12. All 60,000 pictures train. Curves are of test pictures, as in the paper's Figure 2, and nothing is chosen by them.
 
 The control FW-unread has rate 0: it is wiped as FW is and recalls nothing, so that it sees no quadrant but the last.
+
+Fast weights come below the paper's errors at each size, and so does the LSTM: with the same regularisation it is level,
+at twice the parameters. The paper's lead of fast weights over it is not there.
 """
 
 from dataclasses import replace
