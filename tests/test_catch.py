@@ -104,7 +104,7 @@ def test_what_comes_after_the_end_of_an_episode_does_not_count():
 
 
 def test_the_loss_is_that_of_its_equation(model):
-    task = Catch(5, 2, discount=0.9)
+    task = Catch(5, 2, discount=0.9, entropy=0.2)
     batch = task.draw(6, generator(), model)
     model, inputs, targets = model.double(), batch.inputs.double(), batch.targets.double()
     loss, stats = task.loss(model, batch._replace(inputs=inputs, targets=targets))
@@ -115,7 +115,7 @@ def test_the_loss_is_that_of_its_equation(model):
             chances, value = answers[game, step, :3].softmax(-1), answers[game, step, 3]
             taken = chances[int(targets[game, step, 0])]
             want = want - taken.log() * (gain - value.detach()) + 0.5 * (gain - value) ** 2
-            want = want + 0.01 * (chances * chances.log()).sum()
+            want = want + 0.2 * (chances * chances.log()).sum()
     assert torch.allclose(loss, want / 24, atol=1e-12)
     assert stats["reward"][0] / stats["reward"][1] == targets[:, -1, 1].mean()
 
@@ -123,7 +123,7 @@ def test_the_loss_is_that_of_its_equation(model):
 def test_ragged_episodes_learn_from_their_own_steps_alone(model):
     inputs, targets = torch.randn(2, 4, 25), torch.rand(2, 4, 2).round()
     lengths = torch.tensor([4, 2])
-    whole = actor_critic(model, Batch(inputs, targets, lengths), 3, 0.9)[0]
+    whole = actor_critic(model, Batch(inputs, targets, lengths), 3, 0.9, 0.01)[0]
     targets[1, 2:], inputs[1, 2:] = 0.0, 9.0
     targets[1, 2:, 0] = 2
     other = actor_critic(
@@ -131,10 +131,13 @@ def test_ragged_episodes_learn_from_their_own_steps_alone(model):
         Batch(inputs, torch.where(torch.arange(4)[:, None] < lengths[:, None, None], targets, 0.0), lengths),
         3,
         0.9,
+        0.01,
     )[0]
     targets[1, 2:, 1] = 0
     assert torch.isfinite(whole) and torch.isfinite(other)
-    alone = [actor_critic(model, Batch(inputs[[i], :n], targets[[i], :n]), 3, 0.9)[0] * n for i, n in ((0, 4), (1, 2))]
+    alone = [
+        actor_critic(model, Batch(inputs[[i], :n], targets[[i], :n]), 3, 0.9, 0.01)[0] * n for i, n in ((0, 4), (1, 2))
+    ]
     assert torch.allclose(other, sum(alone) / 6, atol=1e-6)
 
 
@@ -179,6 +182,7 @@ def test_an_agent_learns_and_goes_on_bit_for_bit(model, tmp_path):
         ({"size": 2}, "size: got 2, wanted an integer from 3 to 200"),
         ({"visible": 20}, "visible: got 20, wanted an integer from 1 to 16"),
         ({"discount": 1.5}, "discount: got 1.5, wanted a number from 0 to 1"),
+        ({"entropy": -0.1}, "entropy: got -0.1, wanted a number from 0 to 1"),
     ],
 )
 def test_bad_options(options, says):

@@ -6,7 +6,7 @@ the agent has to keep one in memory, while it counts its own moves.
 The reward is the mean over 6,400 episodes at the end; chance is that of a paddle that stays. What ours does otherwise:
 
 1. Advantage actor-critic over 64 episodes in lockstep; the workers of the paper's A3C do not wait for each other.
-2. The paper gives no discount, entropy weight, value weight or rollout: ours are 0.99, 0.01, 0.5 and whole episodes.
+2. The paper gives no discount, entropy weight, value weight or rollout: ours are 0.99, 0.03, 0.5 and whole episodes.
 3. Adam along a cosine, gradients clipped at norm 1; the paper does not name its optimizer.
 4. The paddle starts in the middle; the paper does not say where.
 5. The RNN is an IRNN: ReLU units, and the identity as recurrent weights at first.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fastweights.errors import UserError, shown
 from fastweights.tasks.stats import Stats
 from fastweights.tasks.task import Batch
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:  # torch is imported where it is used: the command line reads 
     from torch import Generator, Tensor
     from torch.nn import Module
 
-VALUE_SHARE, ENTROPY_SHARE = 0.5, 0.01  # of the loss
+VALUE_SHARE = 0.5  # of the loss
 
 
 class Step(NamedTuple):
@@ -61,11 +62,13 @@ def act(
     return Batch(torch.stack(inputs, 1), torch.stack(targets, 1), None if whole else lengths)
 
 
-def actor_critic(model: "Module", batch: Batch, actions: int, discount: float) -> "tuple[Tensor, Stats]":
+def actor_critic(
+    model: "Module", batch: Batch, actions: int, discount: float, entropy_share: float
+) -> "tuple[Tensor, Stats]":
     r"""The loss of advantage actor-critic over whole episodes.
 
         R(t) = sum_s discount^(s-t) r(s);   advantage = R(t) - V(t)
-        loss = -log p(a(t)) advantage + 1/2 (R(t) - V(t))^2 - 0.01 entropy, the mean over all steps
+        loss = -log p(a(t)) advantage + 1/2 (R(t) - V(t))^2 - entropy_share entropy, the mean over all steps
 
     No gradient goes through the advantage. Mnih et al. 2016 (https://arxiv.org/abs/1602.01783) learn so from many
     workers that do not wait for each other; these episodes are acted in lockstep.
@@ -92,7 +95,7 @@ def actor_critic(model: "Module", batch: Batch, actions: int, discount: float) -
     taken = log.gather(-1, targets[..., 0][asked].long()[:, None])[:, 0]
     entropy = -(log.exp() * log).sum(-1)
     policy = -(taken * (returns - value.detach())).mean()
-    loss = policy + VALUE_SHARE * (returns - value).square().mean() - ENTROPY_SHARE * entropy.mean()
+    loss = policy + VALUE_SHARE * (returns - value).square().mean() - entropy_share * entropy.mean()
     with torch.no_grad():
         count, episodes = torch.tensor(float(len(value))), torch.tensor(float(len(targets)))
         stats = {
@@ -101,3 +104,10 @@ def actor_critic(model: "Module", batch: Batch, actions: int, discount: float) -
             "entropy": (entropy.sum(), count),
         }
     return loss, stats
+
+
+def check_shares(**shares: float) -> None:
+    """Raise unless each is a number from 0 to 1."""
+    for name, value in shares.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise UserError(f"{name}: got {shown(value)}, wanted a number from 0 to 1")

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fastweights.errors import UserError, shown
-from fastweights.tasks.acting import Step, act, actor_critic
+from fastweights.tasks.acting import Step, act, actor_critic, check_shares
 from fastweights.tasks.task import Batch, Spec, check_integer
 
 if TYPE_CHECKING:  # torch is imported where it is used: the command line reads these fields without it
@@ -87,13 +87,15 @@ class Catch:
     """Where the paddle starts."""
     discount: float = 0.99
     """Of what comes a frame later."""
+    entropy: float = 0.03
+    """Weight of the entropy of the policy in the loss: with more, the agent tries more."""
 
     def __post_init__(self) -> None:
         check_integer("size", self.size, 3, 200)
         check_integer("visible", self.visible, 1, self.size)
         if self.paddle not in ("centre", "random"):
             raise UserError(f"paddle: got {shown(self.paddle)}, wanted centre or random")
-        check_discount(self.discount)
+        check_shares(discount=self.discount, entropy=self.entropy)
 
     @property
     def spec(self) -> Spec:
@@ -126,9 +128,4 @@ class Catch:
         return [(255 * screen).byte().numpy() for screen in shown]
 
     def loss(self, model: "Module", batch: Batch) -> Any:
-        return actor_critic(model, batch, len(ACTIONS), self.discount)
-
-
-def check_discount(value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise UserError(f"discount: got {shown(value)}, wanted a number from 0 to 1")
+        return actor_critic(model, batch, len(ACTIONS), self.discount, self.entropy)

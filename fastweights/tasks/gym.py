@@ -5,8 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastweights.errors import UserError, shown
-from fastweights.tasks.acting import Step, act, actor_critic
-from fastweights.tasks.catch import check_discount
+from fastweights.tasks.acting import Step, act, actor_critic, check_shares
 from fastweights.tasks.task import Batch, Spec, check_integer
 
 if TYPE_CHECKING:  # torch and gymnasium are imported where they are used: the command line reads these fields without
@@ -44,10 +43,12 @@ class Gym:
     """Longest episode."""
     discount: float = 0.99
     """Of what comes a step later."""
+    entropy: float = 0.03
+    """Weight of the entropy of the policy in the loss: with more, the agent tries more."""
 
     def __post_init__(self) -> None:
         check_integer("steps", self.steps, 1, 100_000)
-        check_discount(self.discount)
+        check_shares(discount=self.discount, entropy=self.entropy)
         if not isinstance(self.env, str) or not self.env:
             raise UserError(f"env: got {shown(self.env)}, wanted the name of an environment of gymnasium")
 
@@ -91,7 +92,7 @@ class Gym:
         return shown
 
     def loss(self, model: "Module", batch: Batch) -> Any:
-        return actor_critic(model, batch, self.spec.outputs - 1, self.discount)
+        return actor_critic(model, batch, self.spec.outputs - 1, self.discount, self.entropy)
 
 
 @cache
