@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fastweights import rules
+from fastweights.rules._scan import doubled
 
 PAGE = Path(__file__).parent / "rules.md"
 BEGIN, END = "<!-- From the registered rules, by `python docs/rules_table.py`; a test compares. -->", "<!-- end -->"
@@ -28,7 +29,8 @@ def row(name: str, kind: Any) -> str:
 
 
 def gate_text(name: str, gate: rules.Gate) -> str:
-    return f"`{name}`{AXES[gate.axes]}{'' if gate.constant is None else f', else `{gate.constant}`'}"
+    most = " up to 2" if doubled({name: gate}) else ""
+    return f"`{name}`{AXES[gate.axes]}{most}{'' if gate.constant is None else f', else `{gate.constant}`'}"
 
 
 def page(text: str) -> str:

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from fastweights.errors import UserError, near
 from fastweights.nn.feature_maps import l2
-from fastweights.rules import Gate
+from fastweights.rules import Gate, scanned
+from fastweights.rules._scan import doubled
 
 STEP = (1e-3, 0.1, 1e-4)  # ends between which softplus(bias) is log-uniform at the start, and its least
 LEAST_RATE = 1e-3  # of a decay
@@ -23,7 +24,8 @@ class Gates(nn.Module):
     start as the papers start them. A projection has no bias but for those that the forms have.
 
     negative_eigenvalues: a sigmoid whose gate reaches to 2 is doubled. A strength above 1 turns what is stored under a
-        key around: the transition has a negative eigenvalue (Grazzi et al. 2024, https://arxiv.org/abs/2411.12537).
+        key around: the transition has a negative eigenvalue (Grazzi et al. 2024, https://arxiv.org/abs/2411.12537). A
+        rule without such a gate raises `UserError`.
     leave_out: gates that stay at the constant of the rule.
     """
 
@@ -53,7 +55,11 @@ class Gates(nn.Module):
         self.shapes |= dict.fromkeys(("key", "head key"), (heads, key_size))
         self.shapes |= dict.fromkeys(("value", "head value"), (heads, value_size))
         self.shapes["head value key"] = (heads, value_size, key_size)
-        self.negative_eigenvalues = negative_eigenvalues
+        self.doubled = doubled(self.gates) if negative_eigenvalues else []
+        if negative_eigenvalues and not self.doubled:
+            able = ", ".join(name for name, kind in scanned().items() if doubled(kind.GATES))
+            got = f"{type(rule).__name__}, none of whose gates may reach 2{' here' if doubled(known) else ''}"
+            raise UserError(f"negative_eigenvalues: got {got}, wanted False, or a rule such as {able}")
         options: Any = {"device": device, "dtype": dtype}
         for name, gate in self.gates.items():
             units = math.prod(self.shapes[gate.axes])
@@ -122,8 +128,7 @@ class Gates(nn.Module):
             rate = getattr(self, f"{name}_rate_log").exp()
             return -functional.softplus(value) * (rate if value.dim() == 3 else rate.unsqueeze(-1))
         value = FORMS[gate.form](value)
-        doubled = self.negative_eigenvalues and gate.form == "sigmoid" and gate.high == 2.0
-        return 2.0 * value if doubled else value
+        return 2.0 * value if name in self.doubled else value
 
 
 def is_plain(layer: nn.Module) -> bool:

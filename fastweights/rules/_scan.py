@@ -3,7 +3,7 @@
 from __future__ import annotations  # the command line reads the rules without torch
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastweights.errors import UserError
@@ -45,6 +45,11 @@ class Gate(NamedTuple):
     start: tuple[float, float] | None = None
     rank: int | None = None
     constant: str | None = None
+
+
+def doubled(gates: Mapping[str, Gate]) -> list[str]:
+    """The gates that `negative_eigenvalues` doubles: sigmoids that may reach 2."""
+    return [name for name, gate in gates.items() if gate.form == "sigmoid" and gate.high == 2.0]
 
 
 STRENGTH = Gate("how much of the error is written", high=2.0)
