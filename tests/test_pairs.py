@@ -11,8 +11,9 @@ from fastweights import cli
 from fastweights.errors import UserError
 from fastweights.tasks import NOTHING, TASKS, OwnPairs, Pronunciation, answers_in_turn, task_told
 from fastweights.tasks.checks import check_batch
-from fastweights.tasks.pairs import batch_of, edits, judge, judged, nearest, trimmed
+from fastweights.tasks.pairs import batch_of, edits, judge, judged, nearest, trimmed, unseen
 from fastweights.training import data
+from fastweights.training.description import load_run
 
 ARRANGED = {"reverse": lambda row: row[::-1], "sort": sorted, "copy-pairs": list}
 
@@ -37,7 +38,10 @@ def test_what_is_judged_has_lengths_that_were_never_trained_on(name):
 @pytest.mark.parametrize(
     "fields, says",
     [
-        ({"trained": (3, 2)}, "trained: got 3 2, wanted the least and the largest length, from 1 to 10,000"),
+        (
+            {"trained": (3, 2)},
+            "trained: got 3 2, wanted the least and the largest length, from 1 to 10,000; in a sweep .* one word: 3,5",
+        ),
         ({"judged": (0, 2)}, "judged: got 0 2"),
         ({"judged": (1,)}, "judged: got 1, wanted"),
         ({"judged": 5}, "judged: got 5, wanted the least and the largest length, from 1 to 10,000, as a tuple"),
@@ -184,6 +188,38 @@ def test_a_file_of_pairs_tells_its_alphabets(tmp_path):
         data.load(tmp_path / "few.tsv", OwnPairs())
     path.rename(tmp_path / "own.txt")
     assert task_told(tmp_path / "own.txt", "associative-retrieval") == "own-pairs"
+
+
+DATES = "3 Sep 2031\t31-09\n4 Sep 2031\t31-09\n5 Sep 2031\t31-09\n6 Sep 2031\t31-09\n7 Sep 2029\t29-09\n"
+
+
+@pytest.mark.parametrize(
+    "symbols, sources, says, some",
+    [
+        ("auto", 8, "between blanks; --symbols characters reads each character", 1),
+        ("words", 8, "between blanks", 1),
+        ("characters", 13, "a character each", 1),
+    ],
+)
+def test_what_a_symbol_is_can_be_said(symbols, sources, says, some, tmp_path, capsys):
+    path = tmp_path / "dates.tsv"
+    path.write_text(DATES)
+    arguments = [str(path), "--symbols", symbols, "--epochs", "1", "--batch-size", "4", "--hidden-size", "8"]
+    assert cli.main(["train", "EncoderDecoder", "--run", str(tmp_path / "run"), "--data", *arguments]) == 0
+    said = capsys.readouterr().err
+    assert f"sources of {sources} symbols ({says})," in said
+    unseen = f"note: {path}: {some} of 1 pairs to validate on have a symbol that no trained pair has"
+    assert said.count(unseen) == 1
+    task = load_run(tmp_path / "run")[1]
+    assert task.symbols == symbols and len(task.source.encode("3 Sep 2029")) == (10 if symbols == "characters" else 3)
+
+
+def test_pairs_with_a_symbol_that_is_not_trained_are_counted(as_users_have_it):
+    train = batch_of([[1, 2], [3]], [[1], [2]], 5)
+    assert unseen(train, batch_of([[1], [0, 1], [2], [3]], [[1], [1], [2, 3], [2]], 5)) == 2  # a padded 0 is none
+    assert unseen(train, train) == 0
+    with pytest.raises(UserError, match="symbols: got 'letters', wanted auto, characters, words"):
+        OwnPairs(symbols="letters")
 
 
 @pytest.mark.parametrize("task", ["own-pairs", "reverse", "pronunciation"])

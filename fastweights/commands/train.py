@@ -20,6 +20,7 @@ from fastweights.files import check_folder, readable_again, said_of
 from fastweights.jobs.cores import usable
 from fastweights.jobs.job import Job, job_data
 from fastweights.jobs.runner import Status
+from fastweights.tasks.pairs import unseen
 from fastweights.training import networks, run_folder
 from fastweights.training.config import Config
 from fastweights.training.metric import Metric
@@ -177,6 +178,9 @@ def tell_reading(path: Path | None, sequences: Any) -> None:
     if sequences is not None and hasattr(sequences.task, "summary"):
         said = f"note: {path} is read as {sequences.task.NAME}: {sequences.task.summary()}"
         print(plain(said), file=sys.stderr)
+        if sequences.task.spec.pairs and (count := unseen(sequences.train, sequences.valid)):
+            some = f"{count:,} of {sequences.valid.size:,} pairs to validate on have a symbol that no trained pair has"
+            print(plain(f"note: {path}: {some}"), file=sys.stderr)
 
 
 def show_table(statuses: list[Status]) -> None:

@@ -28,7 +28,7 @@ def check(task: Any) -> None:
         if not isinstance(ends, tuple):
             raise UserError(f"{name}: got {shown(ends)}, {wanted}, as a tuple")
         if len(ends) != 2 or not all(type(end) is int and 1 <= end <= LONGEST for end in ends) or ends[0] > ends[1]:
-            raise UserError(f"{name}: got {' '.join(map(str, ends))}, {wanted}")
+            raise UserError(f"{name}: got {' '.join(map(str, ends))}, {wanted}; in a sweep a list is one word: 3,5")
 
 
 def alphabet(task: Any) -> Alphabet:

@@ -2,9 +2,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import log
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fastweights.errors import UserError
+from fastweights.errors import UserError, shown
 from fastweights.tasks import pair_lines
 from fastweights.tasks.answering import answers_in_turn
 from fastweights.tasks.pair_lines import BadLine
@@ -27,8 +27,8 @@ class OwnPairs:
     the dog  ->  le chien
 
     Symbols are those of the file, in the order of their code points. As soon as one line has a blank within a column,
-    blanks part the symbols of that column in all lines. Lines of one source, one below the other, each have a right
-    answer, and the nearest of them judges.
+    blanks part the symbols of that column in all lines, unless `symbols` says otherwise. Lines of one source, one below
+    the other, each have a right answer, and the nearest of them judges.
     """
 
     NAME: ClassVar[str] = "own-pairs"
@@ -38,12 +38,16 @@ class OwnPairs:
     loss = staticmethod(answers_in_turn)
     judge = staticmethod(judge)
 
+    symbols: Literal["auto", "characters", "words"] = "auto"
+    """What a symbol is: a character, or a word between blanks; auto: words where a column has a blank anywhere."""
     sources: tuple[Any, ...] = field(default=(), metadata=FOUND)  # any texts; none: no file has been read
     answers: tuple[Any, ...] = field(default=(), metadata=FOUND)
     separated: tuple[Any, ...] = field(default=(False, False), metadata=FOUND)  # by blanks: sources, answers
     lengths: tuple[int, ...] = field(default=(1, 1), metadata=FOUND)  # of the longest source, and answer
 
     def __post_init__(self) -> None:
+        if self.symbols not in (wanted := ("auto", "characters", "words")):
+            raise UserError(f"symbols: got {shown(self.symbols)}, wanted {', '.join(wanted)}")
         if not all(type(name) is str and name for name in (*self.sources, *self.answers)):
             raise UserError("own-pairs: got a symbol that is no text, wanted texts alone")
         whole = len(self.separated) == len(self.lengths) == 2 and all(type(each) is bool for each in self.separated)
@@ -93,8 +97,9 @@ class OwnPairs:
 
     def summary(self) -> str:
         """How the file was read, for whoever wrote it."""
+        way = "; --symbols characters reads each character" if self.symbols == "auto" else ""
         parts = [
-            f"{what} of {len(names)} symbols ({'between blanks' if separated else 'a character each'})"
+            f"{what} of {len(names)} symbols ({f'between blanks{way}' if separated else 'a character each'})"
             for what, names, separated in zip(
                 ("sources", "answers"), (self.sources, self.answers), self.separated, strict=True
             )
@@ -105,7 +110,9 @@ class OwnPairs:
 def told(task: OwnPairs, pairs: list[tuple[str, str]]) -> OwnPairs:
     """The task with the symbols of these columns."""
     columns = list(zip(*pairs, strict=True))
-    separated = tuple(any(len(text.split(None, 1)) > 1 for text in column) for column in columns)
+    separated = (task.symbols == "words",) * 2
+    if task.symbols == "auto":
+        separated = tuple(any(len(text.split(None, 1)) > 1 for text in column) for column in columns)
     tokens = [
         [Alphabet((), apart).tokens(text) for text in column] for column, apart in zip(columns, separated, strict=True)
     ]

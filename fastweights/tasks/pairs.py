@@ -1,6 +1,7 @@
 """What tasks have in common whose answer is a sequence of its own: alphabets, batches, and how answers are judged."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastweights.errors import shown
@@ -81,6 +82,15 @@ def answers_of(batch: Batch) -> list[Symbols]:
     """Without END."""
     counts = (batch.targets != NOTHING).sum(1) - 1
     return [row[:count] for row, count in zip(batch.targets.tolist(), counts.tolist(), strict=True)]
+
+
+def unseen(train: Batch, valid: Batch) -> int:
+    """Pairs of `valid` with a symbol, in source or answer, that no pair of `train` has there."""
+    found = [False] * valid.size
+    for of in (sources_of, answers_of):
+        known = set(chain.from_iterable(of(train)))
+        found = [before or not known.issuperset(row) for before, row in zip(found, of(valid), strict=True)]
+    return sum(found)
 
 
 def edits(one: Symbols, other: Symbols) -> int:
