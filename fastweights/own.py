@@ -92,12 +92,18 @@ def _file_of(found: Any) -> str | None:
 
 def fault_of_own(error: BaseException) -> str | None:
     """One line where an error comes out of a class of the user's, with the place in its file; None: it does not."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in FILES]
-    if not frames:
+    frame = place_of(error)
+    if frame is None:
         return None
     said = " ".join(str(error).split())
-    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
     return f"{place}: got {type(error).__name__}{': ' if said else ''}{said}; wanted none: it is in your own class"
+
+
+def place_of(error: BaseException) -> traceback.FrameSummary | None:
+    """Where in the files of the user's classes an error was raised, or what raised it was called."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in FILES]
+    return frames[-1] if frames else None
 
 
 def name_of(made: Any, known: Mapping[str, Any]) -> str:

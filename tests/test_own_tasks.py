@@ -169,7 +169,7 @@ def own(tmp_path, monkeypatch, name, field="", draw="", more="", change=("", "")
     [
         ({"draw": "x = x[:2]"}, "got 2 sequences from draw\\(3, ...\\), wanted 3"),
         ({"draw": "x = torch.randint(4, x.shape)"}, "got other sequences from the same generator"),
-        ({"draw": "raise SystemExit(0)"}, "got SystemExit when tried out"),
+        ({"draw": "raise SystemExit(0)"}, "got SystemExit in draw \\(.*, line \\d+\\) when tried out"),
         ({"field": "name: str = 'x'"}, "got Own with the field 'name', wanted another name"),
         ({"field": "epochs: int = 3"}, "got the field 'epochs', wanted another name"),
         ({"change": ('"accuracy"\n', '"acuracy"\n')}, "got the statistics loss, accuracy, wanted .* with acuracy"),

@@ -87,6 +87,14 @@ def test_the_pairs_of_a_task_are_drawn_into_files(tmp_path, capsys):
     assert code == 0 and sorted(source) == list(answer) and "train.tsv (20 lines), valid.tsv (5)" in out, err
 
 
+def test_a_memory_that_breaks_is_named_with_its_method(tmp_path, monkeypatch):
+    (tmp_path / "broken_memory.py").write_text(MEMORY + "\n    def write(self, states, lengths=None):\n        1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    says = r"got ZeroDivisionError in write \(broken_memory.py, line \d+\) when tried out: .*; wanted what "
+    with pytest.raises(UserError, match=f"broken_memory:Mine: {says}fastweights.nn.memories.Memory says"):
+        fastweights.train("EncoderDecoder", Reverse(symbols=4), folder="run", memory="broken_memory:Mine")
+
+
 def test_a_memory_of_ones_own_has_to_be_named(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_memory.py").write_text(MEMORY)
     monkeypatch.chdir(tmp_path)

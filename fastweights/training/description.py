@@ -19,7 +19,7 @@ from fastweights.training.data import Data
 from fastweights.training.loop import Progress
 from fastweights.training.pretrained import WEIGHTS, load_pretrained
 from fastweights.training.run_folder import CHECKPOINT, CONFIG, RunError
-from fastweights.training.setup import Setup, own_names
+from fastweights.training.setup import Setup, own_names, own_parts
 
 PARTS = ("model", "sources", "task", "network", "config", "data")
 FREE = {"config": ("target", "device"), "network": ("backend",)}  # what may change when a run goes on
@@ -100,9 +100,7 @@ def check_header(path: Path, header: dict[str, Any], description: dict[str, Any]
 
 def how_named(described: dict[str, Any], missing: Collection[str]) -> str:
     """What hands in the classes that are missing; those of a script or a notebook no other process can import."""
-    parts = {described["network"].get("memory", ""): "memory"}
-    parts |= {described["model"]: "", described["task"]["name"]: "task", described["task"].get("env", ""): "task"}
-    own = {name: parts.get(name, "rule") for name in own_names(described)}
+    own = {name: "" if part == "model" else part for name, part in own_parts(described).items()}
     classes = [f"{part}={kind}" if part else kind for name, part in own.items() for kind in [name.rpartition(":")[2]]]
     python = f"load({', '.join(['folder', *classes])})"
     if any(name.startswith(f"{SCRIPT}:") for name in missing):

@@ -77,10 +77,16 @@ class Setup:
 
 def own_names(stored: dict[str, Any]) -> list[str]:
     """The names of the user's own classes, and of an environment in a package, in what `Setup.as_json` made."""
+    return list(own_parts(stored))
+
+
+def own_parts(stored: dict[str, Any]) -> dict[str, str]:
+    """What each of them is: "model", "task", "rule" or "memory"."""
     network, task = stored["network"], stored["task"]
     rule, memory = network.get("rule", {}).get("name", ""), network.get("memory", "")
-    names = [stored["model"], task["name"], rule, memory, task.get("env", "")]
-    return [name for name in names if isinstance(name, str) and is_own(name)]
+    names = {"model": stored["model"], "task": task["name"], "rule": rule, "memory": memory}
+    parts = {name: part for part, name in names.items()} | {task.get("env", ""): "task"}
+    return {name: part for name, part in parts.items() if isinstance(name, str) and is_own(name)}
 
 
 def sources_of(stored: dict[str, Any]) -> dict[str, str]:

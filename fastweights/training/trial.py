@@ -4,19 +4,26 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from fastweights.errors import UserError, out_of_memory
 from fastweights.optim import parameter_groups
+from fastweights.own import place_of
 from fastweights.tasks import Batch, Spec, Stats, better
 from fastweights.training.evaluation import decoded
 from fastweights.training.fits import check_run, check_weights
-from fastweights.training.setup import Setup, own_names
+from fastweights.training.setup import Setup, own_parts
 from fastweights.training.source import generator_of
 
 FEW = 3  # sequences
+PROTOCOLS = {
+    "task": "fastweights.tasks.Task",
+    "rule": "fastweights.rules.Rule",
+    "memory": "fastweights.nn.memories.Memory",
+}  # of classes of the user's
 
 
 def try_out(setup: Setup, together: int = 1) -> None:
@@ -121,7 +128,7 @@ def check_samples(setup: Setup, model: torch.nn.Module, inputs: torch.Tensor, wa
 @contextmanager
 def own_faults(setup: Setup, wanted: str) -> Iterator[None]:
     """What breaks in a class of the user's is the user's; without one it is a fault of this library."""
-    own = own_names(setup.as_json())
+    own = own_parts(setup.as_json())
     try:
         yield
     except UserError:
@@ -130,9 +137,11 @@ def own_faults(setup: Setup, wanted: str) -> Iterator[None]:
         if not own:
             raise
         if setup.model not in own:
-            wanted = "wanted what fastweights.tasks.Task and fastweights.rules.Rule say"
-        said = f": {error}" if str(error) else ""
-        raise UserError(f"{', '.join(own)}: got {type(error).__name__} when tried out{said}; {wanted}") from error
+            wanted = f"wanted what {' and '.join(PROTOCOLS[part] for part in dict.fromkeys(own.values()))} says"
+        said, place = f": {error}" if str(error) else "", place_of(error)
+        where = f" in {place.name} ({Path(place.filename).name}, line {place.lineno})" if place else ""
+        got = f"{type(error).__name__}{where} when tried out{said}"
+        raise UserError(f"{', '.join(own)}: got {got}; {wanted}") from error
 
 
 def check_device(name: str) -> None:
