@@ -109,6 +109,16 @@ def test_negative_eigenvalues_double_the_strength_alone():
         close(one, two)
 
 
+@pytest.mark.parametrize("rule, leave_out", [(Hebbian(), ()), (Mamba2(), ()), (Delta(), ("strength",))], ids=str)
+def test_a_rule_that_cannot_turn_what_it_holds_has_no_negative_eigenvalues(rule, leave_out):
+    able = "Comba, Delta, DeltaProduct, GatedDelta, GatedDelta2, KimiDelta, Oja, Titans"
+    says = (
+        f"negative_eigenvalues: got {type(rule).__name__}, none of whose gates may reach 2.*, or a rule such as {able}"
+    )
+    with pytest.raises(UserError, match=says):
+        layer_of(rule, negative_eigenvalues=True, leave_out=leave_out)
+
+
 def test_a_gate_that_is_left_out_is_the_constant_of_the_rule():
     layer = layer_of(Delta(rate=0.3), leave_out=("strength",))
     assert list(layer.gates(inputs())) == []
@@ -187,6 +197,8 @@ def test_a_state_is_measured_cut_and_saved():
     loaded = torch.load(stored, weights_only=True)
     assert isinstance(loaded, LayerState)
     close(loaded, state)
+    half = state.to(torch.float32)
+    assert half.memory.weights.dtype == half.recent.dtype == torch.float32 and isinstance(half, LayerState)
 
 
 @pytest.mark.parametrize("layers", [(Delta(), GatedDelta()), (GatedDelta(), "attention", DeltaProduct())], ids=str)
@@ -205,6 +217,30 @@ def test_a_model_streams_pads_and_learns(layers, options):
     output.square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
+
+
+@pytest.mark.parametrize("layers", [(GatedDelta(), Delta()), (Delta(), "attention"), ("attention",)], ids=str)
+def test_a_reset_of_a_model_is_a_beginning(layers):
+    model, x = model_of(*layers), inputs(size=5)
+    before, lengths = model(inputs(4, size=5))[1], torch.tensor([9, 9, 6])
+    resets = torch.zeros(3, 9, dtype=torch.bool)
+    resets[0, 0], resets[1, 3], resets[1, 7], resets[2, 8] = True, True, True, True  # the last is past the end
+    output, state = model(x, before, lengths=lengths, resets=resets)
+    close(output[:1], model(x[:1])[0])
+    close(output[1:2, 3:7], model(x[1:2, 3:7])[0])
+    close(output[1:2, 7:], model(x[1:2, 7:])[0])
+    alone = model(inputs(4, size=5)[2:], None)[1]
+    close(output[2:], model(x[2:], alone, lengths=lengths[2:])[0])
+    later = inputs(2, size=5)
+    after = model(later, state)[0]  # what came before a reset stays unseen in the next call
+    close(after[:1], model(torch.cat([x[:1], later[:1]], 1))[0][:, 9:])
+    close(after[1:2], model(torch.cat([x[1:2, 7:], later[1:2]], 1))[0][:, 2:])
+    close(after[2:], model(torch.cat([inputs(4, size=5)[2:], x[2:, :6], later[2:]], 1))[0][:, 10:])
+    parts, state = [], before
+    for part, begins in zip(x.split([4, 1, 4], 1), resets.split([4, 1, 4], 1), strict=True):
+        one, state = model(part, state, resets=begins)
+        parts.append(one)
+    close(torch.cat(parts, 1)[:2], output[:2])
 
 
 def test_attention_is_softmax_over_what_came_before():
@@ -288,6 +324,13 @@ def test_bad_calls(module):
     ]:
         with pytest.raises(UserError, match=says):
             module(*arguments)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor([9, 3, 1]), batch_first=True)
+    with pytest.raises(TypeError, match="got an input of type PackedSequence, wanted .*; pad it, and give `lengths`"):
+        module(packed)
+    with pytest.raises(
+        UserError, match=r"resets: got torch.bool of shape \[3, 8\], wanted torch.bool of shape \[3, 9\]"
+    ):
+        module(x, resets=torch.zeros(3, 8, dtype=torch.bool))
     for lengths, says in [
         ([9.0, 3.0, 1.0], "lengths: got torch.float32"),
         ([9, 3], r"lengths: got torch.int64 of shape \[2\] on cpu, wanted 3 integers"),

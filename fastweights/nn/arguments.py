@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
 
 from fastweights.errors import UserError
 from fastweights.ops.cpu import limits
@@ -51,11 +52,15 @@ def look_up(table: Tensor, symbols: Tensor) -> Tensor:
     return table.index_select(0, symbols.reshape(-1)).view(*symbols.shape, table.shape[1])
 
 
-def batched(owner: str, input: Tensor, input_size: int) -> Tensor:
-    """The input as [batch, time, input], whether or not it came with a batch axis."""
+def batched(owner: str, input: Tensor, input_size: int, lengths: bool = False) -> Tensor:
+    """The input as [batch, time, input], whether or not it came with a batch axis.
+
+    lengths: whether the module takes them, which is the way out for a PackedSequence.
+    """
     wanted = f"a tensor [batch, time, {input_size}] or [time, {input_size}]"
     if not isinstance(input, Tensor):
-        raise TypeError(f"{owner}: got an input of type {type(input).__name__}, wanted {wanted}")
+        way = "; pad it, and give `lengths`" if lengths and isinstance(input, PackedSequence) else ""
+        raise TypeError(f"{owner}: got an input of type {type(input).__name__}, wanted {wanted}{way}")
     if input.dim() not in (2, 3) or input.shape[-1] != input_size or input.shape[-2] == 0:
         raise ValueError(f"{owner}: got an input of shape {list(input.shape)}, wanted {wanted}, time at least 1")
     return input if input.dim() == 3 else input.unsqueeze(0)

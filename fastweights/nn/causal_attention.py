@@ -9,13 +9,15 @@ from fastweights.errors import UserError
 from fastweights.nn.arguments import batched, check_like, check_sizes
 from fastweights.nn.layer_state import state_bytes
 from fastweights.nn.short_convolution import ShortConvolution, check_convolution, check_recent
+from fastweights.ops.fast_weights_scan.call import check_resets
 from fastweights.ops.lengths import check_lengths, inside
 
 
 class AttentionState(NamedTuple):
     """All keys and values so far, which is why it grows with every token.
 
-    keys, values: [batch, heads, time, key]. seen: [batch, time], false where a sequence was over; None: all of them.
+    keys, values: [batch, heads, time, key]. seen: [batch, time], false where a sequence was over, and before
+    a reset; None: all of them.
     recent: the last inputs of the short convolution; None where there is none.
     """
 
@@ -40,7 +42,8 @@ class CausalAttention(nn.Module):
         q, k, v = silu(convolution(W x));   output = W_o softmax(q k^T / sqrt(key)) v
 
     It has no embedding of places: of their order it knows what the short convolution tells. Its state holds every token
-    and grows, where that of a fast-weights layer stays as it is.
+    and grows, where that of a fast-weights layer stays as it is. resets: [batch, time],
+    true where a sample begins anew: a token sees nothing before the last of them.
 
     Paper: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
@@ -66,20 +69,27 @@ class CausalAttention(nn.Module):
         self.output = nn.Linear(size, size, bias=False, **options)
 
     def forward(
-        self, input: Tensor, state: AttentionState | None = None, *, lengths: Tensor | None = None
+        self,
+        input: Tensor,
+        state: AttentionState | None = None,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, AttentionState]:
-        x = batched("CausalAttention", input, self.size)
+        x = batched("CausalAttention", input, self.size, lengths=True)
         check_like("CausalAttention", x, self.projection.weight)
         batch, time, _ = x.shape
         lengths = None if lengths is None else check_lengths(lengths, x)
+        if resets is not None:
+            check_resets(resets, batch, time)
         if state is not None:
             self._check_state(state, batch)
         y, recent = self.projection(x), None
         if self.convolution is not None:
-            y, recent = self.convolution(y, None if state is None else state.recent, lengths)
+            y, recent = self.convolution(y, None if state is None else state.recent, lengths, resets)
         q, k, v = y.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = None if lengths is None else inside(lengths, time)
-        if state is None and seen is None:
+        if state is None and seen is None and resets is None:
             o = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             before = 0 if state is None else state.keys.shape[2]
@@ -88,6 +98,12 @@ class CausalAttention(nn.Module):
                 seen = both(state.seen, seen, batch, before, time, x.device)
             allowed = torch.ones(time, before + time, dtype=torch.bool, device=x.device).tril(before)
             allowed = allowed if seen is None else allowed & seen[:, None, None, :]
+            if resets is not None:
+                begun = (resets if lengths is None else resets & inside(lengths, time)).cumsum(1)
+                of_key = functional.pad(begun, (before, 0))  # how often its sample had begun anew
+                allowed = allowed & (begun[:, None, :, None] == of_key[:, None, None, :])
+                now = of_key == begun[:, -1:]
+                seen = now if seen is None else seen & now
             o = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         output = self.output(o.transpose(1, 2).flatten(2))
         if lengths is not None:

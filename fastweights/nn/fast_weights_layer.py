@@ -119,7 +119,7 @@ class FastWeightsLayer(nn.Module):
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
-        x = batched("FastWeightsLayer", input, self.size)
+        x = batched("FastWeightsLayer", input, self.size, lengths=True)
         x = x if self.batch_first or input.dim() == 2 else x.transpose(0, 1)
         check_like("FastWeightsLayer", x, self.projection.weight)
         lengths = None if lengths is None else check_lengths(lengths, x)

@@ -9,6 +9,7 @@ from fastweights.errors import UserError
 from fastweights.nn.arguments import batched, check_like, check_sizes
 from fastweights.nn.causal_attention import CausalAttention
 from fastweights.nn.fast_weights_layer import FastWeightsLayer
+from fastweights.ops.fast_weights_scan.call import check_resets
 from fastweights.ops.lengths import check_lengths, inside
 from fastweights.rules import Delta
 
@@ -26,7 +27,8 @@ class FastWeightsModel(nn.Module):
     options: of each `FastWeightsLayer`; of them attention takes `convolution`, and `backend` is theirs alone.
 
     `output, state = model(input, state)`; the state is a plain tuple, that of each layer. Streaming token by token
-    equals the whole sequence. lengths: [batch], the valid tokens; outputs past a sequence's end are zero. Weights of
+    equals the whole sequence. lengths: [batch], the valid tokens; outputs past a sequence's end are zero. resets:
+    [batch, time], true where a sample begins anew: no layer, attention included, sees anything before it. Weights of
     projections start normal with the deviation `start`, None: 0.8 / sqrt(hidden_size); those into a sum have it divided
     by sqrt(2 layers), as in GPT-2.
     """
@@ -101,18 +103,25 @@ class FastWeightsModel(nn.Module):
         return "+".join(dict.fromkeys(names)) or None
 
     def forward(
-        self, input: Tensor, state: Sequence[Any] | None = None, *, lengths: Tensor | None = None
+        self,
+        input: Tensor,
+        state: Sequence[Any] | None = None,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Any, ...]]:
-        x = batched("FastWeightsModel", input, self.input_size)
+        x = batched("FastWeightsModel", input, self.input_size, lengths=True)
         x = x if self.batch_first or input.dim() == 2 else x.transpose(0, 1)
         check_like("FastWeightsModel", x, self.last_norm.weight)
         lengths = None if lengths is None else check_lengths(lengths, x)
+        if resets is not None:
+            check_resets(resets, *x.shape[:2])
         if state is not None and (not isinstance(state, tuple | list) or len(state) != len(self.layers)):
             got = f"{len(state)} states" if isinstance(state, tuple | list) else type(state).__name__
             raise UserError(f"FastWeightsModel: got {got}, wanted a tuple of {len(self.layers)}, one a layer")
         h, after = x if self.into is None else self.into(x), []
         for place, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            change, kept = layer(norm(h), None if state is None else state[place], lengths=lengths)
+            change, kept = layer(norm(h), None if state is None else state[place], lengths=lengths, resets=resets)
             h = h + change
             if len(self.mlps):
                 h = h + self.mlps[place](h)

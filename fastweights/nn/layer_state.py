@@ -29,6 +29,10 @@ class LayerState(NamedTuple):
         """Cut from the graph: truncated back-propagation through time."""
         return LayerState(self.memory.detach(), None if self.recent is None else self.recent.detach())
 
+    def to(self, *args: Any, **kwargs: Any) -> "LayerState":
+        """On another device, or in another dtype, as `torch.Tensor.to`."""
+        return self.map(lambda each: each.to(*args, **kwargs))
+
     def reset(self, done: Tensor) -> "LayerState":
         """The state with zeros where the boolean `done`, [batch], is true: a sample begins anew."""
         recent = self.recent

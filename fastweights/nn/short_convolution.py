@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fastweights.errors import UserError
+from fastweights.ops.lengths import inside
 from fastweights.ops.short_convolution import Part, short_convolution
 
 
@@ -38,6 +39,8 @@ class ShortConvolution(nn.Module):
     ) -> tuple[Any, Tensor]:
         """y like x, or a tuple of its parts, each [batch, time, heads, size]."""
         y: Any = short_convolution(x, self.weight, parts or (Part(1, x.shape[-1]),), recent, resets)
+        if resets is not None:
+            x, recent = since_the_last(x, recent, lengths, resets)
         return y if parts else y[0].flatten(2), last_inputs(x, self.weight.shape[1] - 1, recent, lengths)
 
     def extra_repr(self) -> str:
@@ -60,6 +63,16 @@ def check_recent(owner: str, convolution: ShortConvolution, recent: Tensor, batc
             got = f"{list(recent.shape)} of {recent.dtype} on {recent.device}"
         told = f"{list(wanted[0])} of {wanted[1]} on {wanted[2]}"
         raise UserError(f"{owner}: got the recent inputs {got}, wanted {told}")
+
+
+def since_the_last(
+    x: Tensor, recent: Tensor | None, lengths: Tensor | None, resets: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The inputs with zeros in place of all before the last reset inside each sequence."""
+    begins = resets if lengths is None else resets & inside(lengths, x.shape[1])
+    to_come = begins.sum(1, keepdim=True) - begins.cumsum(1)
+    gone = begins.any(1)[:, None, None]
+    return x.masked_fill((to_come > 0)[..., None], 0.0), None if recent is None else recent.masked_fill(gone, 0.0)
 
 
 def last_inputs(x: Tensor, count: int, recent: Tensor | None, lengths: Tensor | None) -> Tensor:
