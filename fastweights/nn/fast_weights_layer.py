@@ -139,7 +139,9 @@ class FastWeightsLayer(nn.Module):
             k, v = (each.unflatten(2, (self.substeps, -1)).flatten(1, 2) for each in (k, v))
         gates = {name: gate.to(dtype) for name, gate in self.gates(x).items()}
         call = check(q, k, v, gates, self.rule, memory, resets, lengths, None)
-        o, memory, self.ran = run(call, self.backend)
+        o, memory, ran = run(call, self.backend)
+        if ran != self.ran:  # to set an attribute of a module takes long, beside one token
+            self.ran = ran
         if self.norm is not None:
             o = rms_norm(o, self.norm)
         o = o.flatten(2)

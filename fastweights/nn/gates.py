@@ -105,7 +105,7 @@ class Gates(nn.Module):
     def _projected(self, x: Tensor) -> dict[str, Tensor]:
         """What the projections make of x, those that are plain matrices in one product: each alone takes as long."""
         layers = {name: getattr(self, name) for name, gate in self.gates.items() if not gate.axes.startswith("head")}
-        plain = {name: layer for name, layer in layers.items() if is_plain(layer)}
+        plain = {name: layer for name, layer in layers.items() if x.shape[1] > 1 and is_plain(layer)}
         found = {name: layer(x) for name, layer in layers.items() if len(plain) < 2 or name not in plain}
         if len(plain) > 1:
             together = functional.linear(x, torch.cat([layer.weight for layer in plain.values()]))
@@ -121,7 +121,7 @@ class Gates(nn.Module):
             value = projected
             if gate.form in ("decay", "softplus"):
                 value = value + getattr(self, f"{name}_bias")
-            value = value.unflatten(-1, shape)
+            value = value if len(shape) == 1 else value.unflatten(-1, shape)
         if gate.axes == "substep":
             value = value.flatten(1, 2)
         if gate.form == "decay":

@@ -161,7 +161,8 @@ def backward(
 
 def by_taps(weight: Tensor) -> Tensor:
     """[4, channel], that of the token itself first, as the kernels read it."""
-    return functional.pad(weight.flip(1).t(), (0, 0, 0, WIDEST - weight.shape[1])).contiguous()
+    taps = weight.t().contiguous().flip(0)
+    return taps if len(taps) == WIDEST else functional.pad(taps, (0, 0, 0, WIDEST - len(taps)))
 
 
 def pieces_of(parts: tuple[Part, ...]) -> tuple[tuple[int, int, int], ...]:
