@@ -89,6 +89,29 @@ def test_an_environment_that_breaks_is_one_line(options, says):
         Gym(env=register("Own-v1", **options)).draw(3, torch.Generator())
 
 
+def test_warnings_of_gymnasium_do_not_come_before_the_error(recwarn):
+    gymnasium.register("Own-v4", entry_point=lambda: TooMuch(space=spaces.Box(-1.0, 1.0, (3,))))
+    with pytest.raises(UserError, match="--env Own-v4: got an observation that is none of its space .* in step 0"):
+        Gym(env="Own-v4").draw(1, torch.Generator())
+    assert not recwarn.list
+
+
+def test_an_environment_says_what_its_actions_are_called():
+    gymnasium.register("Own-v5", entry_point=Named, disable_env_checker=True)
+    assert Gym(env="Own-v5").ACTION_NAMES == ["up", "down", "stay"]
+    assert Gym(env=register("Own-v6")).ACTION_NAMES is None
+
+
+class TooMuch(Own):
+    def seen(self):
+        return numpy.full(2, 9.0)
+
+
+class Named(Own):
+    def get_action_meanings(self):
+        return ["up", "down", "stay"]
+
+
 def test_the_command_line_says_so_and_writes_nothing(tmp_path):
     asked = ["train", "GRU", "--task", "gym", "--env", "nowhere:Own-v0", "--run", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, "-m", "fastweights", *asked], capture_output=True, text=True)
@@ -127,7 +150,12 @@ def test_an_agent_learns_there_and_a_folder_imports_no_package(tmp_path, capsys,
     assert cli.main(["play", "--run", "run"]) == 2
     assert "add `--task kept:OwnKept-v0`" in capsys.readouterr().err
     assert cli.main(["play", "--run", "run", "--task", "kept:OwnKept-v0"]) == 0
-    assert "reward" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.match(
+        r"frame 1: action \d \(probability .*\), reward [01]\n  sees 0.2 0.2 0.2 0.2 ([01] ){3}1 \.\.\. \(10 numbers\)",
+        shown,
+    )
+    assert "--gif" not in shown  # it has no pictures
     assert load("run", task="kept:OwnKept-v0").task == make_task(
         {"name": "gym", "env": "kept:OwnKept-v0", "discount": 0.0}
     )

@@ -14,12 +14,16 @@ from fastweights.tasks.task import check_integer
 
 BAR = 30  # columns
 PIXELS = " .:#"  # of a screen in a terminal, by brightness
+NUMBERS = 8  # of what it sees, in a terminal
 WIDEST = 38  # columns of a screen in a terminal; larger pictures are for the GIF alone
 
 
 @dataclass(frozen=True)
 class Play:
-    """Watch a trained agent act an episode, and what its memory attends to."""
+    """Watch a trained agent act an episode, and what its memory attends to.
+
+    Its actions are drawn by its probabilities, as in training.
+    """
 
     model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL]", help_behavior_hint="")] = None
     """The model, as it was trained; none: that of the only run there."""
@@ -32,7 +36,7 @@ class Play:
     seed: int = 0
     """Of the episode: the same seed, the same episode."""
     gif: MaybePath = None
-    """A GIF of it, too."""
+    """A GIF of it, too: pictures of an environment, which a terminal has no place for."""
     speed: float = 4.0
     """Frames a second, in a terminal and in the GIF."""
 
@@ -47,7 +51,11 @@ class Episode:
     chances: list[float]  # the probability of each
     values: list[float]
     attention: Any  # [frames, frames], or None: there is none
-    reward: float
+    rewards: list[float]  # of each
+
+    @property
+    def reward(self) -> float:
+        return sum(self.rewards)
 
 
 def main(arguments: list[str]) -> None:
@@ -77,6 +85,8 @@ def main(arguments: list[str]) -> None:
 
         write(episode, options.gif, options.speed)
         print(options.gif)
+    elif episode.frames is not None and not fits(episode.frames[0]):
+        print("`--gif FILE` shows its pictures")
 
 
 def check_gif(path: Path) -> None:
@@ -101,7 +111,7 @@ def acted(model: Any, task: Any, seed: int) -> Episode:
     names = getattr(task, "ACTION_NAMES", None)
     told = [names[action] if names else f"action {action}" for action in actions]
     chances = answers[:, :-1].softmax(-1)[torch.arange(len(actions)), actions].tolist()
-    return Episode(frames, batch.inputs[0], told, chances, answers[:, -1].tolist(), attention, float(rewards.sum()))
+    return Episode(frames, batch.inputs[0], told, chances, answers[:, -1].tolist(), attention, rewards.tolist())
 
 
 def attended(model: Any, inputs: Any) -> Any:
@@ -134,15 +144,25 @@ def show(episode: Episode, speed: float) -> None:
 
 def frame_text(episode: Episode, frame: int) -> str:
     action, chance, value = episode.actions[frame], episode.chances[frame], episode.values[frame]
-    lines = [f"frame {frame + 1}: {action} (probability {chance:.2f}, value {value:+.2f})"]
+    first = f"frame {frame + 1}: {action} (probability {chance:.2f}, value {value:+.2f})"
+    lines = [f"{first}, reward {episode.rewards[frame]:g}"]
     whole = None if episode.frames is None else episode.frames[frame]
-    if whole is not None and whole.ndim == 2 and whole.shape[1] <= WIDEST:
+    if whole is None or not fits(whole):
+        seen = episode.seen[frame].tolist()
+        more = f" ... ({len(seen)} numbers)" if len(seen) > NUMBERS else ""
+        lines.append(f"  sees {' '.join(f'{number:.3g}' for number in seen[:NUMBERS])}{more}")
+    else:
         hidden, seen = rows(whole), rows((episode.seen[frame].reshape(whole.shape).numpy() * 255).astype(whole.dtype))
         lines += [f"  {'the screen':<{len(hidden[0])}}   what it sees"]
         lines += [f"  {left}   {right}" for left, right in zip(hidden, seen, strict=True)]
     if episode.attention is not None:
         lines += attention_lines(episode.attention[frame, :frame])
     return "\n".join(lines)
+
+
+def fits(screen: Any) -> bool:
+    """Whether a terminal shows it."""
+    return screen.ndim == 2 and screen.shape[1] <= WIDEST
 
 
 def rows(screen: Any) -> list[str]:

@@ -1,5 +1,8 @@
 import math
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +18,14 @@ if TYPE_CHECKING:  # torch and gymnasium are imported where they are used: the c
 PACKAGES = {"popgym-": "popgym", "MiniGrid-": "minigrid", "BabyAI-": "minigrid", "fastweights/": "fastweights.rl"}
 SEEDS = 2**31
 GUESSED = 64  # episodes
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings of gymnasium about an environment: what cannot be taken is an error here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"gymnasium\.")
+        yield
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,14 @@ class Gym:
         """Of actions at random, over 64 episodes."""
         return {"reward": at_random(self)}
 
+    @property
+    def ACTION_NAMES(self) -> list[str] | None:
+        """As the environment calls its actions, where it does."""
+        game = games(self.env, 1)[0]
+        named = getattr(game.unwrapped, "get_action_meanings", list)()
+        return [str(name) for name in named] if len(named) == actions(game, self.env) else None
+
+    @quiet()
     def draw(self, count: int, generator: "Generator", model: "Module | None" = None) -> Batch:
         """`count` episodes: inputs [count, steps, features], targets [count, steps, 2] (action, reward), lengths."""
         check_integer("count", count, 0)
@@ -71,6 +90,7 @@ class Gym:
         seeds = torch.randint(SEEDS, (count,), generator=generator).tolist()
         return act(model, several.reset(seeds), several.move, several.actions, self.steps, generator)
 
+    @quiet()
     def frames(self, actions: list[int], generator: "Generator") -> list[Any] | None:
         """What an episode of `draw(1, generator)` looks like before each action and at its end.
 
@@ -78,6 +98,7 @@ class Gym:
         """
         import torch
 
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # there is no window
         try:
             game = made(self.env, render_mode="rgb_array")
         except UserError:
