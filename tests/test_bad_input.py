@@ -54,7 +54,6 @@ def bad_input(*arguments, says):
         bad_input("data", "associative-retreival", says="did you mean associative-retrieval\\?"),
         bad_input("data", "associative-retrieval", "--num-pairs", 99, says="num_pairs: got 99"),
         bad_input("data", "associative-retrieval", "--train", 0, says="--train: got 0, wanted an integer from 1 to"),
-        bad_input("sample", "RNN-LN-FW", says="got no sequence"),
         bad_input("sample", "RNN-LN-FW", "g5o8k1??g", says="got no run of RNN-LN-FW in runs"),
         bad_input("sample", "RNN-LN-FX", "g5o8k1??g", says="unknown model 'RNN-LN-FX'; did you mean RNN-LN-FW"),
         bad_input("plot", says="runs: got no run there"),

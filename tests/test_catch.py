@@ -205,6 +205,8 @@ def test_play_shows_the_episode(tmp_path, capsys):
     from PIL import Image
 
     assert Image.open(gif).n_frames == 4
+    assert cli.main(["sample", "--run", place]) == 2
+    assert f"wanted one of catch: `fastweights play --run {place}` shows" in " ".join(capsys.readouterr().err.split())
     assert cli.main(["play", "--run", place, "--gif", str(gif)]) == 2
     assert "already there" in capsys.readouterr().err
     assert cli.main(["play", "--run", place, "--gif", "episode.png"]) == 2

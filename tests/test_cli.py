@@ -135,6 +135,14 @@ class Asked:
     answer = staticmethod(lambda text: "x-y")
 
 
+def test_sample_without_a_sequence_shows_one_of_the_task(trained, capsys):
+    code, _, err = run(capsys, "sample", "CONTROL", "--run", trained)
+    assert code == 2
+    assert re.search(
+        r"got no sequence, wanted one of associative-retrieval: `fastweights sample CONTROL '\w+\?\?\w' --run", err
+    )
+
+
 def test_sample_judges_the_steps_that_are_asked_for(tmp_path, monkeypatch, capsys):
     class Knows:
         recurrent = None

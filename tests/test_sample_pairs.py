@@ -59,6 +59,7 @@ def one(text):
     [
         (["sample", "EncoderDecoder", "abz"], "got 'z' as symbol 3 of 'abz', wanted a to d"),
         (["sample", "EncoderDecoder", "abc", "--figure", "a.png"], "--figure: got a run of reverse"),
+        (["sample", "GRU"], "got no sequence, wanted one of reverse: `fastweights sample GRU "),
         (["diagnose", "EncoderDecoder"], "got the network EncoderDecoder, wanted a FastWeightsRNN"),
         (["diagnose", "GRU"], "as FastWeightsTransducer has one"),
     ],

@@ -71,9 +71,6 @@ def main(arguments: list[str]) -> None:
     asked = named(options)
     if options.figure is not None:
         check_figure(options.figure, asked.sequences)
-    elif not asked.sequences:
-        where = f" --run {shlex.quote(str(asked.run))}" if asked.run else ""
-        raise UserError(f"got no sequence, wanted at least one, as in `fastweights sample 'g5o8k1??g'{where}`")
 
     import torch
 
@@ -81,6 +78,8 @@ def main(arguments: list[str]) -> None:
 
     torch.set_num_threads(1)
     model, task = opened(asked)
+    if not asked.sequences and options.figure is None:
+        raise UserError(f"got no sequence, wanted one of {task.NAME}: {way_to_ask(task, asked)}")
     if task.spec.pairs:
         from fastweights.commands.sample_pairs import answer_each
 
@@ -93,9 +92,7 @@ def main(arguments: list[str]) -> None:
             return
     text: Any = task  # what a task with text has beyond the others
     if not all(hasattr(task, name) for name in ("CLASSES", "encode")):
-        raise UserError(
-            f"{task.NAME} has no text, wanted a task whose sequences can be written (SYMBOLS, encode, answer)"
-        )
+        raise UserError(f"{task.NAME} has no text, in which sequences could be written: {way_to_ask(task, asked)}")
     try:
         encoded = [text.encode(each) for each in asked.sequences]  # all are checked before one is answered
     except UserError:
@@ -115,6 +112,22 @@ def main(arguments: list[str]) -> None:
         judged = "" if right is None else "   right" if answer == right else f"   wrong: {right}"
         print(plain(f"{each} -> {answer}   probability {sure:.4f}{judged}"))
         show_attention(model, symbols, text.tokens(each) if hasattr(task, "tokens") else text.decode(symbols))
+
+
+def way_to_ask(task: Any, asked: Named) -> str:
+    """A command that asks about this run."""
+    from fastweights.training.source import generator_of
+
+    which = f" {shlex.quote(asked.model)}" if asked.model else ""
+    where = f" --run {shlex.quote(str(asked.run))}" if asked.run else ""
+    if getattr(task, "ACTS", False):
+        return f"`fastweights play{which}{where}` shows an episode"
+    if not hasattr(task, "source" if task.spec.pairs else "encode"):
+        return f"`fastweights sample{which}{where} --figure memory.png` draws one"
+    drawn = task.draw(1, generator_of(0))
+    inputs = drawn.inputs[0] if drawn.lengths is None else drawn.inputs[0, : drawn.lengths[0]]
+    text = task.source.decode(inputs.tolist()) if task.spec.pairs else task.decode(inputs)
+    return f"`fastweights sample{which} {shlex.quote(text)}{where}`"
 
 
 def check_figure(path: Path, sequences: Sequence[str]) -> None:
