@@ -110,7 +110,10 @@ def test_a_model_that_the_folder_knows_is_not_named(trained, capsys):
     for arguments, says in (
         (["a1b2??b", "--run", trained], "got 2 runs \\(CONTROL, RNN-LN-FW\\), wanted one, such as --run .*/CONTROL"),
         (["RNN-LN-FX", "a1b2??b", "--run", trained / "CONTROL"], "unknown model 'RNN-LN-FX'; did you mean RNN-LN-FW"),
-        (["RNN-LN-FW", "--run", trained], "as in `fastweights sample 'g5o8k1\\?\\?g' --run .*`"),
+        (
+            ["RNN-LN-FW", "--run", trained],
+            "of associative-retrieval: `fastweights sample RNN-LN-FW '\\w+\\?\\?\\w' --run .*`",
+        ),
         (["IRNN", "a1b2??b", "--run", trained], "train it with `fastweights train IRNN --run .*/IRNN`, or name"),
     ):
         code, out, err = run(capsys, "sample", *arguments)
@@ -133,14 +136,6 @@ class Asked:
     encode = staticmethod(lambda text: torch.tensor(["ab".index(symbol) for symbol in text]))
     decode = staticmethod(lambda symbols: "".join("ab"[symbol] for symbol in symbols))
     answer = staticmethod(lambda text: "x-y")
-
-
-def test_sample_without_a_sequence_shows_one_of_the_task(trained, capsys):
-    code, _, err = run(capsys, "sample", "CONTROL", "--run", trained)
-    assert code == 2
-    assert re.search(
-        r"got no sequence, wanted one of associative-retrieval: `fastweights sample CONTROL '\w+\?\?\w' --run", err
-    )
 
 
 def test_sample_judges_the_steps_that_are_asked_for(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The tables of glimpses: rows that are trained alike, a search over settings of the task, and a folder of one's own."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,11 @@ def test_the_protocol_on_a_folder_of_ones_own(tmp_path, capsys, monkeypatch):
         "FW-seed0.json",
         "ConvNet-seed0.json",
     }
+    asked = ["train", "GRU", "--task", "glimpses", "--pictures", "folder", "--data-dir", "faces", "--epochs", "1"]
+    assert cli.main([*asked, "--test-size", "2"]) == 0
+    config = json.loads((tmp_path / "runs/GRU/config.json").read_text())["config"]
+    assert [config[f"{name}_size"] for name in ("train", "valid", "test", "batch")] == [30, 3, 2, 30]
+    assert "note: faces is read as glimpses: 3 classes, 30 pictures train" in capsys.readouterr().err
     (tmp_path / "faces/smile/03_1.png").write_bytes(b"no picture")
     from fastweights.tasks import pictures
 
@@ -78,6 +84,9 @@ def test_a_picture_of_glimpses_has_all_of_them_and_the_reads(tmp_path, capsys, m
         assert cli.main(["sample", model, "--figure", f"{model}.svg"]) == 0
     assert "Weight of each earlier glimpse" in (tmp_path / "MULTI-LEVEL.svg").read_text()
     assert "This network reads no memory." in (tmp_path / "LSTM.svg").read_text()
+    assert cli.main(["sample", "LSTM", "5"]) == 2
+    said = "no text, in which sequences could be written: `fastweights sample LSTM --figure memory.png` draws one"
+    assert said in " ".join(capsys.readouterr().err.split())
     assert cli.main(["sample", "LSTM", "5", "--figure", "other.svg"]) == 2
     assert "glimpses has pictures, and one is drawn" in " ".join(capsys.readouterr().err.split())
     task = paper("ba2016-mnist").TASK

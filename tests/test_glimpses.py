@@ -8,6 +8,7 @@ from PIL import Image
 from fastweights.errors import UserError
 from fastweights.tasks import Glimpses, Spec, drawn_faces, image_rows, pictures
 from fastweights.training import data
+from fastweights.training.setup import Setup
 
 MODES = [
     (order, coarse, "coordinates") for order in ("rows", "columns", "clockwise") for coarse in ("mean", "skip", "max")
@@ -127,6 +128,17 @@ def test_people_and_parts_of_a_csv(faces):
     assert people_of(task.held_out("test", 2, torch.Generator()), task) == {7}  # p0 p1 p10 p11 p2 p3 ...
 
 
+def test_each_picture_stands_for_itself_where_names_tell_of_nobody(faces):
+    assert Glimpses("folder", str(faces)).summary().endswith("20 pictures train, 2 validate, 2 test, of 12 people")
+    pictures.from_folder.cache_clear()
+    for file in list(faces.glob("*/*.png")):
+        file.rename(file.with_name(f"IMG_{file.name}"))
+    task = Glimpses("folder", str(faces))
+    assert task.summary() == "2 classes, 20 pictures train, 2 validate, 2 test, each stands for itself"
+    assert task.sizes == {"train": 20, "valid": 2, "test": 2} and not Glimpses().sizes and not Glimpses().summary()
+    assert people_of(task.held_out("valid", 2, torch.Generator()), task) == {4, 2}  # places 4 and 14 of 24
+
+
 def cut(file):
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
@@ -139,9 +151,10 @@ BROKEN = {
     "text": (lambda folder: (folder / "smile/00_2.png").write_text("no picture"), "00_2.png: got a file that cannot be read as a picture .*, wanted one"),
     "cut": (lambda folder: cut(folder / "smile/03_1.png"), "03_1.png: got a file that cannot be read as a picture .*, wanted one"),
     "folder in it": (lambda folder: (folder / "smile/more").mkdir(), "more: got a file that cannot be read as a picture"),
+    "stray file": (lambda folder: ([file.unlink() for file in folder.glob("*/0[5-9]*")], (folder / "smile/notes.txt").write_text("")), "notes.txt: got a file that cannot be read as a picture"),
     "other size": (lambda folder: Image.new("L", (8, 12)).save(folder / "smile/07_1.png"), "07_1.png: got a picture of 8 x 12 pixels, wanted 8 x 8 as .*00_1.png has"),
     "odd size": (lambda folder: Image.new("L", (9, 9)).save(folder / "neutral/00_1.png"), "00_1.png: got a picture of 9 x 9 pixels, wanted as many rows as columns, a multiple of 4"),
-    "few people": (lambda folder: [file.unlink() for name in ("neutral", "smile") for file in sorted((folder / name).iterdir())[5:]], r"got pictures of 5 people .* wanted at least ten, named before the first _ or - of each file; or parts in identities.csv"),
+    "few people": (lambda folder: [file.unlink() for name in ("neutral", "smile") for file in sorted((folder / name).iterdir())[5:]], r"got pictures of 5 people .* wanted at least ten, named before the first _ or - of each file; or in .*identities.csv, in lines such as neutral/00_1.png,anna, a name for each"),
     "in two parts": (lambda folder: write_csv(folder, "neutral/00_1.png,p3,train"), "identities.csv, line 26: got 'p3' in train, and in test in line 5, wanted nobody in two parts"),
     "two people": (lambda folder: write_csv(folder, "neutral/00_1.png,p1,valid"), "identities.csv, line 26: got 'neutral/00_1.png' of 'p1', and before of 'p0', wanted one person in it"),
     "no part": (lambda folder: write_csv(folder, part=lambda person: "train" if person else ""), "identities.csv: got 'p0' without a part, wanted one for all people or for none"),
@@ -174,6 +187,14 @@ def test_drawn_faces_are_of_people_who_are_in_one_part_and_differ_by_expression(
     mouth = pixels[:, 34:40, 20:28].mean((1, 2)) - pixels.mean((1, 2))
     by = {name: mouth[found.labels == label].mean().item() for label, name in enumerate(found.classes)}
     assert by["scream"] < by["surprise"] < by["neutral"] - 0.05  # an open mouth is dark
+
+
+def test_a_folder_of_pictures_that_is_taken_for_idx_files(faces):
+    for task in (Glimpses(data_dir=str(faces)), image_rows.ImageRows(data_dir=str(faces))):
+        said = str(task.missing())
+        assert said.endswith("or take its own: --task glimpses --pictures folder") and "idx3-ubyte.gz: no such" in said
+    with pytest.raises(UserError, match="--data .*: got no train.csv there, wanted it; --data-dir names the folder of"):
+        data.sequences(Setup("GRU", Glimpses()), faces)
 
 
 def test_bad_settings(as_users_have_it):

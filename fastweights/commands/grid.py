@@ -121,9 +121,6 @@ def setup_of(
         {name: chosen.get(name, default) for name, _, default in parts[part]} for part in PARTS
     )
     base = Config() if asked.like is None else asked.like.setup.config
-    return Setup(
-        model,
-        of.task_from(asked.task_name, asked.task, sequence),
-        replace(base, **training, seed=seed),
-        of.network_from(model, network),
-    )
+    task = of.task_from(asked.task_name, asked.task, sequence)
+    config = replace(base, **training, seed=seed).with_sizes(getattr(task, "sizes", {}), chosen)
+    return Setup(model, task, config, of.network_from(model, network))

@@ -81,7 +81,8 @@ def sweep(arguments: list[str], data: Path | None) -> int:
                         "--seeds; `fastweights train` trains one")  # fmt: skip
     root = options.run or Path("runs/sweep")
     pairs = [(row, job_of(row, seed, root, data)) for seed in seeds for row in rows]
-    tell_reading(options.data, check(rows, [job for _, job in pairs], min(options.workers, len(pairs))))
+    sequences = check(rows, [job for _, job in pairs], min(options.workers, len(pairs)))
+    tell_reading(options.data, rows[0].setup.task, sequences)
     return run_all(rows, pairs, options, root)
 
 

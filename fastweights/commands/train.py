@@ -1,7 +1,7 @@
 import math
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,9 @@ def train(arguments: list[str], data: Path | None) -> int | None:
         raise UserError(f"--run {str(options.run)!r}: wanted a folder for the run, not this one")
     if len(set(models)) < len(models):
         raise UserError(f"got a model twice in {' '.join(models)}, wanted each once")
-    jobs = make_jobs(asked, replace(options, data=data), models)
+    jobs = make_jobs(asked, replace(options, data=data), models, of.flags_in(arguments))
     sequences = check(jobs, min(options.workers, len(jobs)))
-    tell_reading(options.data, sequences)
+    tell_reading(options.data, jobs[0].setup.task, sequences)
     short = short_names(models)
     statuses = run_live(jobs, options.workers, label=lambda job: short[job.setup.model])
     if any(status.row and not status.error for status in statuses):
@@ -141,12 +141,13 @@ def short_names(models: Sequence[str]) -> dict[str, str]:
     return short if len(set(short.values())) == len(short) else {model: model for model in models}
 
 
-def make_jobs(asked: Asked, options: Any, models: Sequence[str]) -> list[Job]:
+def make_jobs(asked: Asked, options: Any, models: Sequence[str], given: Container[str]) -> list[Job]:
+    """given: the options that were written."""
     root = options.run or Path("runs")
     several = len(models) > 1
     base = Config() if asked.like is None else asked.like.setup.config
-    config = replace(base, **vars(options.training))
     task = of.task_from(asked.task_name, asked.task, vars(options.sequence))
+    config = replace(base, **vars(options.training)).with_sizes(getattr(task, "sizes", {}), given)
     jobs = []
     for model in models:
         network = of.network_from(model, vars(options.network))
@@ -173,12 +174,13 @@ def check(jobs: list[Job], together: int) -> Any:
     return sequences
 
 
-def tell_reading(path: Path | None, sequences: Any) -> None:
-    """How a file of the user's own symbols was read."""
-    if sequences is not None and hasattr(sequences.task, "summary"):
-        said = f"note: {path} is read as {sequences.task.NAME}: {sequences.task.summary()}"
-        print(plain(said), file=sys.stderr)
-        if sequences.task.spec.pairs and (count := unseen(sequences.train, sequences.valid)):
+def tell_reading(data: Path | None, task: Any, sequences: Any) -> None:
+    """How a file of the user's own symbols, or a folder of own pictures, was read."""
+    path = data or next(iter(tasks.places(task).values()), None)
+    task = task if sequences is None else sequences.task
+    if path and hasattr(task, "summary") and (said := task.summary()):
+        print(plain(f"note: {path} is read as {task.NAME}: {said}"), file=sys.stderr)
+        if sequences is not None and task.spec.pairs and (count := unseen(sequences.train, sequences.valid)):
             some = f"{count:,} of {sequences.valid.size:,} pairs to validate on have a symbol that no trained pair has"
             print(plain(f"note: {path}: {some}"), file=sys.stderr)
 

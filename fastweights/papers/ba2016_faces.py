@@ -54,9 +54,8 @@ def in_folder(cell: Cell, folder: str) -> Cell:
     """The cell on the pictures of a folder, under a name that says nothing of drawn faces."""
     placed = cell.with_settings(pictures="folder", data_dir=folder)
     task: Any = placed.setup.task
-    sizes = {f"{part}_size": count for part, count in task.sizes.items()}
-    sizes["batch_size"] = min(cell.setup.config.batch_size, sizes["train_size"])
-    return replace(placed.with_settings(**sizes), name=cell.name.removeprefix("drawn-"))
+    setup = replace(placed.setup, config=placed.setup.config.with_sizes(task.sizes))
+    return replace(placed, setup=setup, name=cell.name.removeprefix("drawn-"))
 
 
 def figure(records: list[dict[str, Any]]) -> Any:

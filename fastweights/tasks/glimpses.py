@@ -91,8 +91,17 @@ class Glimpses:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """How many pictures each part has."""
-        return {part: len(places) for part, places in self._places().items()}
+        """How many pictures each part of a folder of one's own has."""
+        return {part: len(places) for part, places in self._places().items()} if self.pictures == "folder" else {}
+
+    def summary(self) -> str:
+        """How a folder of one's own was read; empty of other pictures."""
+        if self.pictures != "folder":
+            return ""
+        found, sizes = self._read(), self.sizes
+        who = "each stands for itself" if found.people == len(found.images) else f"of {found.people} people"
+        parts = f"{sizes['train']} pictures train, {sizes['valid']} validate, {sizes['test']} test"
+        return f"{len(found.classes)} classes, {parts}, {who}"
 
     def missing(self) -> str | None:
         """Why nothing can be drawn here; None: it can be."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch is imported where it is used: the command line reads 
     from torch import Generator, Tensor
 
 MOST = 10**8  # bytes, unpacked
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".webp")  # of pictures
 SIDE, VALID = 28, 5_000  # pixels; the last pictures that are there to train on validate
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 Pictures = Literal["mnist", "fashion-mnist"]
@@ -116,7 +117,9 @@ def checked(folder: Path, name: str, md5: str, pictures: str) -> bytes:
     there = [file for file in (folder / f"{name}.gz", folder / name) if file.is_file()]
     wanted = f"wanted {name}.gz of {pictures}; name the folder of its four idx files by --data-dir"
     if not there:
-        raise UserError(f"{folder / name}.gz: no such file, {wanted}, or fetch them: `fastweights data {pictures}`")
+        own = any(file.suffix.lower() in ENDINGS for file in folder.glob("*/*"))
+        fetch, take = f"fetch them: `fastweights data {pictures}`", "take its own: --task glimpses --pictures folder"
+        raise UserError(f"{folder / name}.gz: no such file, {wanted}, or {take if own else fetch}")
     packed = files.read_named(there[0])
     try:
         return unpacked(packed, there[0].suffix == ".gz", md5)

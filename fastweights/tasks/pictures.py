@@ -27,6 +27,7 @@ class Pictures(NamedTuple):
     parts: "Mapping[str, Tensor]"  # of PARTS, the places of their pictures
     classes: tuple[str, ...]
     scale: tuple[float, float]  # mean and deviation of a pixel of those to train on, of 1 for white
+    people: int = 0  # of a folder: how many there are, each in one part alone
 
     @property
     def side(self) -> int:
@@ -63,7 +64,8 @@ def from_folder(folder: str) -> Pictures:
 
     Who is shown stands in the file's name, before its first `_` or `-`; or in identities.csv, with a line
     `smile/a.png,anna` for each file, and behind it, where that is to be said, the part: train, valid or test. Else, of
-    every ten people in the order of their names, one validates and one tests. Nobody is in two parts.
+    every ten people in the order of their names, one validates and one tests. Nobody is in two parts. Where all names
+    of a class begin alike, as IMG_001.png does, they tell of nobody, and each picture stands for itself.
     """
     import numpy as np
     import torch
@@ -77,8 +79,9 @@ def from_folder(folder: str) -> Pictures:
         raise UserError(f"{root}: got {len(classes)} sub-folders, {wanted}, at least two")
     found = [(label, file) for label, name in enumerate(classes) for file in _pictures_in(root / name)]
     names = [f"{classes[label]}/{file.name}" for label, file in found]
-    part_of = _parts(root, names)
     images = _read_all([file for _, file in found])
+    people, said = _people(root, names)
+    part_of = _parts(root, people, said)
     labels = torch.tensor([label for label, _ in found])
     parts = {part: torch.tensor([n for n, name in enumerate(names) if part_of[name] == part]) for part in PARTS}
     for label, name in enumerate(classes):
@@ -88,7 +91,8 @@ def from_folder(folder: str) -> Pictures:
     pixels = images[parts["train"].numpy()].astype(np.int64)
     mean, square = pixels.mean() / 255, (pixels**2).mean() / 255**2
     scale = float(mean), max(float(square - mean**2) ** 0.5, 1e-3)
-    return Pictures(torch.from_numpy(images), labels, parts, tuple(map(plain, classes)), scale)
+    told = tuple(map(plain, classes))
+    return Pictures(torch.from_numpy(images), labels, parts, told, scale, len(set(people.values())))
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -127,14 +131,14 @@ def _read_all(paths: Sequence[Path]) -> Any:
     return images
 
 
-def _parts(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """The part of each file."""
-    people, said = _people(root, names)
+def _parts(root: Path, people: Mapping[str, str], said: Mapping[str, str]) -> dict[str, str]:
+    """The part of each file, by who is in it; `said`: the part of each person, where that is said."""
     asked = [*dict.fromkeys(sorted(set(people.values())))]
     if not said:
         if len(asked) < 10:
             raise UserError(f"{root}: got pictures of {len(asked)} people ({shown(asked)[:60]}), wanted at least ten, "
-                            f"named before the first _ or - of each file; or parts in {PEOPLE}")  # fmt: skip
+                            f"named before the first _ or - of each file; or in {root / PEOPLE}, in lines such as "
+                            f"{next(iter(people))},anna, a name for each picture that stands for itself")  # fmt: skip
         said = {name: next((part for part, first in EVERY.items() if place % 10 == first), "train")
                 for place, name in enumerate(asked)}  # fmt: skip
     found = {file: said[person] for file, person in people.items()}
@@ -150,7 +154,9 @@ def _people(root: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str,
     path = root / PEOPLE
     if not files.exists(path):
         people = {name: Path(name).stem.replace("-", "_").partition("_")[0] for name in names}
-        return people, {}
+        told = {(name.partition("/")[0], person) for name, person in people.items()}
+        alike = len(told) == len({label for label, _ in told})  # in each class
+        return {name: name for name in names} if alike else people, {}
     try:
         text = files.read_named(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,6 +13,9 @@ out:
         not be among them
     read(lines) -> (Task, Batch): its sequences are lines of a file, which tell what the task is; `draw` makes some up,
         to try a network out
+    sizes: {"train": count, "valid": count, "test": count}, where sequences are counted: so many are trained on where
+        nobody says how many
+    summary() -> str: how files of the user's were read
     marks: {what it stands for: accuracy}: what else an accuracy is compared with, such as the ceiling of a memory that
         cannot do something
     missing() -> str | None: why nothing can be drawn on this machine, where it needs files

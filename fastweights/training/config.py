@@ -4,7 +4,8 @@ Without torch: the command line answers --help from it.
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from fastweights.errors import UserError
@@ -99,13 +100,25 @@ class Config:
         if self.seed >= 2**63 - 1:
             raise UserError(f"--seed {self.seed}: wanted an integer below 2^63 - 1")
         if self.train_size < self.batch_size:
-            raise UserError(f"--train-size {self.train_size}: wanted at least one batch of {self.batch_size}")
+            raise UserError(
+                f"--train-size {self.train_size}: wanted at least one batch of {self.batch_size} (--batch-size)"
+            )
         if self.schedule not in ("constant", "cosine"):
             raise UserError(f"--schedule {self.schedule}: wanted constant or cosine")
 
     def part(self, update: int, updates: int) -> float:
         """What is left of learning rate and label smoothing: 1 at first, towards 0 along the cosine."""
         return 1.0 if self.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * update / updates))
+
+    def with_sizes(self, counts: Mapping[str, int], given: Container[str] = ()) -> "Config":
+        """With as many sequences as there are, but for what was `given`; a batch is no larger than the training set.
+
+        counts: of "train", "valid" and "test"; none: as it is.
+        """
+        found = {f"{part}_size": count for part, count in counts.items() if f"{part}_size" not in given}
+        if "train_size" in found and "batch_size" not in given:
+            found["batch_size"] = min(self.batch_size, found["train_size"])
+        return replace(self, **found)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -11,7 +11,7 @@ from fastweights import files
 from fastweights.errors import UserError
 from fastweights.files import FileError, MissingFile
 from fastweights.forms import fault
-from fastweights.tasks import Batch, describe, has_text
+from fastweights.tasks import Batch, describe, has_text, places
 from fastweights.tasks.checks import check_batch
 from fastweights.tasks.lines import BadLine, example, from_lines, to_lines
 from fastweights.training.config import flag
@@ -79,6 +79,9 @@ def sequences(setup: Setup, path: Path | None) -> Data:
     if path is None:
         size = 0 if config.fresh else config.train_size
         return draw(task, size, config.valid_size, config.seed, config.test_size)
+    if (named := places(task)) and path.is_dir() and not files.exists(path / file_names(task)[0]):
+        raise UserError(f"--data {path}: got no {file_names(task)[0]} there, wanted it; {flag(next(iter(named)))} "
+                        f"names the folder of the files of {task.NAME}")  # fmt: skip
     for option in ("test_size", "fresh"):
         if getattr(config, option):
             raise UserError(f"{flag(option)}: got --data too, whose sequences are all there are; leave one of them out")
