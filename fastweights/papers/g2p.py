@@ -189,7 +189,10 @@ def figure(records: list[dict[str, Any]]) -> Any:
         plot_band(right, mine, "valid_loss", cell.name, look)
     tidy(left, "letters of the word (13 and more: never trained on)", "phone error (%)", None)
     tidy(right, "updates", "validation loss (nats)", None)
-    left.set_ylim(bottom=0)
+    for axes, marks in ((left, (10, 20, 40, 70)), (right, (0.2, 0.3, 0.5, 1, 1.5))):
+        axes.set_yscale("log")
+        axes.set_yticks(marks, labels=[str(mark) for mark in marks])
+        axes.minorticks_off()
     if records:
         right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
