@@ -17,6 +17,10 @@ The reward is the mean over 6,400 episodes at the end; chance is that of a paddl
 10. The best try is that of the highest mean reward over its training.
 11. The paper has the mean of the five best runs of its search; the table has that, too, beside new seeds of the best.
 12. FW-Cosine is no row of the paper: the default rule of this library, `Cosine`, whose rate is learned.
+
+With N = 16 each of five new agents with the default rule comes to 0.95; by the paper's rule, to 0.79 to 0.93. An LSTM
+and an RNN are as quick on some seeds, and do not learn it in this time on others, so that no order of the frames to 0.9
+is told. The paper's order, in which fast weights need two thirds of the LSTM's frames, is not borne out.
 """
 
 import math
@@ -155,10 +159,11 @@ def figure(records: list[dict[str, Any]]) -> Any:
     """The reward on validation episodes against frames: new seeds with a band, thin the five best of the search."""
     from matplotlib.figure import Figure
 
-    from fastweights.plotting import STYLES, plot_band, tidy
+    from fastweights.plotting import STYLES, legend_of_all, plot_band, tidy
 
     drawn = Figure(figsize=(11, 4.5), layout="constrained")
-    for axes, (size, (seen, _)) in zip(drawn.subplots(1, 2), SIZES.items(), strict=True):
+    panels = drawn.subplots(1, 2)
+    for axes, (size, (seen, _)) in zip(panels, SIZES.items(), strict=True):
         each = 1 / (size * SETTINGS.batch_size)
         for style, row in zip(STYLES, MODELS, strict=False):
             mine = [record for record in records if record["cell"] == f"{row}-{size}"]
@@ -171,6 +176,5 @@ def figure(records: list[dict[str, Any]]) -> Any:
         tidy(axes, "frames", "reward" if size == 16 else "", Catch(size, seen).floors["reward"])
         axes.set_title(f"N = {size}, M = {seen}", fontsize=10)
         axes.axhline(REACHED, color="0.8", linewidth=0.8, zorder=0)
-        if records:
-            axes.legend(frameon=False, loc="lower right")
+    legend_of_all(drawn, panels)
     return drawn

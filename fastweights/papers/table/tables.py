@@ -85,7 +85,9 @@ def of_task(cells: list[Cell], found: dict[str, list[Record]], metrics: dict[str
         time = f"{sum(each['seconds'] for each in records) / len(records):.0f}s" if records else ""
         params = thousands(records[0]["parameters"]) if records else ""
         rows.append((cell.row, *values, str(len(records)), time, params))
-    told = f"{name}: {updates:,} updates of {config.batch_size} sequences, learning rate {config.learning_rate:g}"
+    told = f"{name}: {updates:,} updates of {config.batch_size} sequences"
+    if len({cell.setup.config.learning_rate for cell in cells}) == 1:
+        told += f", learning rate {config.learning_rate:g}"
     return Titled(told, heads, rows)
 
 
