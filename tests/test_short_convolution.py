@@ -109,6 +109,17 @@ def test_inputs_that_are_not_contiguous_and_extreme_ones():
     torch.testing.assert_close(y.flatten(), functional.silu(far).flatten(), **exact)
 
 
+@pytest.mark.parametrize(("dtype", "end"), [(torch.float32, 88.5), (torch.float64, 709.5)], ids=str)
+def test_where_the_exponential_comes_to_its_end(dtype, end):
+    x = torch.linspace(-end - 0.5, -end + 0.5, 64, dtype=dtype).reshape(1, 1, 64).requires_grad_()
+    (y,) = cpu.run(x, torch.ones(64, 1, dtype=dtype), (Part(1, 64),), None, None)
+    for ours, want in (
+        (y.flatten(), functional.silu(x).flatten()),
+        (*torch.autograd.grad(y.sum(), x), torch.zeros_like(x)),
+    ):
+        torch.testing.assert_close(ours, want, atol=1e-30, rtol=0)
+
+
 def test_second_derivatives():
     parts, found = PARTS["heads"], []
     leaves, resets = draw(parts, time=5)

@@ -26,10 +26,10 @@ def clear(kind, own, o, count):
 
 @intrinsic
 def exponential(typing: Any, value: Any) -> Any:
-    """exp to a few units in the last place, 0 below the least normal number, infinite above the largest: a power
-    series around n ln 2."""
+    """exp to a few units in the last place, 0 below the least normal number, infinite above 0.7 of the largest: a
+    power series around n ln 2."""
     single = value.dtype == types.float32
-    low, high = (-87.0, 88.5) if single else (-708.0, 709.5)
+    low, high = (-87.0, 88.37) if single else (-708.0, 709.43)  # above, n is that of an exponent that stands for inf
     shift, mantissa, degree = (1.5 * 2.0**23, 23, 8) if single else (1.5 * 2.0**52, 52, 14)
     # the first part has trailing zeros in its mantissa, so that n times it is exact
     first, second = (0.693359375, -2.12194440e-4) if single else (0.6931471803691238, 1.9082149292705877e-10)
