@@ -186,6 +186,17 @@ def test_layers_and_models_can_be_pickled_and_copied():
         close(other(x)[0], model(x)[0])
 
 
+@pytest.mark.parametrize("layers", [(Delta(),), ("attention",)], ids=str)
+def test_under_autocast_a_model_streams_as_whole(layers):
+    model, x = model_of(*layers).float(), inputs(size=5).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = model(x)[0]
+        pieces, state = streamed(model, x, parts=[5, 1, 3])
+    torch.testing.assert_close(pieces.float(), whole.float(), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(whole.float(), model(x)[0], atol=0.05, rtol=0.05)
+    model(x, state)  # and goes on without
+
+
 def test_a_state_is_measured_cut_and_saved():
     layer = layer_of(GatedDelta())
     _, state = layer(inputs())

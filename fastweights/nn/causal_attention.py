@@ -86,6 +86,7 @@ class CausalAttention(nn.Module):
             self._check_state(state, batch)
         y, recent = self.projection(x), None
         if self.convolution is not None:
+            y = y.to(self.projection.weight.dtype)  # under autocast, too: `recent` goes with the weights
             y, recent = self.convolution(y, None if state is None else state.recent, lengths, resets)
         q, k, v = y.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = None if lengths is None else inside(lengths, time)
