@@ -195,6 +195,13 @@ def test_a_task_that_is_none_is_told_before_anything_is_written(damage, says, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_options_of_ones_own_that_are_called_as_parts_of_other_tasks(tmp_path, monkeypatch):
+    fields = "sizes: tuple[int, ...] = (3, 4)\n    env: tuple[int, ...] = (5, 6)"
+    name = own(tmp_path, monkeypatch, "own_words", field=fields)
+    assert cli.main(["train", "GRU", *TINY, "--task", name, "--run", "run"]) == 0
+    assert run_folder.read_final(tmp_path / "run")["update"] == 8
+
+
 def test_what_breaks_later_in_a_class_of_ones_own_is_its_owners(tmp_path, monkeypatch, capsys):
     name = own(tmp_path, monkeypatch, "breaks_later", draw="assert count < 100 or count == 256, 'not so many'")
     assert cli.main(["train", "GRU", *TINY, "--valid-size", "128", "--task", name, "--run", "run"]) == 2

@@ -122,5 +122,5 @@ def setup_of(
     )
     base = Config() if asked.like is None else asked.like.setup.config
     task = of.task_from(asked.task_name, asked.task, sequence)
-    config = replace(base, **training, seed=seed).with_sizes(getattr(task, "sizes", {}), chosen)
+    config = replace(base, **training, seed=seed).with_sizes(task, chosen)
     return Setup(model, task, config, of.network_from(model, network))

@@ -147,7 +147,7 @@ def make_jobs(asked: Asked, options: Any, models: Sequence[str], given: Containe
     several = len(models) > 1
     base = Config() if asked.like is None else asked.like.setup.config
     task = of.task_from(asked.task_name, asked.task, vars(options.sequence))
-    config = replace(base, **vars(options.training)).with_sizes(getattr(task, "sizes", {}), given)
+    config = replace(base, **vars(options.training)).with_sizes(task, given)
     jobs = []
     for model in models:
         network = of.network_from(model, vars(options.network))

@@ -53,8 +53,7 @@ OWN_LIKE = "LSTM"
 def in_folder(cell: Cell, folder: str) -> Cell:
     """The cell on the pictures of a folder, under a name that says nothing of drawn faces."""
     placed = cell.with_settings(pictures="folder", data_dir=folder)
-    task: Any = placed.setup.task
-    setup = replace(placed.setup, config=placed.setup.config.with_sizes(task.sizes))
+    setup = replace(placed.setup, config=placed.setup.config.with_sizes(placed.setup.task))
     return replace(placed, setup=setup, name=cell.name.removeprefix("drawn-"))
 
 

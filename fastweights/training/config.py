@@ -110,11 +110,13 @@ class Config:
         """What is left of learning rate and label smoothing: 1 at first, towards 0 along the cosine."""
         return 1.0 if self.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * update / updates))
 
-    def with_sizes(self, counts: Mapping[str, int], given: Container[str] = ()) -> "Config":
-        """With as many sequences as there are, but for what was `given`; a batch is no larger than the training set.
+    def with_sizes(self, task: Any, given: Container[str] = ()) -> "Config":
+        """With as many sequences as a task has, but for what was `given`; a batch is no larger than the training set.
 
-        counts: of "train", "valid" and "test"; none: as it is.
+        A task whose `sizes` are no mapping, such as an option of that name, counts none.
         """
+        sizes = getattr(task, "sizes", None)
+        counts: Mapping[str, int] = sizes if isinstance(sizes, Mapping) else {}
         found = {f"{part}_size": count for part, count in counts.items() if f"{part}_size" not in given}
         if "train_size" in found and "batch_size" not in given:
             found["batch_size"] = min(self.batch_size, found["train_size"])

@@ -84,9 +84,9 @@ def own_parts(stored: dict[str, Any]) -> dict[str, str]:
     """What each of them is: "model", "task", "rule" or "memory"."""
     network, task = stored["network"], stored["task"]
     rule, memory = network.get("rule", {}).get("name", ""), network.get("memory", "")
-    names = {"model": stored["model"], "task": task["name"], "rule": rule, "memory": memory}
-    parts = {name: part for part, name in names.items()} | {task.get("env", ""): "task"}
-    return {name: part for name, part in parts.items() if isinstance(name, str) and is_own(name)}
+    parts = ("model", stored["model"]), ("task", task["name"]), ("rule", rule), ("memory", memory)
+    env = task.get("env", "")
+    return {name: part for part, name in (*parts, ("task", env)) if isinstance(name, str) and is_own(name)}
 
 
 def sources_of(stored: dict[str, Any]) -> dict[str, str]:

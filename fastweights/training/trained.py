@@ -219,7 +219,7 @@ def setup_of(model: str, task: Task | str | None, data: Path | None, settings: d
         task = usual if data is None else tasks.task_told(data, usual)
     made = tasks.find_task(task)() if isinstance(task, str) else task() if isinstance(task, type) else task
     config, network = ({n: v for n, v in settings.items() if n in names} for names in known)
-    return Setup(model, made, Config(**config).with_sizes(getattr(made, "sizes", {}), config), options(**network))
+    return Setup(model, made, Config(**config).with_sizes(made, config), options(**network))
 
 
 def rule_with(constant: str, settings: dict[str, Any]) -> str:
