@@ -235,7 +235,7 @@ def test_a_file_where_a_folder_is_wanted(trained, tmp_path, capsys):
     "source, says",
     [
         ("def f(:", "got SyntaxError"), ("raise SystemExit(0)", "got SystemExit"), ("1 / 0", "got ZeroDivisionError"),
-        ("class Net(torch.nn.GRU):\n    def forward(self, x): raise NotImplementedError", "got NotImplementedError when"),
+        ("class Net(torch.nn.GRU):\n    def forward(self, x): raise NotImplementedError", "got NotImplementedError in forward"),
         ("class Net(torch.nn.Module):\n    def __init__(self, *a, **k): assert False", "got AssertionError"),
         ("class Net(torch.nn.Identity): pass", "wanted output, state = model\\(input\\), the output \\[batch, time, 50\\]"),
     ],
