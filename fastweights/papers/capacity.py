@@ -2,7 +2,7 @@
 numbers, after Schlag, Irie and Schmidhuber (2021), https://arxiv.org/abs/2102.11174, section 6.1.1.
 
 A protocol of our own, small enough for a core: no table of the paper is repeated here. Networks are two blocks of 32
-units and two heads (`FastWeightsModel`), which differ in the rule and in what keys and queries go through: `l2` leaves
+units and two heads (`FastWeightsModel`), which differ in the rule and in what keys and queries go through. `l2` leaves
 16 features a head, `dpfp` makes 32 of them, and `dpfp-3` 96, before they are brought to unit length.
 
 What there is to know of it:
